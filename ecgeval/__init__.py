@@ -1,0 +1,1 @@
+"""Predictions of runs to tables, figures and a report."""

@@ -1,0 +1,1 @@
+"""Raw ECG recordings to a feature store."""

@@ -1,0 +1,1 @@
+"""A feature store to trained runs and their predictions."""

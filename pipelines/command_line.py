@@ -1,0 +1,46 @@
+"""How the three programs end: one line for a person's mistake, and the exit code that says what it was."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+def run_program(app: Callable[[], object], name: str) -> None:
+    """Run a command-line application and exit.
+
+    An exception with an ``exit_code`` is printed as one line; a full disk or too little memory exits with 4
+    and an interruption with 130, both resumable. Anything else is a bug and keeps its traceback.
+
+    Parameters
+    ----------
+    app : callable
+        The typer application.
+    name : str
+        The program's name, for the line.
+    """
+    try:
+        app()
+    except KeyboardInterrupt:
+        _stop(name, "interrupted; the same command goes on from here", 130)
+    except MemoryError as error:
+        _stop(name, f"out of memory ({error}); use fewer --workers or a smaller batch, and run it again", 4)
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - the reader left; nothing more to say
+        sys.exit(0)
+    except Exception as error:
+        code = getattr(error, "exit_code", None)
+        if isinstance(error, OSError) and error.errno in NO_SPACE:
+            _stop(name, f"the disk is full ({error.filename or error}); free space and run it again", 4)
+        if code is None:
+            raise
+        _stop(name, " ".join(str(error).split()), int(code))
+
+
+def _stop(name: str, message: str, code: int) -> None:
+    sys.stderr.write(f"{name}: {message}\n")
+    sys.exit(code)
