@@ -90,7 +90,7 @@ class MarkovTransitionField(Representation):
         xp = block.xp
         last_count = xp.iinfo(xp.int32).max
         counts = block.counts if block.valid is None else xp.where(block.valid, block.counts, last_count)
-        ordered = xp.sort(counts, axis=-1)
+        ordered = xp.sort(counts, axis=-1, stable=False)
         n_valid = xp.asarray([[block.n_samples]], device=block.device) if block.valid_n is None else block.valid_n[:, None]
         k = xp.arange(1, self.n_bins, device=block.device)
         last = xp.clip(n_valid - 1, 0, None)

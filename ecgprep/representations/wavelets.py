@@ -424,7 +424,7 @@ class WaveletPicture(Representation):
         first = n_periods // 2 * len(period)
         spectrum = np.fft.fft(dense[:, first : first + len(period)], axis=-1) / len(period)
         frequency = np.fft.fftfreq(len(period))
-        length = np.ceil(16 * transform.scales) + 1
+        length = np.ceil(16 * transform.scales * 2**16 / (2**16 - 1))
         late = 1.5 - length + 8 * transform.scales + (length - 2) // 2
         spectrum *= np.exp(-2j * np.pi * late[:, None] * frequency)
         time = (np.arange(self.width) + 0.5) * n / self.width - 0.5
