@@ -57,7 +57,7 @@ class Block:
 
     @property
     def chosen_by_validation(self) -> str:
-        """The run that validation would choose, by macro F1; empty where no run has validation predictions."""
+        """The run that validation would choose, by macro F1; empty where none has validation predictions."""
         known = [pair for pair in self.labelled() if not math.isnan(pair[1].validation_f1)]
         return max(known, key=lambda pair: pair[1].validation_f1)[0] if known else ""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,8 +12,23 @@ import typer
 from pipelines.command_line import run_program
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from ecgeval.block import Block
     from ecgeval.tables import Table
+
+PLAIN_WIDTH = 100  # where standard output is no terminal
+HEADINGS = {
+    "Model": "Model",
+    "Sensitivity": "Se",
+    "Specificity": "Sp",
+    "Precision": "PPV",
+    "F1-Score": "F1",
+    "Accuracy": "Acc",
+    "AUC-ROC": "AUROC",
+    "AUC-PR": "AUPRC",
+    "Exact-Match": "Exact",
+}
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -43,7 +60,7 @@ def report(
         Path | None, typer.Option(help="Folder of the report. [reports/<store> in the workspace]")
     ] = None,
 ) -> None:
-    """Score runs on their test split and write tables, figures and one page; the page's path is the last line.
+    """Score runs on their test split; write tables, figures and one page, whose path is the last line.
 
     Without RUN: every finished run of the newest store that has runs.
     """
@@ -72,33 +89,36 @@ def _print_tables(blocks: list[Block]) -> None:
 
     from ecgeval.tables import macro_comparison, per_class_comparison, selection_note
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     for block in blocks:
         if block.synthetic:
             console.print("SYNTHETIC recordings: these figures say nothing about patients.", style="bold red")
-        made = [
-            macro_comparison(block),
-            *(per_class_comparison(block, m) for m in ("f1", "sensitivity", "auroc")),
-        ]
-        for table in made:
-            _print_table(console, table, f"{block.protocol}")
+        _print_table(console, macro_comparison(block), block.protocol, HEADINGS)
+        for metric in ("f1", "sensitivity", "auroc"):
+            _print_table(console, per_class_comparison(block, metric), block.protocol)
         console.print(" ".join(selection_note(block)), end="\n\n")
 
 
-def _print_table(console: Any, table: Table, caption: str) -> None:
+def _print_table(
+    console: Console, table: Table, caption: str, headings: Mapping[str, str] | None = None
+) -> None:
+    """Print a table, only the columns of `headings` and under these names where they are given."""
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    from ecgeval.tables import format_cell
+    from ecgeval.tables import format_compact
 
+    headings = headings or dict(zip(table.columns, table.columns, strict=True))
     drawn = RichTable(
-        title=table.title, caption=caption, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left"
+        title=table.title, caption=caption, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
     )
-    for i, column in enumerate(table.columns):
-        drawn.add_column(Text(column), justify="right" if i else "left", no_wrap=i == 0)
+    drawn.title_justify = drawn.caption_justify = "left"
+    shown = [table.columns.index(column) for column in headings]
+    for i in shown:
+        drawn.add_column(Text(headings[table.columns[i]]), justify="right" if i else "left")
     for row in table.rows:
-        drawn.add_row(*(Text(format_cell(cell)) for cell in row))
+        drawn.add_row(*(Text(format_compact(row[i])) for i in shown))
     console.print(drawn)
 
 

@@ -15,7 +15,7 @@ class Evaluate(BaseModel):
 
     runs: tuple[str, ...] = Field(
         (),
-        description="Runs by name or folder; none means every finished run of the newest store that has runs.",
+        description="Runs by name or folder; none means the finished runs of the newest store that has any.",
     )
     bootstrap: int = Field(
         1000,

@@ -34,6 +34,7 @@ DASHES: tuple[Any, ...] = (
 )
 INK, FAINT = "#222222", "#8a8a8a"
 CURVE_POINTS = 2000
+BARS_ACROSS = 4
 DPI = 200
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -119,14 +120,17 @@ def bars(
     note : str
         What the figures hold under, for the foot.
     """
-    n = len(labels)
-    width = 1.6 + 0.075 * max(map(len, labels)) + 1.45 * len(values)
+    n_rows = -(-len(values) // BARS_ACROSS)
+    width = 0.3 + 0.085 * max(map(len, labels)) + 1.75 * BARS_ACROSS
     with _style():
-        figure, axes = _panels(1, len(values), (width, 1.3 + 0.38 * n), sharey=True)
-        for axis, (title, figures) in zip(axes.flat, values.items(), strict=True):
+        size = (width, 0.9 + n_rows * (0.75 + 0.34 * len(labels)))
+        figure, axes = _panels(n_rows, BARS_ACROSS, size, sharey=True)
+        for axis, (title, figures) in zip(axes.flat, values.items(), strict=False):
             _bar_panel(axis, title, *(np.asarray(a, dtype=float) for a in (figures, low[title], high[title])))
-        axes.flat[0].set_yticks(range(n), labels)
-        axes.flat[0].set_ylim(n - 0.4, -0.6)
+        for axis in axes.flat[len(values) :]:
+            axis.set_visible(False)
+        axes.flat[0].set_yticks(range(len(labels)), labels)
+        axes.flat[0].set_ylim(len(labels) - 0.4, -0.6)
         _finish(figure, "Macro metrics on test, with 95 % intervals over patients", note)
     return figure
 
@@ -210,6 +214,7 @@ def roc(
     y: NDArray[np.bool_],
     p: Array,
     areas: Sequence[str],
+    averaged: ArrayLike,
     macro: str,
     title: str,
     note: str,
@@ -224,29 +229,37 @@ def roc(
         Labels and probabilities.
     areas : sequence of str
         Each class's area in words, for the legend.
+    averaged : array_like of bool, shape (n_classes,)
+        The classes that the mean is over.
     macro : str
         The mean area in words.
     title, note : str
         Heading and foot.
     """
-    grid = np.linspace(0, 1, 501)
+    averaged, grid = np.asarray(averaged), np.linspace(0, 1, 501)
     defined = []
     with _style():
-        figure, axes = _panels(1, 1, (8.2, 5.2))
+        figure, axes = _panels(1, 1, (7.6, 5.2))
         axis = axes.flat[0]
         for i, (label, area) in enumerate(zip(classes, areas, strict=True)):
             fpr, tpr = _thin(*roc_curve(y[:, i], p[:, i]))
-            axis.plot(fpr, tpr, label=f"{label}  {area}", **_line(i))
-            if not np.isnan([fpr[-1], tpr[-1]]).any():
+            axis.plot(fpr, tpr, label=f"{label}\n{area}", **_line(i))
+            if averaged[i] and not np.isnan([fpr[-1], tpr[-1]]).any():
                 defined.append(np.interp(grid, fpr, tpr))
         if defined:
             mean = np.append(0, np.mean(defined, axis=0))
             axis.plot(
-                np.append(0, grid), mean, color=INK, lw=2.6, alpha=0.85, label=f"mean of curves  {macro}"
+                np.append(0, grid),
+                mean,
+                color=FAINT,
+                lw=4.5,
+                alpha=0.6,
+                zorder=1.5,
+                label=f"mean of the curves\n{macro}",
             )
         axis.plot([0, 1], [0, 1], color=FAINT, lw=1, ls=":", label="chance")
         _unit_square(axis, "1 − specificity", "sensitivity")
-        axis.legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
+        figure.legend(loc="outside right center")
         _finish(figure, title, note)
     return figure
 
@@ -268,22 +281,22 @@ def pr(
         Heading and foot.
     """
     with _style():
-        figure, axes = _panels(1, 1, (8.2, 5.2))
+        figure, axes = _panels(1, 1, (7.6, 5.2))
         axis = axes.flat[0]
         for i, (label, area) in enumerate(zip(classes, areas, strict=True)):
             prevalence = y[:, i].mean()
             recall, precision = _thin(*pr_curve(y[:, i], p[:, i]))
-            axis.plot(recall, precision, label=f"{label}  {area}, prevalence {prevalence:.3f}", **_line(i))
+            axis.plot(recall, precision, label=f"{label}, prevalence {prevalence:.3f}\n{area}", **_line(i))
             axis.axhline(prevalence, lw=0.9, alpha=0.8, color=COLOURS[i % len(COLOURS)], ls=":")
-        axis.plot([], [], color=FAINT, lw=0.9, ls=":", label="prevalence: the level of chance")
+        axis.plot([], [], color=FAINT, lw=0.9, ls=":", label="prevalence:\nthe level of chance")
         _unit_square(axis, "recall (sensitivity)", "precision")
-        axis.legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
+        figure.legend(loc="outside right center")
         _finish(figure, title, note)
     return figure
 
 
 def training_curves(trainings: Sequence[Training], best: str, classes: Sequence[str], note: str) -> Figure:
-    """Draw loss and macro figures of all runs by epoch, and F1 of each class of one; the best epoch is marked.
+    """Draw loss and macro figures of all runs by epoch, and F1 of each class of one; best epochs are marked.
 
     Parameters
     ----------
@@ -297,7 +310,7 @@ def training_curves(trainings: Sequence[Training], best: str, classes: Sequence[
         Foot.
     """
     with _style():
-        figure, axes = _panels(2, 2, (9.6, 6.9 + 0.24 * -(-len(trainings) // 3)))
+        figure, axes = _panels(2, 2, (9.2, max(6.4, 0.6 + 0.23 * len(trainings))))
         loss, f1, auroc, per_class = axes.flat
         for i, training in enumerate(trainings):
             loss.plot(*training.curve("train_loss"), color=COLOURS[i % len(COLOURS)], lw=1.1, ls=":")
@@ -308,8 +321,7 @@ def training_curves(trainings: Sequence[Training], best: str, classes: Sequence[
             for i, name in enumerate(classes):
                 _epoch_curve(per_class, training, ("per_class", name, "f1"), i, name)
         _label_training(loss, f1, auroc, per_class, best)
-        handles, labels = loss.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)))
+        figure.legend(*loss.get_legend_handles_labels(), loc="outside right upper", title="validation")
         _finish(figure, "Training, dots at the epoch of the lowest validation loss", note)
     return figure
 
@@ -329,8 +341,8 @@ def _panels(
 
 def _finish(figure: Figure, title: str, note: str) -> None:
     """Put the heading above and the protocol below, wrapped to the figure's width."""
-    characters = int(figure.get_figwidth() * 12)
-    figure.suptitle("\n".join(textwrap.wrap(title, int(characters * 0.8))), fontsize=12, fontweight="bold")
+    characters = int(figure.get_figwidth() * 14)
+    figure.suptitle("\n".join(textwrap.wrap(title, int(characters * 0.6))), fontsize=12, fontweight="bold")
     figure.supxlabel("\n".join(textwrap.wrap(note, characters)), fontsize=8.5, color="#555555")
 
 
@@ -404,10 +416,10 @@ def _epoch_curve(
 
 
 def _label_training(loss: Axes, f1: Axes, auroc: Axes, per_class: Axes, best: str) -> None:
-    loss.set(title="Loss: validation as in the legend, training dotted", ylabel="loss")
-    f1.set(title="Macro F1 on validation", ylim=(0, 1.02))
-    auroc.set(title="Macro AUROC on validation", ylim=(0.4, 1.02))
-    per_class.set(title=f"F1 of each class on validation, {best}", ylim=(0, 1.02))
+    loss.set(title="Loss (thin dots: training)", ylabel="loss")
+    f1.set(title="Macro F1", ylim=(0, 1.02))
+    auroc.set(title="Macro AUROC", ylim=(0.4, 1.02))
+    per_class.set(title=f"F1 of each class, {best}", ylim=(0, 1.02))
     if per_class.lines:
         per_class.legend(loc="lower right", ncols=2)
     for axis in (loss, f1, auroc, per_class):

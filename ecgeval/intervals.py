@@ -1,7 +1,7 @@
 """Intervals by resampling patients.
 
-Rows of one patient are not independent, so whole patients are drawn with replacement. A resample is a number of
-times for each patient; every metric is a function of sums over rows weighted by it, so no row is ever copied.
+Rows of one patient are not independent, so whole patients are drawn with replacement. A resample is how often
+each patient was drawn; every metric is a function of sums over rows weighted by it, so no row is ever copied.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def percentile_interval(values: Array) -> tuple[float, float, int]:
 
 
 def _areas(weight: Array, positive: NDArray[np.bool_], ends: NDArray[np.int64]) -> tuple[Array, Array]:
-    """Return AUROC and average precision under row weights of shape (n, n_resamples), rows by falling score."""
+    """Return AUROC and average precision under weights of shape (n, n_resamples), rows by falling score."""
     tp = np.cumsum(weight * positive[:, None], axis=0)[ends]
     seen = np.cumsum(weight, axis=0)[ends]
     n_positive, n_negative = tp[-1], seen[-1] - tp[-1]

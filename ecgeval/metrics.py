@@ -159,7 +159,7 @@ def rates(counts: Counts) -> dict[str, Array]:
 def divide(numerator: ArrayLike, denominator: ArrayLike) -> Array:
     """Return the quotient, NaN where the denominator is 0."""
     a, b = np.broadcast_arrays(np.asarray(numerator, np.float64), np.asarray(denominator, np.float64))
-    return np.divide(a, b, out=np.full(a.shape, np.nan), where=b != 0)
+    return np.asarray(np.divide(a, b, out=np.full(a.shape, np.nan), where=b != 0))
 
 
 def auroc(y: ArrayLike, score: ArrayLike) -> float:
@@ -236,7 +236,7 @@ def cumulative_counts(y: ArrayLike, score: ArrayLike) -> tuple[Array, Array, Arr
 
 
 def tie_groups(score: Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the order from the highest score down, and the position of the last row of each distinct score."""
+    """Return the order from the highest score down, and where the last row of each distinct score stands."""
     order = np.argsort(-score, kind="stable")
     ordered = score[order]
     return order, np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))

@@ -173,8 +173,9 @@ def describe(number: Number) -> str:
         number.definition,
         number.reason,
         _interval(number),
-        f"{source.n_rows:,} rows, {source.n_records:,} records, {source.n_patients:,} patients; {source.rule}",
-        f"{source.split} of {source.protocol} ({leaks}), labels {source.scheme}, rows {source.rows_digest[:12]}",
+        f"{source.n_rows:,} rows, {source.n_records:,} records of {source.n_patients:,} patients",
+        f"{source.split} of {source.protocol} ({leaks}), labels {source.scheme}",
+        f"rows and labels {source.rows_digest[:12]}, windows by {source.windows}; {source.rule}",
         f"store {source.store} {source.store_digest[:12]}{' SYNTHETIC' if source.synthetic else ''}",
         f"run {source.run}, recipe {source.recipe_hash[:12]}, seed {source.seed}; {versions}",
     ]
@@ -184,7 +185,8 @@ def describe(number: Number) -> str:
 def _interval(number: Number) -> str:
     if math.isnan(number.low):
         return "no interval"
-    text = f"95 % interval {number.low:.4f}–{number.high:.4f}: {number.source.resamples} resamples of the patients"
+    interval = f"{number.low:.4f}–{number.high:.4f}"
+    text = f"95 % interval {interval}: {number.source.resamples} resamples of the patients"
     left_out = f", undefined in {number.undefined_resamples}" if number.undefined_resamples else ""
     return f"{text}, seed {number.source.resampling_seed}{left_out}"
 

@@ -112,7 +112,7 @@ class Predictions:
         return len(self.row)
 
     def digest(self) -> str:
-        """Return the SHA-256 of the rows, their folds, records and labels; equal for runs that can be ranked."""
+        """Return the SHA-256 of rows, folds, records and labels; equal for runs that can be ranked."""
         names = "\n".join(self.records[i] for i in self.record).encode()
         parts = (self.row.tobytes(), self.fold.tobytes(), self.y.tobytes(), names)
         return hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
@@ -192,7 +192,7 @@ def read_predictions(path: Path) -> Predictions:
     RunNotFoundError
         If there is no such file.
     RunFileError
-        If it is damaged, lacks a column, holds a row twice, or labels or probabilities are not what they claim.
+        If it is damaged, lacks a column, holds a row twice, or has impossible labels or probabilities.
     """
     header = read_header(path)
     names = ["row", "window", "fold", "record", "patient"]
@@ -279,9 +279,7 @@ def _label_faults(y: NDArray[Any], header: Header) -> list[str]:
 def _probability_faults(p: NDArray[Any], header: Header) -> list[str]:
     outside = ~((p >= 0) & (p <= 1)).all(axis=1)  # NaN fails both comparisons
     if outside.any():
-        return [
-            f"{outside.sum()} rows have probabilities that are NaN or outside 0–1, the first at line {outside.argmax()}"
-        ]
+        return [f"{outside.sum()} rows have probabilities that are NaN or outside 0–1"]
     wrong_sum = np.abs(p.sum(axis=1) - 1) > SUM_TOLERANCE
     if header.task == "single" and wrong_sum.any():
         return [f"the probabilities of {wrong_sum.sum()} rows do not sum to 1, but the task is single"]

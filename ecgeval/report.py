@@ -109,7 +109,8 @@ def _write_block(block: Block, folder: Path, created: datetime) -> Section:
 def _draw(block: Block) -> dict[str, Any]:
     """Return the figures of a block by file name."""
     best, header = block.best, block.header
-    note = f"{header.store.name}, test: {len(best.test):,} rows of {len(best.test.patients):,} patients; {block.protocol}"
+    sizes = f"{len(best.test):,} rows of {len(best.test.patients):,} patients"
+    note = f"{header.store.name}, test: {sizes}; {block.protocol}"
     if block.synthetic:
         note = f"SYNTHETIC recordings. {note}"
     drawn = {"06_model_comparison_bars": _draw_bars(block, note)}
@@ -149,9 +150,11 @@ def _draw_curves(block: Block, note: str) -> dict[str, Any]:
         [tables.format_number(best.of(metric, "class", c)) for c in header.classes]
         for metric in ("auroc", "auprc")
     )
-    macro = f"(macro AUC {tables.format_number(best.of('auroc'))})"
+    macro = f"macro {tables.format_number(best.of('auroc'))}"
     return {
-        "09_roc_curves": figures.roc(header.classes, y, p, roc_areas, macro, f"ROC curves, {name}", note),
+        "09_roc_curves": figures.roc(
+            header.classes, y, p, roc_areas, header.scored, macro, f"ROC curves, {name}", note
+        ),
         "10_pr_curves": figures.pr(header.classes, y, p, pr_areas, f"Precision–recall curves, {name}", note),
     }
 

@@ -70,6 +70,14 @@ def format_number(number: Number) -> str:
     return f"{number.value:.3f} [{number.low:.3f}–{number.high:.3f}]"
 
 
+def format_compact(cell: Cell) -> str:
+    """Return a cell for a terminal: a number with its interval on a line of its own, to two decimals."""
+    if not isinstance(cell, Number) or math.isnan(cell.low):
+        return format_cell(cell)
+    low, high = (f"{bound:.2f}".removeprefix("0") for bound in (cell.low, cell.high))
+    return f"{cell.value:.3f}\n{low}–{high}"
+
+
 def format_cell(cell: Cell) -> str:
     """Return a cell as a person reads it."""
     if isinstance(cell, Number):
@@ -107,7 +115,7 @@ def write_csv(table: Table, path: Path) -> None:
 def macro_comparison(block: Block) -> Table:
     """Return the macro means of all runs, best first by F1."""
     columns = ("Model", *(METRICS[metric].title for metric in MACRO), "Exact-Match", "Input", "Run")
-    rows = [
+    rows: list[Row] = [
         (
             label,
             *(run.of(metric) for metric in MACRO),
