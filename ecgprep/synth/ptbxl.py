@@ -43,6 +43,7 @@ TABLE_HEADER = (
     "validated_by_human,baseline_drift,static_noise,burst_noise,electrodes_problems,extra_beats,pacemaker,"
     "strat_fold,filename_lr,filename_hr"
 )
+HIGHEST_PATIENT = 21_900
 FIRST_DATE = datetime(1984, 11, 9, 9, 17, 34)
 
 # What a twentieth of the patients each has; two superclasses make a multi-label record, none a bare rhythm.
@@ -106,7 +107,7 @@ def write_ptbxl(folder: Path, *, n_records: int = 100, seed: int = 0, rates: Seq
         raise UserError(f"rates {', '.join(map(str, rates)) or 'none'}: PTB-XL has 100 and 500 Hz")
     origin = f"ecgprep synth, in the layout of ptb-xl: {n_records} records, seed {seed}"
     with database_folder(folder, FOLDER, origin) as database:
-        visits = _visits(n_records, np.random.default_rng([seed, 0]))
+        visits = draw_visits(n_records, np.random.default_rng([seed, 0]))
         rows = [
             _write_record(database, ecg_id, patient, rates, seed)
             for ecg_id, patient in enumerate(visits, start=1)
@@ -116,8 +117,21 @@ def write_ptbxl(folder: Path, *, n_records: int = 100, seed: int = 0, rates: Seq
     return folder / FOLDER
 
 
-def _visits(n_records: int, rng: np.random.Generator) -> list[Patient]:
-    """Return the patient of each record, in the order of the records."""
+def draw_visits(n_records: int, rng: np.random.Generator) -> list[Patient]:
+    """Draw patients, some of whom come again, and the order in which they come.
+
+    Parameters
+    ----------
+    n_records : int
+        Recordings in all.
+    rng : numpy.random.Generator
+        Source of the patients' numbers, visits and order.
+
+    Returns
+    -------
+    list of Patient
+        The patient of each record, in the order of the records.
+    """
     n_visits: list[int] = []
     while sum(n_visits) < n_records:
         n_visits.append(min(int(rng.choice([1, 2, 3], p=[0.85, 0.12, 0.03])), n_records - sum(n_visits)))

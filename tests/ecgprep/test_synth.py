@@ -14,6 +14,7 @@ import wfdb
 
 from ecgprep.synth import LIKE, MARKER, write_mitdb, write_ptbxl
 from ecgprep.synth.mitdb import RECORDS
+from ecgprep.synth.ptbxl import draw_visits
 from store.errors import UserError
 
 DS1 = {str(number) for number in (101, 106, 108, 109, 112, 114, 115, 116, 118, 119, 122, 124)} | {
@@ -240,11 +241,12 @@ def test_every_superclass_is_in_every_part(table: pd.DataFrame) -> None:
     assert 0.1 <= np.mean(table["strat_fold"] == 10) <= 0.22
 
 
-def test_a_tenth_is_held_out_of_many_records(tmp_path: Path) -> None:
-    database = write_ptbxl(tmp_path, n_records=1_000, seed=1)
-    folds = pd.read_csv(database / "ptbxl_database.csv")["strat_fold"]
+@pytest.mark.parametrize(("n_records", "share"), [(200, 0.15), (1_000, 0.10), (21_837, 0.10)])
+def test_the_folds_that_are_held_out_have_their_share(n_records: int, share: float) -> None:
+    folds = Counter(patient.fold for patient in draw_visits(n_records, np.random.default_rng(1)))
+    assert sum(folds.values()) == n_records
     for fold in (9, 10):
-        assert 0.08 < np.mean(folds == fold) < 0.12
+        assert abs(folds[fold] / n_records - share) < 0.04
 
 
 def test_some_records_have_several_superclasses_and_some_none(table: pd.DataFrame) -> None:
