@@ -65,12 +65,11 @@ LIKELIHOOD_SHARES = (0.7, 0.12, 0.08, 0.05, 0.05)
 
 @dataclass(frozen=True)
 class Patient:
-    """A patient who comes once or several times."""
+    """A patient, who may come several times: what they have, and the fold of all their records."""
 
     number: int
     profile: tuple[str, ...]
     fold: int
-    n_records: int
 
 
 def write_ptbxl(folder: Path, *, n_records: int = 100, seed: int = 0, rates: Sequence[int] = (100,)) -> Path:
@@ -132,24 +131,21 @@ def draw_visits(n_records: int, rng: np.random.Generator) -> list[Patient]:
     list of Patient
         The patient of each record, in the order of the records.
     """
-    n_visits: list[int] = []
-    while sum(n_visits) < n_records:
-        n_visits.append(min(int(rng.choice([1, 2, 3], p=[0.85, 0.12, 0.03])), n_records - sum(n_visits)))
-    numbers = (
-        rng.permutation(21_900)[: len(n_visits)] if len(n_visits) <= 21_900 else np.arange(len(n_visits))
-    )
+    numbers = 1 + rng.permutation(max(n_records, HIGHEST_PATIENT))
+    n_visits = rng.choice([1, 2, 3], size=n_records, p=[0.85, 0.12, 0.03])
     folds: dict[str, Iterator[int]] = {}
-    patients = []
-    for number, profile, count in zip(numbers, itertools.cycle(PROFILES), n_visits, strict=False):
-        deal = folds.setdefault(profile[0] if profile else "", _deal_folds(n_records))
-        patients.append(Patient(int(number) + 1, profile, next(deal), count))
-    visits = [patient for patient in patients for _ in range(patient.n_records)]
+    visits: list[Patient] = []
+    for number, count, profile in zip(numbers, n_visits, itertools.cycle(PROFILES), strict=False):
+        deal = folds.setdefault(profile[0] if profile else "NORM", _deal_folds(n_records))
+        visits += [Patient(int(number), profile, next(deal))] * int(count)
+        if len(visits) >= n_records:
+            break
     return [visits[place] for place in rng.permutation(n_records)]
 
 
 def _deal_folds(n_records: int) -> Iterator[int]:
-    """Deal folds to the patients of one profile, so that 9 and 10 come first and each has 10 % or 15 %."""
-    held_out = (0, 1) if n_records >= 1_000 else (0, 1, 6, 7, 13, 14)
+    """Deal folds to the patients of one superclass: 9 and 10 come first, and each has 10 % or 15 %."""
+    held_out = (0, 1) if n_records >= 1_000 else (0, 1, 9, 10, 15, 16)
     period = 10 if n_records >= 1_000 else 20
     training = itertools.cycle(range(1, 9))
     for turn in itertools.count():
