@@ -51,7 +51,9 @@ def find_recipe(name: str) -> Path:
     for path in (Path(name), SHIPPED / f"{name}.yaml"):
         if path.is_file():
             return path
-    raise RecipeError(f"unknown recipe {name!r}.{nearest(name, shipped_names())} Shipped: {', '.join(shipped_names())}.")
+    raise RecipeError(
+        f"unknown recipe {name!r}.{nearest(name, shipped_names())} Shipped: {', '.join(shipped_names())}."
+    )
 
 
 def read_recipe(name: str) -> dict[str, Any]:
@@ -92,7 +94,7 @@ def override(section: Mapping[str, Any], settings: Sequence[str], program_sectio
     RecipeError
         If a setting has no ``=``, or goes through a value that is not a mapping.
     """
-    result = json.loads(json.dumps(section))
+    result: dict[str, Any] = json.loads(json.dumps(section))
     for setting in settings:
         key, separator, text = setting.partition("=")
         if not separator or not key:

@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipelines.recipe import RecipeError, nearest
+
 MANIFEST = "MANIFEST.sha256"
 
 
@@ -55,6 +57,27 @@ class Workspace:
         """Return the complete store whose manifest is youngest, or None."""
         stores = self.complete_stores()
         return stores[-1] if stores else None
+
+    def find_store(self, name: str | None) -> str:
+        """Return the location of a store given by name, path or URL; by default of the newest complete one.
+
+        Raises
+        ------
+        RecipeError
+            If there is none, with the nearest name.
+        """
+        if name is None:
+            newest = self.newest_store()
+            if newest is None:
+                raise RecipeError(f"no complete store in {self.stores}; make one: ecgprep build --dataset ptbxl")
+            return str(newest)
+        if "://" in name or Path(name).is_dir():
+            return name
+        place = self.stores / (name if name.endswith(".zarr") else f"{name}.zarr")
+        if place.is_dir():
+            return str(place)
+        known = [path.name for path in self.complete_stores()]
+        raise RecipeError(f"no store {name!r} here or in {self.stores}.{nearest(name, known)}")
 
     def finished_runs(self) -> list[Path]:
         """Return the runs whose ``state`` file says finished, the one that finished last at the end."""

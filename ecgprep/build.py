@@ -1,0 +1,375 @@
+"""The main job: from a folder of recordings to a complete store.
+
+Two passes. The first indexes every record, which fixes the rows and their order; the second fills the store by tasks
+that own whole shards. Both are plain functions called through `ecgprep.execute.TaskRunner`, so that one process, many
+local ones and a cluster run the same code and write the same bytes.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgprep import croissant
+from ecgprep.beats import cut
+from ecgprep.config import Prepare
+from ecgprep.datasets import get_database
+from ecgprep.datasets.base import Database, RecordRef
+from ecgprep.execute import TaskRunner
+from ecgprep.index import IndexedRecord, Quarantined, index_record, read_clean
+from ecgprep.plan import Index, make_plan, resolve_reps, row_samples
+from ecgprep.progress import Progress
+from ecgprep.representations import Representation, quantise, render_all
+from pipelines.workspace import Workspace
+from store.errors import DamagedStoreError, MissingDataError, NothingLeftError, RecordError, ResourceError, UserError
+from store.plan import StorePlan, Task
+from store.read import Store, open_store
+from store.schema import SCALE_MV
+from store.write import Building, Receipt, publish, publish_addition, write_task
+
+INDEX_RECORDS = 16  # records that one call of the first pass reads
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """What a build made, or found.
+
+    Parameters
+    ----------
+    place : Path
+        The store.
+    state : str
+        ``built``, ``resumed``, ``added`` (representations to a store) or ``complete`` (nothing was left to do).
+    digest : str
+        Digest of the store.
+    plan : StorePlan
+        What was asked for.
+    quarantined : tuple of Quarantined
+        Records that were left out.
+    """
+
+    place: Path
+    state: str
+    digest: str
+    plan: StorePlan
+    quarantined: tuple[Quarantined, ...]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The rows of one record that belong to one task."""
+
+    ref: RecordRef
+    start: NDArray[np.int64]
+    valid_n: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Fill:
+    """All that one task needs, wherever it runs.
+
+    Parameters
+    ----------
+    folder : Path
+        The hidden folder that is filled.
+    task : Task
+        The range of rows.
+    prepare : Prepare
+        The resolved recipe.
+    n_samples : int
+        Length of a row.
+    pieces : tuple of Piece
+        The rows by record; empty where the signals are read from `signals`.
+    valid_n : ndarray of int32, shape (n_rows,), or None
+        Samples of each row that are not padding; None where there is no padding.
+    reps : tuple of Representation
+        The pictures to draw.
+    signals : Path or None
+        The complete store that pictures are added to.
+    """
+
+    folder: Path
+    task: Task
+    prepare: Prepare
+    n_samples: int
+    pieces: tuple[Piece, ...]
+    valid_n: NDArray[np.int32] | None
+    reps: tuple[Representation, ...]
+    signals: Path | None = None
+
+
+def build(
+    prepare: Prepare,
+    workspace: Workspace,
+    source: Path | None = None,
+    replace: bool = False,
+    progress: Progress = lambda what, done, total: None,
+) -> BuildResult:
+    """Build the store that a recipe describes, go on with a stopped build, or add pictures to a complete store.
+
+    Parameters
+    ----------
+    prepare : Prepare
+        The recipe's section.
+    workspace : Workspace
+        Where the store goes, and the raw data unless `source` is given.
+    source : Path, optional
+        A folder that holds the database's folder, or is it.
+    replace : bool
+        Remove a complete store of the same name that was built from other raw data.
+    progress : callable
+        Called with what is being done, how much of it is done and how much there is.
+
+    Raises
+    ------
+    UserError
+        If a name is unknown, or a complete store of this name holds other data.
+    MissingDataError
+        If no raw data is there.
+    NothingLeftError
+        If no record can be used, or one cannot and ``strict`` is set.
+    ResourceError
+        If disk or memory gave out, or another build of this store is running.
+    """
+    with TaskRunner(prepare.workers, prepare.scheduler) as runner:
+        index, prepare = index_database(prepare, workspace, source, runner, progress)
+        plan, reps = make_plan(index, prepare)
+        place = workspace.stores / plan.name
+        workspace.stores.mkdir(parents=True, exist_ok=True)
+        with _only_build(workspace.stores / f".{plan.name}.lock"):
+            state, digest = _build_at(place, plan, index, prepare, reps, replace, runner, progress)
+    return BuildResult(place, state, digest, plan, index.quarantined)
+
+
+def _build_at(
+    place: Path,
+    plan: StorePlan,
+    index: Index,
+    prepare: Prepare,
+    reps: tuple[Representation, ...],
+    replace: bool,
+    runner: TaskRunner,
+    progress: Progress,
+) -> tuple[str, str]:
+    """Make `place` hold the planned store; return what was done and the store's digest."""
+    if place.exists() and replace and not _holds_same_rows(open_store(place), plan):
+        place.rename(retired := place.with_name(f".replaced-{place.name}"))
+        shutil.rmtree(retired)
+    if place.exists():
+        return _extend(place, plan, reps, prepare, runner, progress)
+    building = Building(place.parent / f".building-{plan.name}", plan)
+    state = "resumed" if building.prepare() else "built"
+    _run_fills(building, list(_fills(building, index, prepare, reps)), runner, progress)
+    return state, publish(building, place).digest
+
+
+def index_database(
+    prepare: Prepare, workspace: Workspace, source: Path | None, runner: TaskRunner, progress: Progress
+) -> tuple[Index, Prepare]:
+    """Read every record that is here; return the rows that they give and the resolved recipe. Raises as `build`."""
+    database = get_database(prepare.dataset)
+    prepare = database.resolve(prepare)
+    resolve_reps(prepare, 1 << 20)  # names are checked before files; lengths are not known yet
+    folder = find_raw(database, workspace, source)
+    found = database.find(folder, prepare)
+    if not found.records:
+        at = f" at {prepare.fs:g} Hz" if len(database.rates_hz) > 1 else ""
+        raise MissingDataError(f"{folder}: no record of {database.name}{at} is here. {_how_to_get(database)}")
+    batches = [found.records[i : i + INDEX_RECORDS] for i in range(0, len(found.records), INDEX_RECORDS)]
+    results: dict[str, IndexedRecord | Quarantined] = {}
+    function = partial(_index_batch, prepare)
+    for batch in runner.run(function, batches):
+        results |= {item.ref.record if isinstance(item, IndexedRecord) else item.record: item for item in batch}
+        progress("reading records", len(results), len(found.records))
+        bad = next((item for item in batch if isinstance(item, Quarantined)), None)
+        if prepare.strict and bad is not None:
+            raise NothingLeftError(f"record {bad.record}: {bad.reason}; --strict stops at it")
+    ordered = [results[ref.record] for ref in found.records]
+    records = tuple(item for item in ordered if isinstance(item, IndexedRecord))
+    quarantined = tuple(item for item in ordered if isinstance(item, Quarantined))
+    if not records:
+        why = f"{quarantined[0].record}: {quarantined[0].reason}"
+        raise NothingLeftError(f"{folder}: none of {len(quarantined)} records can be used; {why}")
+    return Index(database, found, records, quarantined), prepare
+
+
+def find_raw(database: Database, workspace: Workspace, source: Path | None) -> Path:
+    """Return the database's folder.
+
+    Raises
+    ------
+    MissingDataError
+        If it is in none of the places, with a line on how to get it.
+    """
+    places = [workspace.raw / database.folder]
+    if source is not None:
+        places = [source / database.folder] + ([source] if source.name == database.folder else [])
+    for place in places:
+        if place.is_dir():
+            return place
+    raise MissingDataError(f"no recordings of {database.name}: {places[0]} is no folder. {_how_to_get(database)}")
+
+
+def _how_to_get(database: Database) -> str:
+    return (
+        f"Get them ({database.download_size}, {database.licence}) from {database.url} and name the folder that holds "
+        f"{database.folder}/ by --from DIR; or make synthetic ones: ecgprep synth DIR --like {database.name}"
+    )
+
+
+def _index_batch(prepare: Prepare, refs: Sequence[RecordRef]) -> list[IndexedRecord | Quarantined]:
+    database = get_database(prepare.dataset)
+    return [index_record(database, ref, prepare) for ref in refs]
+
+
+@contextmanager
+def _only_build(lock_file: Path) -> Iterator[None]:
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(lock_file)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise ResourceError(f"another build of this store is running (it holds {lock_file}); wait for it") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _holds_same_rows(store: Store, plan: StorePlan) -> bool:
+    return bool(store.attributes["rows_key"] == plan.attributes["rows_key"])
+
+
+def _extend(
+    place: Path,
+    plan: StorePlan,
+    reps: Sequence[Representation],
+    prepare: Prepare,
+    runner: TaskRunner,
+    progress: Progress,
+) -> tuple[str, str]:
+    """Add the pictures that a complete store lacks; return what was done and the store's digest."""
+    store = open_store(place)
+    if not _holds_same_rows(store, plan):
+        had, has = (facts["card"]["databases"][0]["records_used"] for facts in (store.attributes, plan.attributes))
+        raise UserError(
+            f"{place} was built from other raw data or with other software ({had} records then, {has} now); "
+            "add --replace to build it anew, or build in another --home"
+        )
+    new = [rep for rep in reps if rep.name not in store.representations]
+    for rep in reps:
+        if rep not in new:
+            _check_same_picture(store, rep)
+    if not new:
+        return "complete", store.digest
+    addition = _addition(store, plan, [f"rep/{rep.name}" for rep in new])
+    building = Building(place.parent / f".adding-{plan.name}", addition)
+    building.prepare()
+    n_samples = plan.filled[0].shape[2]
+    fills = [
+        Fill(building.folder, task, prepare, n_samples, (), _valid_n(plan, task), tuple(new), place)
+        for task in building.open_tasks()
+    ]
+    _run_fills(building, fills, runner, progress)
+    return "added", publish_addition(building, place).digest
+
+
+def _addition(store: Store, plan: StorePlan, new: Sequence[str]) -> StorePlan:
+    """Return the plan of the new pictures alone, with metadata that also describes what the store has."""
+    arrays = {spec.path: (spec.dimensions, spec.dtype) for spec in plan.specs}
+    for name in store.representations:
+        picture = store.representation(name)
+        arrays[f"rep/{name}"] = (plan.filled[-1].dimensions, str(picture.dtype))
+    files = {"croissant.json": croissant.describe(plan.name, plan.attributes, arrays)}
+    return StorePlan(plan.name, tuple(spec for spec in plan.filled if spec.path in new), {}, plan.attributes, files)
+
+
+def _check_same_picture(store: Store, rep: Representation) -> None:
+    stored: Any = store.representation(rep.name).attrs["parameters"]
+    differ = [key for key, value in rep.parameters().items() if stored.get(key) != value]
+    if differ:
+        key = differ[0]
+        raise UserError(
+            f"{store.location} holds {rep.name!r} with {key}={stored.get(key)}, not {rep.parameters()[key]}; "
+            f"name the new one, such as {rep.name}:{key}={rep.parameters()[key]}:as={rep.name}2"
+        )
+
+
+def _fills(building: Building, index: Index, prepare: Prepare, reps: tuple[Representation, ...]) -> Iterator[Fill]:
+    """Yield what each open task needs."""
+    first_row = np.cumsum([0, *(len(record.start) for record in index.records)])
+    n_samples = row_samples(index, prepare)
+    for task in building.open_tasks():
+        pieces = []
+        first = int(np.searchsorted(first_row, task.start, side="right")) - 1
+        for record, offset in zip(index.records[first:], first_row[first:], strict=False):
+            if offset >= task.stop:
+                break
+            rows = slice(max(task.start - offset, 0), task.stop - offset)
+            pieces.append(Piece(record.ref, record.start[rows], record.valid_n[rows]))
+        yield Fill(building.folder, task, prepare, n_samples, tuple(pieces), _valid_n(building.plan, task), reps)
+
+
+def _valid_n(plan: StorePlan, task: Task) -> NDArray[np.int32] | None:
+    column = plan.values.get("column/valid_n")
+    return None if column is None else column.values[task.start : task.stop]
+
+
+def _run_fills(building: Building, fills: Sequence[Fill], runner: TaskRunner, progress: Progress) -> None:
+    """Run the open tasks and put their receipts into the journal."""
+    total = len(building.plan.tasks())
+    for done, receipt in enumerate(runner.run(fill, fills), start=total - len(fills) + 1):
+        building.add_receipt(receipt)
+        progress("building", done, total)
+
+
+def fill(job: Fill) -> Receipt:
+    """Fill one task's shards: read, cut, draw, write.
+
+    Raises
+    ------
+    DamagedStoreError
+        If a record is no longer what the first pass read.
+    """
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1):  # workers share the cores; and sums must not depend on the number of threads
+        signal = _stored_rows(job) if job.signals else _cut_rows(job)
+        blocks = {} if job.signals else {"signal": signal}
+        blocks |= {f"rep/{name}": planes for name, planes in _pictures(job, signal).items()}
+        return write_task(job.folder, job.task, blocks)
+
+
+def _stored_rows(job: Fill) -> NDArray[np.int16]:
+    assert job.signals is not None
+    rows: NDArray[np.int16] = np.asarray(open_store(job.signals).signal[job.task.start : job.task.stop])
+    return rows
+
+
+def _cut_rows(job: Fill) -> NDArray[np.int16]:
+    database = get_database(job.prepare.dataset)
+    blocks = []
+    for piece in job.pieces:
+        try:
+            counts = read_clean(database, piece.ref, job.prepare).counts
+        except RecordError as error:
+            raise DamagedStoreError(f"record {piece.ref.record} changed during the build: {error.reason}") from error
+        blocks.append(cut(counts, piece.start, piece.valid_n, job.n_samples))
+    return np.concatenate(blocks)
+
+
+def _pictures(job: Fill, signal: NDArray[np.int16]) -> dict[str, NDArray[Any]]:
+    """Draw the representations of a task's rows, from the stored counts alone."""
+    if job.prepare.engine == "reference":
+        signal_mv = signal * SCALE_MV
+        return {rep.name: quantise(rep.reference(signal_mv, job.valid_n), rep) for rep in job.reps}
+    return render_all(job.reps, signal, job.valid_n) if job.reps else {}

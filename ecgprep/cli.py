@@ -1,0 +1,207 @@
+"""The command line of ecgprep: it parses and prints; the work is in the modules that it names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipelines.command_line import run_program
+
+if TYPE_CHECKING:
+    from ecgprep.config import Prepare
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Raw ECG recordings to a feature store.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Home = Annotated[Path | None, typer.Option(help="Workspace folder; by default $ECG_HOME or ./ecg-workspace.")]
+Source = Annotated[
+    Path | None, typer.Option("--from", help="Folder that holds the database's folder, read where it lies.")
+]
+StoreName = Annotated[str | None, typer.Argument(help="Store: name, path or URL; by default the newest.")]
+Dataset = Annotated[str | None, typer.Option(help="Database, see `ecgprep datasets`.")]
+Reps = Annotated[str | None, typer.Option(help="Pictures, such as gaf,mtf,cwt:size=128; none by default.")]
+Leads = Annotated[str | None, typer.Option(help="Leads by name, such as II,V1,V5, or all.")]
+Rate = Annotated[float | None, typer.Option(help="Sampling rate in Hz.")]
+Unit = Annotated[str | None, typer.Option(help="What a row is: record, or beat:PRESET such as beat:kachuee186.")]
+Rule = Annotated[str | None, typer.Option(help="How labels are made, such as present or likely for ptbxl.")]
+Engine = Annotated[str | None, typer.Option(help="Who draws: fast, or reference (pyts, PyWavelets, SciPy).")]
+Seed = Annotated[int | None, typer.Option(help="Seed of the splits that are drawn at random.")]
+Workers = Annotated[int | None, typer.Option(help="Worker processes; 0 for none; by default one a core.")]
+Scheduler = Annotated[str | None, typer.Option(help="Address of a Dask scheduler, such as tcp://host:8786.")]
+Recipe = Annotated[str | None, typer.Option(help="A shipped recipe's name, or a YAML file.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="Set one key of the recipe, such as fs=500.")]
+
+
+def main() -> None:
+    """Run the program."""
+    run_program(app, "ecgprep")
+
+
+@app.command()
+def datasets(home: Home = None) -> None:
+    """List the databases: licence, size, and whether they are in the workspace."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from ecgprep.datasets import list_databases
+    from pipelines.workspace import Workspace
+
+    table = Table("name", "records", "rates (Hz)", "download", "licence", "here", title="Databases")
+    raw = Workspace.at(home).raw
+    for name, database in list_databases().items():
+        rates = ", ".join(f"{rate:g}" for rate in database.rates_hz)
+        here = str(raw / database.folder) if (raw / database.folder).is_dir() else "no"
+        table.add_row(name, f"{database.published_records:,}", rates, database.download_size, database.licence, here)
+    Console().print(table)
+
+
+@app.command()
+def plan(
+    dataset: Dataset = None,
+    reps: Reps = None,
+    leads: Leads = None,
+    fs: Rate = None,
+    unit: Unit = None,
+    label_rule: Rule = None,
+    seed: Seed = None,
+    workers: Workers = None,
+    recipe: Recipe = None,
+    settings: Settings = None,
+    source: Source = None,
+    home: Home = None,
+) -> None:
+    """Say what a build would make: rows, bytes and classes; write nothing."""
+    from ecgprep.build import index_database
+    from ecgprep.execute import TaskRunner
+    from ecgprep.inspect import print_plan
+    from ecgprep.plan import make_plan
+    from ecgprep.progress import show_progress
+    from pipelines.workspace import Workspace
+
+    options = {"dataset": dataset, "reps": reps, "leads": leads, "fs": fs, "unit": unit}
+    options |= {"label_rule": label_rule, "seed": seed, "workers": workers}
+    prepare = _read_section(options, recipe, settings)
+    with show_progress() as progress, TaskRunner(prepare.workers, prepare.scheduler) as runner:
+        index, resolved = index_database(prepare, Workspace.at(home), source, runner, progress)
+    print_plan(make_plan(index, resolved)[0])
+
+
+@app.command()
+def build(
+    dataset: Dataset = None,
+    reps: Reps = None,
+    leads: Leads = None,
+    fs: Rate = None,
+    unit: Unit = None,
+    label_rule: Rule = None,
+    engine: Engine = None,
+    seed: Seed = None,
+    strict: Annotated[bool | None, typer.Option("--strict", help="Stop at the first unusable record.")] = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    recipe: Recipe = None,
+    settings: Settings = None,
+    source: Source = None,
+    home: Home = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Remove a store of this name made of other data.")] = False,
+) -> None:
+    """Build a store, go on with a stopped build, or add pictures to a complete store."""
+    from ecgprep.build import build as build_store
+    from ecgprep.inspect import print_result
+    from ecgprep.progress import show_progress
+    from pipelines.workspace import Workspace
+
+    options = {"dataset": dataset, "reps": reps, "leads": leads, "fs": fs, "unit": unit, "label_rule": label_rule}
+    options |= {"engine": engine, "seed": seed, "strict": strict, "workers": workers, "scheduler": scheduler}
+    prepare = _read_section(options, recipe, settings)
+    with show_progress() as progress:
+        result = build_store(prepare, Workspace.at(home), source, replace, progress)
+    print_result(result)
+
+
+@app.command()
+def inspect(store: StoreName = None, home: Home = None) -> None:
+    """Show what is in a store."""
+    from ecgprep.inspect import print_store
+    from pipelines.workspace import Workspace
+    from store.read import open_store
+
+    print_store(open_store(Workspace.at(home).find_store(store)))
+
+
+@app.command()
+def verify(store: StoreName = None, home: Home = None) -> None:
+    """Compare every file of a store with its manifest; print each that is damaged or missing."""
+    from pipelines.workspace import Workspace
+    from store.verify import find_damage
+
+    place = Path(Workspace.at(home).find_store(store))
+    damaged = 0
+    for damage in find_damage(place):
+        damaged += 1
+        typer.echo(f"{damage.path} {damage.fault}")
+    if damaged:
+        typer.echo(f"{place}: {damaged} files are not what the manifest says; build the store again", err=True)
+        raise typer.Exit(1)
+    typer.echo(f"{place}: whole")
+
+
+@app.command()
+def plot(
+    store: StoreName = None,
+    row: Annotated[int, typer.Option(help="Number of the row.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="PNG or SVG file; by default <store>-row-<n>.png.")] = None,
+    home: Home = None,
+) -> None:
+    """Draw one row on ECG paper, beside its pictures."""
+    from ecgprep.plot import plot_row
+    from pipelines.workspace import Workspace
+    from store.read import open_store
+
+    opened = open_store(Workspace.at(home).find_store(store))
+    place = out or Path(f"{opened.name.removesuffix('.zarr')}-row-{row}.png")
+    plot_row(opened, row, place)
+    typer.echo(place)
+
+
+@app.command()
+def synth(
+    folder: Annotated[Path, typer.Argument(help="Where the database's folder is made.")],
+    like: Annotated[str, typer.Option(help="Database whose file layout is written: mitdb or ptbxl.")],
+    minutes: Annotated[float, typer.Option(min=0.1, help="Length of each record of a Holter database.")] = 1.0,
+    records: Annotated[int, typer.Option(min=1, help="Number of records of a database of short records.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all that is drawn.")] = 0,
+) -> None:
+    """Write synthetic recordings in a database's own file layout; all that is made of them says SYNTHETIC."""
+    from ecgprep.synth import LIKE, write_mitdb, write_ptbxl
+    from store.errors import UnknownNameError
+
+    if like not in LIKE:
+        raise UnknownNameError("database to imitate", like, LIKE)
+    if like == "mitdb":
+        place = write_mitdb(folder, n_minutes=minutes, seed=seed)
+    else:
+        place = write_ptbxl(folder, n_records=records, seed=seed)
+    typer.echo(place)
+
+
+def _read_section(options: dict[str, Any], recipe: str | None, settings: list[str] | None) -> Prepare:
+    """Return the recipe's section with the command line's options over it."""
+    from ecgprep.config import Prepare
+    from pipelines.recipe import override, read_recipe, validate
+
+    section = dict(read_recipe(recipe).get("prepare") or {}) if recipe else {}
+    section |= {key: value for key, value in options.items() if value is not None}
+    section = override(section, settings or [], "prepare")
+    if "dataset" not in section:
+        from store.errors import UserError
+
+        raise UserError("name a database: --dataset mitdb or --dataset ptbxl; see `ecgprep datasets`")
+    return validate(Prepare, section, f"{recipe}, prepare" if recipe else "options")

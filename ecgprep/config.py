@@ -1,0 +1,38 @@
+"""The recipe's ``prepare`` section: what is built, from what, and how."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+def _split_commas(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_split_commas)]
+
+NOT_IN_HASH = {"reps", "workers", "scheduler", "strict"}
+
+
+class Prepare(BaseModel):
+    """What ``ecgprep build`` makes; a key that is None takes the database's default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: str = Field(description="name of the database, see `ecgprep datasets`")
+    reps: str = Field(default="", description="representations, such as gaf,mtf,cwt:size=128; empty for none")
+    leads: Names | None = Field(default=None, description="leads by name, in order, or 'all'")
+    fs: float | None = Field(default=None, gt=0, description="sampling rate of the stored signals, Hz")
+    unit: str | None = Field(default=None, description="what a row is: record, or beat:PRESET")
+    label_rule: str | None = Field(default=None, description="how labels are made, where a database offers several")
+    engine: Literal["fast", "reference"] = Field(
+        default="fast", description="who draws the pictures: this package, or pyts, PyWavelets and SciPy"
+    )
+    seed: int = Field(default=42, ge=0, description="seed of the splits that are drawn at random")
+    strict: bool = Field(default=False, description="stop at the first record that cannot be used")
+    workers: int | None = Field(
+        default=None, ge=0, description="worker processes; 0 for this process alone; by default one a core"
+    )
+    scheduler: str | None = Field(default=None, description="address of a Dask scheduler, such as tcp://host:8786")

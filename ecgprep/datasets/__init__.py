@@ -1,0 +1,31 @@
+"""The databases, one file each; a new one is found here without an edit elsewhere."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+from ecgprep.datasets.base import Database
+from store.errors import UnknownNameError
+
+
+def list_databases() -> dict[str, Database]:
+    """Return every known database by name."""
+    names = [module.name for module in pkgutil.iter_modules(__path__) if module.name != "base"]
+    modules = [importlib.import_module(f"{__name__}.{name}") for name in names]
+    found = [module.DATABASE for module in modules]
+    return {database.name: database for database in sorted(found, key=lambda database: str(database.name))}
+
+
+def get_database(name: str) -> Database:
+    """Return a database by name.
+
+    Raises
+    ------
+    UnknownNameError
+        With the nearest known name.
+    """
+    known = list_databases()
+    if name not in known:
+        raise UnknownNameError("dataset", name, known, "See `ecgprep datasets`.")
+    return known[name]

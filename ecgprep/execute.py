@@ -1,0 +1,114 @@
+"""Calling one function on many arguments: in this process, in local worker processes, or on a Dask cluster."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import islice
+from typing import Any, TypeVar
+
+from store.errors import ResourceError, UserError
+
+Argument = TypeVar("Argument")
+Result = TypeVar("Result")
+
+IN_FLIGHT_PER_WORKER = 2
+CONNECT_S = 10
+
+
+class TaskRunner:
+    """Where tasks run; worker processes start with the first call that has several and end with the ``with`` block.
+
+    Parameters
+    ----------
+    workers : int or None
+        Local worker processes: 0 for this process alone, without Dask; None for one a core.
+    scheduler : str or None
+        Address of a Dask scheduler to use instead of local processes.
+    """
+
+    def __init__(self, workers: int | None, scheduler: str | None) -> None:
+        self.workers = workers
+        self.scheduler = scheduler
+        self._open = ExitStack()
+        self._client: Any = None
+
+    def __enter__(self) -> TaskRunner:
+        return self
+
+    def __exit__(self, *fault: object) -> None:
+        self._open.close()
+
+    def run(self, function: Callable[[Argument], Result], arguments: Sequence[Argument]) -> Iterator[Result]:
+        """Yield ``function(argument)`` for each argument, in the order in which they finish.
+
+        Parameters
+        ----------
+        function : callable
+            A function of a module, so that another process can import it.
+        arguments : sequence
+            What to call it with; few are under way at a time.
+
+        Raises
+        ------
+        ResourceError
+            If workers die, which is most often for lack of memory.
+        UserError
+            If the scheduler does not answer.
+        """
+        alone = self.workers == 0 or (self.workers is None and len(arguments) < 2)
+        if alone and self.scheduler is None:
+            yield from map(function, arguments)
+            return
+        from distributed.scheduler import KilledWorker
+
+        if self._client is None:
+            self._client = self._open.enter_context(_client(self.workers or default_workers(), self.scheduler))
+        try:
+            yield from _bounded(self._client, function, arguments)
+        except KilledWorker as error:
+            raise ResourceError(
+                "worker processes died, most likely for lack of memory; run the same command again with fewer --workers"
+            ) from error
+
+
+def default_workers() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
+    from distributed import Client, LocalCluster
+
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    if scheduler is None:
+        with (
+            LocalCluster(
+                n_workers=workers, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0"
+            ) as cluster,
+            Client(cluster) as client,
+        ):
+            yield client
+        return
+    try:
+        client = Client(scheduler, timeout=CONNECT_S)
+    except (OSError, ValueError) as error:
+        raise UserError(f"--scheduler {scheduler}: no Dask scheduler answers there ({error})") from error
+    with client:
+        yield client
+
+
+def _bounded(client: Any, function: Callable[[Any], Any], arguments: Sequence[Any]) -> Iterator[Any]:
+    """Submit so that few tasks wait: each result makes room for one more."""
+    from distributed import as_completed
+
+    waiting = iter(arguments)
+    limit = IN_FLIGHT_PER_WORKER * max(len(client.scheduler_info(n_workers=-1)["workers"]), 1)
+    running = as_completed(client.submit(function, argument, pure=False) for argument in islice(waiting, limit))
+    for future in running:
+        yield future.result()
+        for argument in islice(waiting, 1):
+            running.add(client.submit(function, argument, pure=False))

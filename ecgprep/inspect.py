@@ -1,0 +1,137 @@
+"""Tables that a person can use: what a build made, what it dropped, and what is in a store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from store.plan import StorePlan
+from store.read import Store
+
+if TYPE_CHECKING:
+    from ecgprep.build import BuildResult
+    from ecgprep.index import Quarantined
+
+SHOWN_RECORDS = 10
+
+
+def print_plan(plan: StorePlan) -> None:
+    """Print what a build would make."""
+    console = Console()
+    console.print(f"[bold]{plan.name}[/bold]: {plan.n_rows:,} rows, {len(plan.tasks())} tasks")
+    arrays = Table("array", "shape", "type", "MB uncompressed")
+    for spec in plan.filled:
+        size_mb = prod(spec.shape) * np.dtype(spec.dtype).itemsize / 1e6
+        arrays.add_row(spec.path, _shape(spec.shape), spec.dtype, f"{size_mb:,.1f}")
+    console.print(arrays)
+    _print_audit(console, plan.attributes["audit"])
+
+
+def print_result(result: BuildResult) -> None:
+    """Print a build's summary: on standard error what was kept and dropped, on standard output the store's path."""
+    console = Console(stderr=True)
+    card = result.plan.attributes["card"]
+    for about in card["databases"]:
+        mark = " SYNTHETIC" if card["synthetic"] else ""
+        here = about["records_used"] + about["records_quarantined"]
+        console.print(
+            f"{about['title']} {about['version']}{mark}: {here:,} of {about['records_published']:,} records are here, "
+            f"{about['records_used']:,} used, {about['patients']:,} patients, {card['rows']:,} rows"
+        )
+    _print_quarantine(console, result.quarantined)
+    _print_audit(console, result.plan.attributes["audit"])
+    said = {
+        "built": "built",
+        "resumed": "went on with a stopped build; complete",
+        "added": "pictures added",
+        "complete": "already complete; nothing to do",
+    }
+    console.print(f"{said[result.state]}, digest {result.digest[:16]}. Next: ecgtrain run", highlight=False)
+    Console(soft_wrap=True).print(str(result.place), highlight=False)
+
+
+def print_store(store: Store) -> None:
+    """Print what is in a store."""
+    console = Console()
+    attributes, card = store.attributes, store.attributes["card"]
+    mark = " [bold red]SYNTHETIC[/bold red]" if store.synthetic else ""
+    console.print(f"[bold]{store.name}[/bold]{mark}: {store.n_rows:,} rows, one a {attributes['unit']}")
+    for about in card["databases"]:
+        console.print(
+            f"{about['title']} {about['version']}, {about['licence']}: {about['records_used']:,} of "
+            f"{about['records_published']:,} records, {about['patients']:,} patients"
+        )
+    console.print(
+        f"signals {', '.join(store.leads)} at {store.fs_hz:g} Hz; digest {store.digest[:16]}", highlight=False
+    )
+    console.print(_array_table(store))
+    _print_audit(console, attributes["audit"])
+    quarantine = Path(store.location) / "quarantine.jsonl"
+    if quarantine.is_file():
+        from ecgprep.index import Quarantined
+
+        _print_quarantine(console, [Quarantined(**json.loads(line)) for line in quarantine.read_text().splitlines()])
+
+
+def _array_table(store: Store) -> Table:
+    table = Table("array", "shape", "type", "chunk", "MB", "what it is")
+    names = ["signal", *(f"rep/{name}" for name in store.representations)]
+    names += [f"label/{name}" for name in store.schemes]
+    for name in names:
+        array: Any = store.group[name]
+        table.add_row(
+            name, _shape(array.shape), str(array.dtype), _shape(array.chunks), _size_mb(store, name), _meaning(array)
+        )
+    table.add_row("column/…", f"{store.n_rows:,}", "", "", "", ", ".join(store.columns))
+    table.add_row("split/…", f"{store.n_rows:,}", "int8", "", "", ", ".join(store.protocols))
+    return table
+
+
+def _size_mb(store: Store, name: str) -> str:
+    files = [Path(store.location) / path for path in store.manifest.digests if path.startswith(f"{name}/")]
+    return f"{sum(file.stat().st_size for file in files) / 1e6:,.1f}" if all(f.is_file() for f in files) else "–"
+
+
+def _meaning(array: Any) -> str:
+    facts = array.attrs.asdict()
+    if "parameters" in facts:
+        return ", ".join(f"{key}={value}" for key, value in facts["parameters"].items() if value is not None)
+    if "classes" in facts:
+        return f"{' '.join(facts['classes'])}" + (" (several a row)" if facts["multilabel"] else "")
+    return f"{facts['scale_mv']} mV a count"
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return " × ".join(f"{n:,}" for n in shape)
+
+
+def _print_audit(console: Console, audit: Sequence[Mapping[str, Any]]) -> None:
+    rules = Table("rule", "kept", "dropped", title="Rows by rule")
+    for line in audit:
+        rules.add_row(line["rule"], f"{line['kept']:,}", f"{line['dropped']:,}")
+    console.print(rules)
+    split = [line for line in audit if "classes" in line]
+    if split:
+        names = list(split[0]["classes"]["train"])
+        classes = Table("protocol", "part", *names, title="Rows by class")
+        for line in split:
+            for part, counts in line["classes"].items():
+                classes.add_row(
+                    line["rule"] if part == "train" else "", part, *(f"{counts.get(n, 0):,}" for n in names)
+                )
+        console.print(classes)
+
+
+def _print_quarantine(console: Console, quarantined: Sequence[Quarantined]) -> None:
+    if not quarantined:
+        return
+    console.print(f"{len(quarantined)} records left out (all of them in quarantine.jsonl):")
+    for item in quarantined[:SHOWN_RECORDS]:
+        console.print(f"  {item.record}: {item.reason}", highlight=False, markup=False)

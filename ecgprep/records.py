@@ -1,0 +1,209 @@
+"""Reading one WFDB record: leads by name, millivolts, and a refusal of what cannot be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from store.errors import RecordError
+from store.schema import CLIP_COUNT, SCALE_MV
+from store.vocabulary import MV_PER_UNIT, lead_key
+
+MAX_CLIPPED_SHARE = 1e-3
+MIN_SD_MV = 1e-3
+
+
+@dataclass(frozen=True)
+class Record:
+    """One recording in physical units.
+
+    Parameters
+    ----------
+    leads : tuple of str
+        Names as the header spells them.
+    fs_hz : float
+        Sampling rate.
+    signal_mv : ndarray of float64, shape (n_leads, n_samples)
+        Voltage in mV; NaN where the recording says that it has no value.
+    comments : tuple of str
+        The header's comment lines.
+    """
+
+    leads: tuple[str, ...]
+    fs_hz: float
+    signal_mv: NDArray[np.float64]
+    comments: tuple[str, ...]
+
+    @property
+    def n_samples(self) -> int:
+        """Number of samples of each lead."""
+        return int(self.signal_mv.shape[1])
+
+
+def read_record(path: Path, suffixes: Sequence[str] = (".hea", ".dat")) -> Record:
+    """Read a WFDB record whole and check it against its header.
+
+    Parameters
+    ----------
+    path : Path
+        The record's path without a suffix.
+    suffixes : sequence of str
+        The files that must be there.
+
+    Returns
+    -------
+    Record
+        Signals in mV.
+
+    Raises
+    ------
+    RecordError
+        If a file is missing or damaged, a checksum or the length differs from the header, or a unit is not a voltage.
+    """
+    for suffix in suffixes:
+        file = path.with_name(path.name + suffix)
+        if not file.is_file():
+            raise RecordError("read", f"{file.name} is missing")
+        if file.stat().st_size == 0:
+            raise RecordError("read", f"{file.name} is empty")
+    import wfdb
+
+    try:
+        raw = wfdb.rdrecord(str(path), physical=False)
+        signal = raw.dac().T
+    except Exception as error:  # the parser raises whatever a damaged file trips: IndexError, ValueError, …
+        raise RecordError("read", f"cannot be read: {type(error).__name__}: {' '.join(str(error).split())}") from error
+    _check_sums(raw.sig_name, raw.checksum, raw.calc_checksum())
+    if not raw.sig_len or signal.size == 0:
+        raise RecordError("read", "has no samples")
+    factors = [_mv_per_unit(name, unit) for name, unit in zip(raw.sig_name, raw.units, strict=True)]
+    return Record(
+        leads=tuple(raw.sig_name),
+        fs_hz=float(raw.fs),
+        signal_mv=np.ascontiguousarray(signal) * np.asarray(factors)[:, None],
+        comments=tuple(raw.comments or ()),
+    )
+
+
+def _check_sums(leads: Sequence[str], stated: Sequence[int | None] | None, found: Sequence[int]) -> None:
+    """Compare checksums; a stated 0 means that the writer made none."""
+    for lead, expected, sum_ in zip(leads, stated or [None] * len(leads), found, strict=True):
+        if expected and expected % 65536 != sum_ % 65536:
+            raise RecordError("read", f"checksum of {lead} is {sum_ % 65536}, the header says {expected % 65536}")
+
+
+def _mv_per_unit(lead: str, unit: str) -> float:
+    try:
+        return MV_PER_UNIT[unit.lower()]
+    except (KeyError, AttributeError) as error:
+        raise RecordError("read", f"lead {lead} is in {unit!r}, which is not a voltage") from error
+
+
+@dataclass(frozen=True)
+class ChosenLeads:
+    """Leads taken from a record.
+
+    Parameters
+    ----------
+    signal_mv : ndarray of float64, shape (n_leads, n_samples)
+        In the order that was asked for.
+    sources : tuple of str
+        The lead that each came from.
+    substituted : bool
+        Whether one stands in for another.
+    """
+
+    signal_mv: NDArray[np.float64]
+    sources: tuple[str, ...]
+    substituted: bool
+
+
+def choose_leads(record: Record, leads: Sequence[str], substitutes: Mapping[str, str]) -> ChosenLeads:
+    """Take leads by name, never by position.
+
+    Parameters
+    ----------
+    record : Record
+        The recording.
+    leads : sequence of str
+        Names, in the order wanted; case does not matter.
+    substitutes : mapping
+        Lead that stands in where another is absent.
+
+    Raises
+    ------
+    RecordError
+        If a lead is absent and nothing stands in for it.
+    """
+    here = {lead_key(name): i for i, name in enumerate(record.leads)}
+    rows, sources = [], []
+    for lead in leads:
+        stand_in = substitutes.get(lead, lead)
+        source = lead if lead_key(lead) in here else stand_in
+        if lead_key(source) not in here:
+            raise RecordError("leads", f"lead {lead} is missing; the record has {', '.join(record.leads)}")
+        rows.append(here[lead_key(source)])
+        sources.append(source)
+    return ChosenLeads(record.signal_mv[rows], tuple(sources), tuple(sources) != tuple(leads))
+
+
+def check_quality(signal_mv: NDArray[np.float64], leads: Sequence[str], fs_hz: float) -> None:
+    """Refuse signals without content.
+
+    Parameters
+    ----------
+    signal_mv : ndarray, shape (n_leads, n_samples)
+        Voltage in mV.
+    leads : sequence of str
+        Names, for the message.
+    fs_hz : float
+        Sampling rate.
+
+    Raises
+    ------
+    RecordError
+        If a lead has samples without a value, or is flat.
+    """
+    for lead, row in zip(leads, signal_mv, strict=True):
+        missing = ~np.isfinite(row)
+        if missing.all():
+            raise RecordError("quality", f"lead {lead} has no values")
+        if missing.any():
+            first_s = int(np.argmax(missing)) / fs_hz
+            raise RecordError(
+                "quality", f"lead {lead}: {int(missing.sum())} samples have no value, from {first_s:.2f} s"
+            )
+        if row.std() < MIN_SD_MV:
+            raise RecordError("quality", f"lead {lead} is flat (SD below {MIN_SD_MV * 1000:g} µV)")
+
+
+def to_counts(signal_mv: NDArray[np.float64]) -> tuple[NDArray[np.int16], int]:
+    """Round mV to int16 counts of `store.schema.SCALE_MV`.
+
+    Parameters
+    ----------
+    signal_mv : ndarray, any shape
+        Voltage in mV.
+
+    Returns
+    -------
+    counts : ndarray of int16
+        Same shape.
+    n_clipped : int
+        Samples beyond ±32.767 mV.
+
+    Raises
+    ------
+    RecordError
+        If more than one sample in a thousand is clipped: then the unit or the gain is wrong.
+    """
+    scaled = np.rint(signal_mv / SCALE_MV)
+    n_clipped = int((np.abs(scaled) > CLIP_COUNT).sum())
+    if n_clipped > MAX_CLIPPED_SHARE * scaled.size:
+        share = 100 * n_clipped / scaled.size
+        raise RecordError("quantise", f"{share:.2g} % of the samples exceed ±{CLIP_COUNT * SCALE_MV:.3f} mV")
+    return np.clip(scaled, -CLIP_COUNT, CLIP_COUNT).astype(np.int16), n_clipped

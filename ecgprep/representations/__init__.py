@@ -1,0 +1,20 @@
+"""Pictures of a lead: defined once on batched arrays, for NumPy and for torch on any device."""
+
+from ecgprep.representations.base import (
+    Representation,
+    RowFormat,
+    dequantise,
+    quantise,
+    render_all,
+)
+from ecgprep.representations.grammar import list_representations, parse_reps
+
+__all__ = [
+    "Representation",
+    "RowFormat",
+    "dequantise",
+    "list_representations",
+    "parse_reps",
+    "quantise",
+    "render_all",
+]

@@ -1,0 +1,103 @@
+"""Scalograms: the magnitude of the continuous wavelet transform."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from pydantic import Field
+
+from ecgprep.representations.base import RowFormat
+from ecgprep.representations.blocks import Block
+from ecgprep.representations.taps import bilinear, dense, resize_rows
+from ecgprep.representations.wavelets import WaveletPicture, wavelet_parameters
+
+Array = Any
+
+FIXED_TOP = 2.0
+"""Upper end of log(1 + |C|): of beats in mV, 99.9 % of the values lie below 1.65."""
+
+PERCENTILES = (0.05, 0.95)
+"""What a plane of log power is clipped to before it is spread over [0, 1]."""
+
+
+class Scalogram(WaveletPicture):
+    """Magnitude of the continuous wavelet transform, C(a, b) = a^(-1/2) sum of x(t) psi*((t - b) / a).
+
+    Columns are the exact transform at the centres of equal cells of time, with both ends of the row reflected; rows
+    are resized bilinearly, after the logarithm, from the transform's frequencies. High frequencies are at the top.
+    Padding is drawn as it is, 0 mV. A constant row gives 0 everywhere.
+
+    Parameters
+    ----------
+    value : {"log10_power", "log1p_magnitude"}
+        ``log10_power``: log10(|C|² + 1e-10), clipped to the plane's 5th and 95th percentile and spread over [0, 1].
+        ``log1p_magnitude``: log(1 + |C|), clipped to [0, 2].
+
+    Notes
+    -----
+    The presets are ``cwt_ptbxl_log`` (default of records: cmor1.5-1.0, 128 frequencies, 0.5 to 40 Hz, log10_power)
+    and ``cwt_beat_log`` (default of beats: cmor1.5-1.0, 64 frequencies, 1 to 60 Hz, log1p_magnitude). At low
+    sampling frequencies a preset's highest frequency is lowered to 0.48 of the sampling frequency.
+    """
+
+    kind_name: ClassVar[str] = "cwt"
+
+    value: Literal["log10_power", "log1p_magnitude"] = Field(description="what is drawn of a coefficient")
+
+    @classmethod
+    def resolve(cls, given: dict[str, str], row: RowFormat) -> list[Self]:
+        """Complete the parameters from the preset."""
+        parameters, preset = wavelet_parameters(cls.kind_name, given, row)
+        return [cls(**{"value": preset.value, **parameters})]
+
+    @property
+    def value_range(self) -> tuple[float, float]:
+        """Relative to the plane for power, fixed for magnitude."""
+        return (0.0, 1.0) if self.value == "log10_power" else (0.0, FIXED_TOP)
+
+    def draw(self, block: Block) -> Array:
+        """Draw a block of planes."""
+        xp = block.xp
+        real, imaginary = self.coefficients(block)
+        power = real * real
+        power += imaginary * imaginary
+        if self.value == "log10_power":
+            power += 1e-10
+            planes = _spread_between_percentiles(xp, xp.log10(power, out=power))
+        else:
+            planes = xp.clip(xp.log1p(xp.sqrt(power, out=power), out=power), 0, FIXED_TOP, out=power)
+        return resize_rows(planes, self.height)
+
+    def reference_plane(self, signal_mv: np.ndarray, valid_n: int) -> np.ndarray:
+        """Draw one plane with PyWavelets."""
+        del valid_n  # padding is drawn as it is
+        magnitude = np.abs(self.reference_coefficients(signal_mv))
+        if np.ptp(signal_mv) == 0:
+            plane = np.zeros_like(magnitude)
+        elif self.value == "log10_power":
+            power = np.log10(magnitude**2 + 1e-10)
+            low, high = np.quantile(power, PERCENTILES)
+            plane = (np.clip(power, low, high) - low) / (high - low)
+        else:
+            plane = np.clip(np.log1p(magnitude), 0, FIXED_TOP)
+        return dense(bilinear(self.n_freqs, self.height), self.n_freqs) @ plane
+
+
+def _spread_between_percentiles(xp: Any, planes: Array) -> Array:
+    """Overwrite planes with their place between their own percentiles, clipped to [0, 1]; 0 where they are flat."""
+    # Sorting all is quicker than selecting four: NumPy and torch sort with vector instructions.
+    ordered = xp.sort(xp.reshape(planes, (planes.shape[0], -1)), axis=-1)
+    low, high = (_percentile(ordered, share)[:, None, None] for share in PERCENTILES)
+    span = high - low
+    planes -= low
+    planes *= xp.where(span > 0, 1 / xp.where(span > 0, span, 1.0), 0.0)
+    return xp.clip(planes, 0, 1, out=planes)
+
+
+def _percentile(ordered: Array, share: float) -> Array:
+    """Return the linearly interpolated percentile of sorted values, shape (n_planes,)."""
+    place = share * (ordered.shape[-1] - 1)
+    below = int(place)
+    low, high = ordered[:, below], ordered[:, below + 1]
+    return low + (high - low) * (place - below)

@@ -1,0 +1,162 @@
+"""Markov transition fields: how likely the signal's level at one time is to be followed by its level at another."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from pydantic import Field
+
+from ecgprep.representations.base import Representation, RowFormat
+from ecgprep.representations.blocks import COUNTS_PER_MV, Block
+from ecgprep.representations.taps import Taps, bilinear, block_limits, block_sums, dense
+
+Array = Any
+
+
+class MarkovTransitionField(Representation):
+    """Markov transition field.
+
+    Each sample of the full-length row is put into one of `n_bins` bins; W[a, b] is the share of the samples in bin a
+    that are followed by one in bin b; the field is W[bin of i, bin of j], averaged over blocks with the limits
+    floor(k n / size). The average over a pair of blocks equals h_i' W h_j with h the share of each bin in a
+    block, so no n x n array is made. Where `size` exceeds the row's length the field is resized bilinearly,
+    which for a product is a resize of its factors.
+
+    Inner bin edges are the linearly interpolated percentiles of the row; a sample equal to an edge belongs to the
+    lower bin. All is computed on the store's whole counts, where ties are exact. In a row that is padded the
+    edges, the transitions and a block's average come from the valid samples, and the picture is 0 where there is none.
+
+    Parameters
+    ----------
+    size : int
+        Side of the picture.
+    n_bins : int
+        Number of bins.
+    strategy : {"quantile", "uniform"}
+        Bins of equal population, or of equal width.
+
+    References
+    ----------
+    Wang Z, Oates T. Encoding time series as images for visual inspection and classification using tiled
+    convolutional neural networks. AAAI Workshop, 2015.
+    """
+
+    kind_name: ClassVar[str] = "mtf"
+
+    size: int = Field(ge=2, le=4096, description="side of the picture")
+    n_bins: int = Field(8, ge=2, le=64, description="number of bins")
+    strategy: Literal["quantile", "uniform"] = Field("quantile", description="bins of equal population or width")
+
+    @classmethod
+    def resolve(cls, given: dict[str, str], row: RowFormat) -> list[Self]:
+        """Complete the parameters."""
+        parameters: dict[str, Any] = {"size": row.size, **given}
+        return [cls(**parameters)]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.size, self.size
+
+    @property
+    def value_range(self) -> tuple[float, float]:
+        """Probabilities."""
+        return 0.0, 1.0
+
+    def draw(self, block: Block) -> Array:
+        """Draw a block of planes."""
+        xp = block.xp
+        bins = self._bins(block)
+        followed = _transition_probabilities(xp, bins, self.n_bins)
+        share = self._bin_shares(block, bins)
+        rows = xp.matmul(xp.matrix_transpose(share), followed)
+        return xp.matmul(rows, share)
+
+    def _bins(self, block: Block) -> Array:
+        """Return the bin of each sample as int8; padding gets `n_bins`, a bin that is none."""
+        xp = block.xp
+        counts, edges = block.counts, self._edges(block)
+        bins = xp.zeros(counts.shape, dtype=xp.int8, device=block.device)
+        for k in range(self.n_bins - 1):
+            bins += xp.astype(counts > edges[:, k : k + 1], xp.int8)
+        if block.valid is None:
+            return bins
+        return xp.where(block.valid, bins, xp.asarray(self.n_bins, dtype=xp.int8, device=block.device))
+
+    def _edges(self, block: Block) -> Array:
+        """Return the inner edges rounded down to whole counts: no count lies between an edge and its floor."""
+        xp = block.xp
+        last_count = xp.iinfo(xp.int32).max
+        counts = block.counts if block.valid is None else xp.where(block.valid, block.counts, last_count)
+        ordered = xp.sort(counts, axis=-1)
+        n_valid = xp.asarray([[block.n_samples]], device=block.device) if block.valid_n is None else block.valid_n[:, None]
+        k = xp.arange(1, self.n_bins, device=block.device)
+        last = xp.clip(n_valid - 1, 0, None)
+        if self.strategy == "uniform":
+            low, high = ordered[:, :1], xp.take_along_axis(ordered, xp.broadcast_to(last, (ordered.shape[0], 1)), axis=-1)
+            return low + (high - low) * k // self.n_bins
+        place = xp.broadcast_to(last * k, (ordered.shape[0], self.n_bins - 1))
+        below = place // self.n_bins
+        low = xp.take_along_axis(ordered, below, axis=-1)
+        high = xp.take_along_axis(ordered, xp.minimum(below + 1, last), axis=-1)
+        return low + (high - low) * (place - below * self.n_bins) // self.n_bins
+
+    def _bin_shares(self, block: Block, bins: Array) -> Array:
+        """Return the share of each bin in each block of samples, shape (n_planes, n_bins, size)."""
+        xp = block.xp
+        n, shrinks = block.n_samples, self.size <= block.n_samples
+        taps = block_sums(n, self.size) if shrinks else bilinear(n, self.size)
+        shares = _bin_histograms(block, bins, taps, self.n_bins)
+        if not shrinks:
+            return shares
+        limits = xp.asarray(block_limits(n, self.size), device=block.device)
+        if block.valid_n is not None:
+            limits = xp.minimum(limits, block.valid_n[:, None])[:, None, :]
+        shares /= xp.astype(xp.clip(limits[..., 1:] - limits[..., :-1], 1, None), xp.float32)
+        return shares
+
+    def reference_plane(self, signal_mv: np.ndarray, valid_n: int) -> np.ndarray:
+        """Draw one plane with pyts; blocks and resizing that it does not offer are added around it."""
+        counts = np.rint(signal_mv * COUNTS_PER_MV)
+        n = len(counts)
+        if valid_n == n >= self.size:
+            return self._pyts(counts, self.size)
+        field = np.zeros((n, n))
+        if valid_n > 1:
+            field[:valid_n, :valid_n] = self._pyts(counts[:valid_n], valid_n)
+        if self.size > n:
+            resize = dense(bilinear(n, self.size), n)
+        else:
+            resize = dense(block_sums(n, self.size), n)
+            resize /= np.maximum(np.diff(np.minimum(block_limits(n, self.size), valid_n)), 1)[:, None]
+        return resize @ field @ resize.T
+
+    def _pyts(self, counts: np.ndarray, size: int) -> np.ndarray:
+        from pyts.image import MarkovTransitionField as Pyts
+
+        if np.ptp(counts) == 0:  # one bin, always followed by itself; pyts refuses some of these
+            return np.ones((size, size))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Some quantiles are equal", UserWarning)
+            drawn = Pyts(image_size=size, n_bins=self.n_bins, strategy=self.strategy).transform(counts[None])
+        return np.asarray(drawn[0])
+
+
+def _transition_probabilities(xp: Any, bins: Array, n_bins: int) -> Array:
+    """Return W, shape (n_planes, n_bins, n_bins); the row of a bin that nothing follows is 0."""
+    levels = xp.arange(n_bins, dtype=xp.int8, device=bins.device)[:, None]
+    member = xp.astype(bins[:, None, :] == levels, xp.float32)
+    pairs = xp.matmul(member[..., :-1], xp.matrix_transpose(member[..., 1:]))
+    return pairs / xp.clip(xp.sum(pairs, axis=-1, keepdims=True), 1, None)
+
+
+def _bin_histograms(block: Block, bins: Array, taps: Taps, n_bins: int) -> Array:
+    """Add up each bin's members under the taps, shape (n_planes, n_bins, n_out)."""
+    xp = block.xp
+    levels = xp.arange(n_bins, dtype=xp.int8, device=block.device)[:, None]
+    total = xp.zeros((bins.shape[0], n_bins, taps.index.shape[1]), dtype=xp.float32, device=block.device)
+    for index, weight in taps.on(xp, block.device):
+        total += (xp.take(bins, index, axis=-1)[:, None, :] == levels) * weight
+    return total

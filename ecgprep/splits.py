@@ -1,0 +1,175 @@
+"""Split protocols: which rows train, validate and test, made once and stored with the data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from store.plan import Values
+from store.vocabulary import TEST, TRAIN, UNUSED, VALIDATION
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a store before they are filled.
+
+    Parameters
+    ----------
+    columns : mapping
+        Columns by name, one value a row.
+    labels : mapping
+        Labels by scheme.
+    """
+
+    columns: Mapping[str, NDArray[Any]]
+    labels: Mapping[str, Values]
+
+    @property
+    def n(self) -> int:
+        """Number of rows."""
+        return len(self.columns["record"])
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One use of the rows, with what a reader must know of it; see `store.read.Split`."""
+
+    name: str
+    values: NDArray[np.int8]
+    scheme: str
+    score_classes: Sequence[str]
+    rule: str
+    unit: str = "patient"
+    leaks: Sequence[str] = ()
+    leak_note: str = ""
+    kind: str = "split"
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def stored(self) -> Values:
+        """Return the values with the attributes that the store keeps."""
+        attributes = {
+            "scheme": self.scheme,
+            "score_classes": list(self.score_classes),
+            "rule": self.rule,
+            "unit": self.unit,
+            "leaks": list(self.leaks),
+            "leak_note": self.leak_note,
+            "kind": self.kind,
+        }
+        return Values(self.values.astype(np.int8), {**attributes, **self.facts})
+
+
+def strata(label: Values) -> NDArray[np.int64]:
+    """Return one number a row for what a split should spread evenly: its class, or its combination of classes.
+
+    Rows without a label get −1.
+    """
+    values = np.asarray(label.values)
+    if values.ndim == 1:
+        return values.astype(np.int64)
+    unknown = ((values == 255) | (values == 0)).all(axis=1)
+    combination = (values == 1) @ (1 << np.arange(values.shape[1], dtype=np.int64))
+    return np.where(unknown, -1, combination)
+
+
+def patient_folds(
+    stratum: NDArray[np.int64], patients: NDArray[Any], usable: NDArray[np.bool_], n_folds: int, seed: int
+) -> NDArray[np.int8] | None:
+    """Return the fold of each usable row, no patient in two; −1 elsewhere.
+
+    Parameters
+    ----------
+    stratum : ndarray of int64, shape (n_rows,)
+        What to spread evenly over the folds.
+    patients : ndarray of str, shape (n_rows,)
+        Whose row it is.
+    usable : ndarray of bool, shape (n_rows,)
+        Rows that take part.
+    n_folds : int
+        Number of folds.
+    seed : int
+        Seed of the draw.
+
+    Returns
+    -------
+    ndarray of int8, shape (n_rows,), or None
+        None where there are fewer patients than folds.
+    """
+    rows = np.flatnonzero(usable)
+    if len(np.unique(patients[rows])) < n_folds:
+        return None
+    import warnings
+
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    folds = np.full(len(usable), UNUSED, np.int8)
+    splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        # A class with fewer rows than folds cannot be in each of them; that is so, and the audit shows it.
+        warnings.simplefilter("ignore", UserWarning)
+        for fold, (_, held_out) in enumerate(splitter.split(rows, stratum[rows], patients[rows])):
+            folds[rows[held_out]] = fold
+    return folds
+
+
+def patient_protocols(
+    rows: Rows, scheme: str, score_classes: Sequence[str], usable: NDArray[np.bool_], seed: int
+) -> list[Protocol]:
+    """Return the protocols that any database with patients has: 70/15/15, five and ten folds.
+
+    Parameters
+    ----------
+    rows : Rows
+        The rows.
+    scheme : str
+        The label scheme to spread evenly.
+    score_classes : sequence of str
+        Classes that averages are taken over.
+    usable : ndarray of bool, shape (n_rows,)
+        Rows that take part.
+    seed : int
+        Seed of the draws.
+    """
+    stratum = strata(rows.labels[scheme])
+    usable = usable & (stratum >= 0)
+    patients = rows.columns["patient"]
+    protocols = []
+    twentieths = patient_folds(stratum, patients, usable, 20, seed)
+    if twentieths is not None:
+        part = np.where(twentieths < 14, TRAIN, np.where(twentieths < 17, VALIDATION, TEST))
+        values = np.where(twentieths == UNUSED, UNUSED, part)
+        rule = f"patients drawn at random into 70/15/15 %, classes spread evenly, seed {seed}"
+        protocols.append(Protocol("patient-70-15-15", values.astype(np.int8), scheme, score_classes, rule))
+    for k in (5, 10):
+        folds = patient_folds(stratum, patients, usable, k, seed)
+        if folds is not None:
+            rule = f"patients drawn at random into {k} folds, classes spread evenly, seed {seed}"
+            protocols.append(Protocol(f"kfold-{k}", folds, scheme, score_classes, rule, kind="folds"))
+    return protocols
+
+
+def random_rows(stratum: NDArray[np.int64], shares: Sequence[float], seed: int) -> NDArray[np.int8]:
+    """Return a split of single rows at random, class by class: it leaks patients and neighbouring beats.
+
+    Parameters
+    ----------
+    stratum : ndarray of int64, shape (n_rows,)
+        Class of each row; −1 is left out.
+    shares : sequence of float
+        Shares of validation and test; the rest trains.
+    seed : int
+        Seed of the draw.
+    """
+    generator = np.random.default_rng(seed)
+    values = np.full(len(stratum), UNUSED, np.int8)
+    for number in np.unique(stratum[stratum >= 0]):
+        members = generator.permutation(np.flatnonzero(stratum == number))
+        n_validation, n_test = (round(share * len(members)) for share in shares)
+        values[members] = TRAIN
+        values[members[:n_test]] = TEST
+        values[members[n_test : n_test + n_validation]] = VALIDATION
+    return values

@@ -1,0 +1,77 @@
+"""How chunks are compressed and which code does it.
+
+The codec pipeline is zarrs (native threads) where a store lies on a local disk, and Zarr's own elsewhere. A process
+that was forked from one in which zarrs has run would hang in it for ever, so such a process is told so.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import AbstractContextManager
+from typing import cast
+
+import zarr
+from zarr.codecs import ZstdCodec
+
+from store.errors import EcgError
+
+ZSTD_LEVEL = 1
+
+
+def compressor() -> ZstdCodec:
+    """Return the codec of every array: Zstandard whose frames carry a checksum, so that a changed byte raises."""
+    return ZstdCodec(level=ZSTD_LEVEL, checksum=True)
+
+
+class ForkedProcessError(EcgError, RuntimeError):
+    """A forked process asked for the codec pool of its parent."""
+
+
+class _ForkGuard:
+    """Knows whether this process was forked from one in which the codec pool may have run."""
+
+    def __init__(self) -> None:
+        self.forked_from_pool = False
+        os.register_at_fork(after_in_child=self._note)
+
+    def _note(self) -> None:
+        self.forked_from_pool = self.forked_from_pool or "zarrs" in sys.modules
+
+    def check(self) -> None:
+        if self.forked_from_pool:
+            raise ForkedProcessError(
+                "this process was forked after a store was opened; the codec's threads do not survive that. Start "
+                "workers with the 'spawn' or 'forkserver' method, or read with threads in one process"
+            )
+
+
+_GUARD = _ForkGuard() if hasattr(os, "register_at_fork") else None
+
+
+def check_not_forked() -> None:
+    """Raise if this process was forked from one in which the codec pool may have run.
+
+    Raises
+    ------
+    ForkedProcessError
+        If it was; reading would hang.
+    """
+    if _GUARD is not None:
+        _GUARD.check()
+
+
+def native_codecs(threads: int) -> AbstractContextManager[object]:
+    """Return a context in which arrays that are opened use zarrs.
+
+    Parameters
+    ----------
+    threads : int
+        Codec threads. Writers take one: with more, the chunks of a shard are ordered as they finish, and equal
+        input no longer gives equal files.
+    """
+    check_not_forked()
+    import zarrs  # noqa: F401 - registers the pipeline; imported here so that --help does not wait for it
+
+    settings = {"codec_pipeline.path": "zarrs.ZarrsCodecPipeline", "threading.max_workers": threads}
+    return cast("AbstractContextManager[object]", zarr.config.set(settings))

@@ -1,0 +1,310 @@
+"""Reading a store: its arrays, labels, columns and splits, from a folder or a URL."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from store.codecs import check_not_forked, native_codecs
+from store.errors import DamagedStoreError, IncompleteStoreError, LeakError, UnknownNameError
+from store.manifest import MANIFEST_NAME, Manifest
+from store.schema import SCHEMA_VERSION
+from store.vocabulary import TEST, TRAIN, VALIDATION
+
+READ_THREADS = 2
+
+
+@dataclass(frozen=True)
+class Label:
+    """The labels of one scheme.
+
+    Parameters
+    ----------
+    scheme : str
+        Name of the scheme, such as ``aami``.
+    values : ndarray
+        int8, shape (n_rows,), class number or −1 for unknown; or, for a multi-label scheme, uint8, shape
+        (n_rows, n_classes), 0 or 1, 255 for unknown.
+    classes : tuple of str
+        Names of the classes.
+    multilabel : bool
+        Whether a row can have several classes.
+    rule : str
+        How the labels were made.
+    """
+
+    scheme: str
+    values: NDArray[Any]
+    classes: tuple[str, ...]
+    multilabel: bool
+    rule: str
+
+
+@dataclass(frozen=True)
+class Split:
+    """One protocol's use of the rows.
+
+    Parameters
+    ----------
+    protocol : str
+        Name of the protocol, such as ``interpatient``.
+    values : ndarray of int8, shape (n_rows,)
+        0 training, 1 validation, 2 test, −1 unused; for ``kind == "folds"`` the fold's number.
+    leaks : tuple of str
+        What the protocol leaks on purpose; empty for none.
+    leak_note : str
+        What leaks, in words.
+    score_classes : tuple of str
+        Classes that averages are taken over.
+    scheme : str
+        The label scheme that the protocol goes with.
+    unit : str
+        What was kept together, such as ``patient``.
+    kind : str
+        ``split`` or ``folds``.
+    """
+
+    protocol: str
+    values: NDArray[np.int8]
+    leaks: tuple[str, ...]
+    leak_note: str
+    score_classes: tuple[str, ...]
+    scheme: str
+    unit: str
+    kind: str
+
+    def rows(self, part: int) -> NDArray[np.int64]:
+        """Return the rows of one part (`store.vocabulary.TRAIN`, `VALIDATION`, `TEST`), ascending."""
+        return np.flatnonzero(self.values == part)
+
+
+class Store:
+    """A complete feature store, open for reading.
+
+    Parameters
+    ----------
+    location : str or Path
+        The store's folder, or its URL (``https://``, ``s3://``, …).
+
+    Raises
+    ------
+    IncompleteStoreError
+        If there is no manifest: the build has not finished, or this is no store.
+    """
+
+    def __init__(self, location: str | Path) -> None:
+        self.location = str(location)
+        self.name = self.location.rstrip("/").replace("\\", "/").rpartition("/")[2]
+        self.manifest = _read_manifest(self.location)
+        self.group = _open_group(self.location)
+        self.attributes: dict[str, Any] = self.group.attrs.asdict()
+        if self.attributes.get("schema") != SCHEMA_VERSION:
+            found = self.attributes.get("schema")
+            raise IncompleteStoreError(
+                f"{self.location}: store schema {found!r}, this version reads {SCHEMA_VERSION}; build it again"
+            )
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the manifest."""
+        return self.manifest.digest
+
+    @property
+    def rows_digest(self) -> str:
+        """SHA-256 over what makes the rows; runs on stores with equal ones can be compared."""
+        return self.manifest.rows_digest
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the recordings are synthetic."""
+        return bool(self.attributes["synthetic"])
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return int(self.signal.shape[0])
+
+    @cached_property
+    def signal(self) -> zarr.Array[Any]:
+        """The signals, (row, lead, time) int16 counts; multiply by `scale_mv` for millivolts."""
+        return self._array("signal")
+
+    @property
+    def scale_mv(self) -> float:
+        """Millivolts a count."""
+        return float(self.signal.attrs["scale_mv"])  # type: ignore[arg-type]
+
+    @property
+    def fs_hz(self) -> float:
+        """Sampling rate of the signals."""
+        return float(self.signal.attrs["fs_hz"])  # type: ignore[arg-type]
+
+    @property
+    def leads(self) -> tuple[str, ...]:
+        """Names of the leads, in the order of the signals' second axis."""
+        return tuple(self.signal.attrs["leads"])  # type: ignore[arg-type]
+
+    @property
+    def representations(self) -> list[str]:
+        """Names of the stored representations, in the order of the alphabet."""
+        return self._names("rep")
+
+    def representation(self, name: str) -> zarr.Array[Any]:
+        """Return a stored representation, (row, lead, height, width)."""
+        return self._array(f"rep/{self._known('representation', name, self.representations)}")
+
+    @property
+    def schemes(self) -> list[str]:
+        """Names of the label schemes."""
+        return self._names("label")
+
+    def label(self, scheme: str | None = None) -> Label:
+        """Return the labels of a scheme; by default the store's own choice."""
+        scheme = self._known("label scheme", scheme or self.attributes["default_scheme"], self.schemes)
+        array = self._array(f"label/{scheme}")
+        facts: dict[str, Any] = array.attrs.asdict()
+        return Label(
+            scheme=scheme,
+            values=np.asarray(array[:]),
+            classes=tuple(facts["classes"]),
+            multilabel=bool(facts["multilabel"]),
+            rule=str(facts["rule"]),
+        )
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        return self._names("column")
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Return a column, one value a row; text as Python strings."""
+        array = self._array(f"column/{self._known('column', name, self.columns)}")
+        values = np.asarray(array[:])
+        return values.astype(object) if values.dtype.kind in "UT" else values
+
+    @property
+    def protocols(self) -> list[str]:
+        """Names of the split protocols."""
+        return self._names("split")
+
+    def split(self, protocol: str | None = None) -> Split:
+        """Return a protocol's split, by default the store's own choice, after a look at its patients.
+
+        Raises
+        ------
+        LeakError
+            If a patient is on two sides and the protocol does not say that it leaks patients.
+        """
+        protocol = self._known("protocol", protocol or self.attributes["default_protocol"], self.protocols)
+        array = self._array(f"split/{protocol}")
+        facts: dict[str, Any] = array.attrs.asdict()
+        split = Split(
+            protocol=protocol,
+            values=np.asarray(array[:]),
+            leaks=tuple(facts["leaks"]),
+            leak_note=str(facts.get("leak_note", "")),
+            score_classes=tuple(facts["score_classes"]),
+            scheme=str(facts["scheme"]),
+            unit=str(facts["unit"]),
+            kind=str(facts.get("kind", "split")),
+        )
+        if "patient" not in split.leaks:
+            check_patients(split, self.column("patient"))
+        return split
+
+    def _names(self, group: str) -> list[str]:
+        member = self.group.get(group)
+        return sorted(member.array_keys()) if isinstance(member, zarr.Group) else []
+
+    def _known(self, kind: str, name: str, known: list[str]) -> str:
+        if name not in known:
+            raise UnknownNameError(f"{kind} of {self.name}", name, known)
+        return name
+
+    def _array(self, path: str) -> zarr.Array[Any]:
+        check_not_forked()
+        self._check_files(path)
+        array = self.group[path]
+        assert isinstance(array, zarr.Array)
+        return array
+
+    def _check_files(self, path: str) -> None:
+        """Raise if a file of an array is gone: Zarr would read it as fill value without a word."""
+        import fsspec
+
+        files = [name for name in self.manifest.digests if name.startswith(f"{path}/")]
+        fs, root = fsspec.core.url_to_fs(self.location)
+        with ThreadPoolExecutor() as pool:
+            found = pool.map(fs.exists, [f"{root.rstrip('/')}/{name}" for name in files])
+            if missing := [name for name, here in zip(files, found, strict=True) if not here]:
+                raise DamagedStoreError(
+                    f"{self.location}: {missing[0]} is missing ({len(missing)} files of {path}); "
+                    "see `ecgprep verify`, and build the store again"
+                )
+
+
+def open_store(location: str | Path) -> Store:
+    """Return the complete store at a path or URL; see `Store`."""
+    return Store(location)
+
+
+def check_patients(split: Split, patients: NDArray[Any]) -> None:
+    """Raise if one patient is on two sides of a split.
+
+    Parameters
+    ----------
+    split : Split
+        The split.
+    patients : ndarray of str, shape (n_rows,)
+        Whose row it is.
+
+    Raises
+    ------
+    LeakError
+        Naming some of the patients.
+    """
+    parts = np.unique(split.values[split.values >= 0]) if split.kind == "folds" else (TRAIN, VALIDATION, TEST)
+    seen: dict[str, int] = {}
+    shared: set[str] = set()
+    for part in parts:
+        here = set(patients[split.values == part].tolist())
+        shared |= {patient for patient in here if seen.setdefault(patient, int(part)) != int(part)}
+    if shared:
+        some = ", ".join(sorted(shared)[:3])
+        raise LeakError(
+            f"split {split.protocol!r} has {len(shared)} patients on two sides ({some}) and does not declare it; "
+            "build the store again"
+        )
+
+
+def _open_group(location: str) -> zarr.Group:
+    if "://" in location:
+        return zarr.open_group(location, mode="r", use_consolidated=True)
+    with native_codecs(READ_THREADS):
+        return zarr.open_group(location, mode="r", use_consolidated=True)
+
+
+def _read_manifest(location: str) -> Manifest:
+    try:
+        text = _read_text(location, MANIFEST_NAME)
+    except FileNotFoundError as error:
+        raise IncompleteStoreError(
+            f"{location}: no complete store here ({MANIFEST_NAME} is absent); finish it with `ecgprep build`"
+        ) from error
+    return Manifest.parse(text)
+
+
+def _read_text(location: str, name: str) -> str:
+    if "://" not in location:
+        return (Path(location) / name).read_text(encoding="utf-8")
+    import fsspec
+
+    with fsspec.open(f"{location.rstrip('/')}/{name}", "rt", encoding="utf-8") as file:
+        return str(file.read())
