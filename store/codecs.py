@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import AbstractContextManager
+from typing import cast
 
 import zarr
 from zarr.codecs import ZstdCodec
@@ -72,4 +73,5 @@ def native_codecs(threads: int) -> AbstractContextManager[object]:
     check_not_forked()
     import zarrs  # noqa: F401 - registers the pipeline; imported here so that --help does not wait for it
 
-    return zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline", "threading.max_workers": threads})
+    settings = {"codec_pipeline.path": "zarrs.ZarrsCodecPipeline", "threading.max_workers": threads}
+    return cast("AbstractContextManager[object]", zarr.config.set(settings))

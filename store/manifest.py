@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 MANIFEST_NAME = "MANIFEST.sha256"
 EMPTY_PREFIX = "# empty "
@@ -50,7 +49,7 @@ class Manifest:
             if not separator or len(digest) != 64:
                 raise ValueError(f"{MANIFEST_NAME}, line {number}: expected '<sha256>  <path>', found {line!r}")
             digests[path] = digest
-        return cls(MappingProxyType(digests), frozenset(empty))
+        return cls(digests, frozenset(empty))
 
     def text(self) -> str:
         """Return the manifest's text, sorted by path."""
@@ -71,7 +70,7 @@ class Manifest:
 
     def with_files(self, other: Manifest) -> Manifest:
         """Return this manifest with the files of `other` added or replaced."""
-        return Manifest(MappingProxyType({**self.digests, **other.digests}), self.empty | other.empty)
+        return Manifest({**self.digests, **other.digests}, self.empty | other.empty)
 
 
 def _is_empty_row(line: str) -> bool:

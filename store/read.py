@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,7 @@ import zarr
 from numpy.typing import NDArray
 
 from store.codecs import check_not_forked, native_codecs
-from store.errors import IncompleteStoreError, LeakError, UnknownNameError
+from store.errors import DamagedStoreError, IncompleteStoreError, LeakError, UnknownNameError
 from store.manifest import MANIFEST_NAME, Manifest
 from store.schema import SCHEMA_VERSION
 from store.vocabulary import TEST, TRAIN, VALIDATION
@@ -229,9 +230,24 @@ class Store:
 
     def _array(self, path: str) -> zarr.Array[Any]:
         check_not_forked()
+        self._check_files(path)
         array = self.group[path]
         assert isinstance(array, zarr.Array)
         return array
+
+    def _check_files(self, path: str) -> None:
+        """Raise if a file of an array is gone: Zarr would read it as fill value without a word."""
+        import fsspec
+
+        files = [name for name in self.manifest.digests if name.startswith(f"{path}/")]
+        fs, root = fsspec.core.url_to_fs(self.location)
+        with ThreadPoolExecutor() as pool:
+            found = pool.map(fs.exists, [f"{root.rstrip('/')}/{name}" for name in files])
+            if missing := [name for name, here in zip(files, found, strict=True) if not here]:
+                raise DamagedStoreError(
+                    f"{self.location}: {missing[0]} is missing ({len(missing)} files of {path}); "
+                    "see `ecgprep verify`, and build the store again"
+                )
 
 
 def open_store(location: str | Path) -> Store:
