@@ -55,9 +55,7 @@ def save_checkpoint(
     sync_folder(path.parent)
 
 
-def load_checkpoint(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None = None
-) -> dict[str, Any]:
+def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> dict[str, Any]:
     """Put a checkpoint's weights into a model, and its state into an optimizer.
 
     Parameters

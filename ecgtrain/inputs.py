@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgtrain import rr
+from ecgtrain.config import SIGNAL
+from ecgtrain.models.registry import InputShape
 from ecgtrain.samplers import Rows
 from ecgtrain.sources import RowSource, StoredRows, moments
 from store.errors import UnknownNameError, UserError
@@ -97,6 +99,64 @@ class FeatureInput:
     def describe(self) -> dict[str, Any]:
         """Return names and statistics."""
         return self.facts
+
+
+def input_shape(
+    store: Store, names: Sequence[str], channels: Sequence[str] | None, features: str, n_classes: int
+) -> InputShape:
+    """Return what a model for some of a store's inputs is made for, after a look at every name.
+
+    Parameters
+    ----------
+    store : Store
+        Where the rows lie.
+    names : sequence of str
+        ``signal`` and stored representations.
+    channels : sequence of str or None
+        Leads by name; None for all.
+    features : str
+        ``rr``, ``none`` or ``auto``.
+    n_classes : int
+        Number of classes.
+
+    Raises
+    ------
+    UnknownNameError
+        If the store lacks an input or a lead.
+    UserError
+        If pictures differ in size, or RR intervals are wanted of a store without any.
+    """
+    for name in names:
+        if name not in (SIGNAL, *store.representations):
+            known = (SIGNAL, *store.representations)
+            raise UnknownNameError(f"input of {store.name}", name, known, "`ecgprep build --reps …` adds pictures.")
+    n_leads = len(lead_numbers(store, channels))
+    sizes = {name: tuple(store.representation(name).shape[2:]) for name in names if name != SIGNAL}
+    if len(set(sizes.values())) > 1:
+        listed = ", ".join(f"{name} {height}×{width}" for name, (height, width) in sizes.items())
+        raise UserError(f"pictures of one model need one size, found {listed}; name one of them with --input")
+    height, width = next(iter(sizes.values()), (0, 0))
+    return InputShape(
+        n_leads=n_leads,
+        n_samples=store.signal.shape[2],
+        fs_hz=store.fs_hz,
+        n_classes=n_classes,
+        picture=(n_leads * len(sizes), height, width) if sizes else None,
+        n_features=2 * len(rr.FEATURES) if uses_rr(store, names, features) else 0,
+    )
+
+
+def uses_rr(store: Store, names: Sequence[str], features: str) -> bool:
+    """Tell whether RR intervals stand beside some inputs of a store.
+
+    Raises
+    ------
+    UserError
+        If they are asked for and the store has none.
+    """
+    if features == "rr" and not rr.has_rr(store):
+        raise UserError(f"{store.name} has no RR intervals; use features=none, or build the database as beats")
+    return features == "rr" or (features == "auto" and SIGNAL in names and rr.has_rr(store))
 
 
 def lead_numbers(store: Store, channels: Sequence[str] | None) -> list[int]:

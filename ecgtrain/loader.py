@@ -7,23 +7,29 @@ Both ways of reading, from memory and streamed, give the very same batches, beca
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from ecgtrain import rr
 from ecgtrain.config import SIGNAL
-from ecgtrain.inputs import ModelInput, feature_input, lead_numbers, picture_input, signal_input
+from ecgtrain.inputs import (
+    ModelInput,
+    feature_input,
+    input_shape,
+    lead_numbers,
+    picture_input,
+    signal_input,
+    uses_rr,
+)
 from ecgtrain.models.registry import InputShape
 from ecgtrain.samplers import Rows, batch_rows, count_batches, epoch_order
 from ecgtrain.sources import StoredRows, place
-from store.errors import UnknownNameError, UserError
+from store.errors import UserError
 from store.read import Label, Split, Store
 from store.vocabulary import SPLIT_NAMES, TEST, TRAIN, VALIDATION
 
@@ -191,10 +197,11 @@ def loaders(
     _check_parts(store, split, parts)
     assert store.signal.chunks is not None
     block_rows = store.signal.chunks[0]  # pictures' chunks divide it: the order does not depend on what is read
+    shape = input_shape(store, inputs, channels, features, len(label.classes))
     leads = lead_numbers(store, channels)
-    read, shape = _model_inputs(
-        store, inputs, leads, parts[TRAIN], block_rows, len(label.classes), features, standardise, placement
-    )
+    read = _model_inputs(store, inputs, leads, parts[TRAIN], block_rows, standardise, placement)
+    if uses_rr(store, inputs, features):
+        read["features"] = feature_input(store, parts[TRAIN])
     targets = _targets(label)
     train, validation, test = (
         Loader(parts[part], read, targets, batch_size, block_rows) for part in (TRAIN, VALIDATION, TEST)
@@ -208,8 +215,7 @@ def known_rows(split: Split, label: Label, part: int) -> Rows:
     """Return the rows of one part whose label is known, ascending."""
     values = label.values
     known = (values != UNKNOWN_MULTI).all(axis=1) if label.multilabel else values != UNKNOWN_SINGLE
-    rows = split.rows(part)
-    return rows[known[rows]]
+    return np.flatnonzero((split.values == part) & known)
 
 
 def _check_parts(store: Store, split: Split, parts: Mapping[int, Rows]) -> None:
@@ -233,57 +239,20 @@ def _targets(label: Label) -> Tensor:
 def _model_inputs(
     store: Store,
     names: Sequence[str],
-    leads: list[int],
+    leads: Sequence[int],
     rows: Rows,
     block_rows: int,
-    n_classes: int,
-    features: str,
     standardise: str,
     placement: str,
-) -> tuple[dict[str, ModelInput], InputShape]:
-    for name in names:
-        if name not in (SIGNAL, *store.representations):
-            raise UnknownNameError(
-                f"input of {store.name}", name, [SIGNAL, *store.representations], "`ecgprep build --reps …` adds one."
-            )
-    pictures = [name for name in names if name != SIGNAL]
-    arrays = [store.signal if name == SIGNAL else store.representation(name) for name in (*names,)]
-    stored = dict(zip(names, (StoredRows(array, leads) for array in arrays), strict=True))
-    sources = dict(zip(names, place(list(stored.values()), block_rows, placement), strict=True))
+) -> dict[str, ModelInput]:
+    """Return readers of the signals and pictures, with statistics of the training `rows`."""
+    arrays = {name: store.signal if name == SIGNAL else store.representation(name) for name in names}
+    stored = {name: StoredRows(array, leads) for name, array in arrays.items()}
+    sources = dict(zip(stored, place(list(stored.values()), block_rows, placement), strict=True))
     read: dict[str, ModelInput] = {}
-    if SIGNAL in names:
+    if SIGNAL in stored:
         read["signal"] = signal_input(store, stored[SIGNAL], sources[SIGNAL], rows, block_rows, standardise)
-    if pictures:
-        _check_picture_sizes(pictures, stored)
+    if pictures := [name for name in stored if name != SIGNAL]:
         chosen = [stored[name] for name in pictures], [sources[name] for name in pictures]
         read["picture"] = picture_input(pictures, *chosen, rows, block_rows)
-    if features == "rr" or (features == "auto" and SIGNAL in names and rr.has_rr(store)):
-        read["features"] = _rr_input(store, rows)
-    return read, _shape(store, leads, [stored[name] for name in pictures], n_classes, read)
-
-
-def _rr_input(store: Store, rows: Rows) -> ModelInput:
-    if not rr.has_rr(store):
-        raise UserError(f"{store.name} has no RR intervals; use features=none, or build the database as beats")
-    return feature_input(store, rows)
-
-
-def _check_picture_sizes(names: Sequence[str], stored: Mapping[str, StoredRows]) -> None:
-    sizes = {name: stored[name].row_shape[1:] for name in names}
-    if len(set(sizes.values())) > 1:
-        listed = ", ".join(f"{name} {height}×{width}" for name, (height, width) in sizes.items())
-        raise UserError(f"pictures of one model need one size, found {listed}; name one of them with --input")
-
-
-def _shape(
-    store: Store, leads: list[int], pictures: list[StoredRows], n_classes: int, read: Mapping[str, ModelInput]
-) -> InputShape:
-    size = pictures[0].row_shape[1:] if pictures else None
-    return InputShape(
-        n_leads=len(leads),
-        n_samples=store.signal.shape[2],
-        fs_hz=store.fs_hz,
-        n_classes=n_classes,
-        picture=(len(leads) * len(pictures), *size) if size else None,
-        n_features=read["features"].take(np.zeros(1, dtype=np.int64)).shape[1] if "features" in read else 0,
-    )
+    return read

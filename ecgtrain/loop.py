@@ -115,9 +115,7 @@ def train(
 class _Training:
     """The state of a training between two epochs."""
 
-    def __init__(
-        self, model: nn.Module, loaders: Loaders, config: TrainingConfig, folder: Path, watch: Watch
-    ) -> None:
+    def __init__(self, model: nn.Module, loaders: Loaders, config: TrainingConfig, folder: Path, watch: Watch) -> None:
         self.device = pick_device(config.device)
         self.model = model.to(self.device)
         self.loaders, self.config, self.folder, self.watch = loaders, config, folder, watch
@@ -260,7 +258,8 @@ def one_hot(target: Tensor, n_classes: int) -> NDArray[np.int8]:
     """Return targets as 0 and 1, int8, shape (n_rows, n_classes)."""
     if target.ndim == 2:
         return target.numpy().astype(np.int8)
-    return (target.numpy()[:, None] == np.arange(n_classes)).astype(np.int8)
+    hot: NDArray[np.int8] = (target.numpy()[:, None] == np.arange(n_classes)).astype(np.int8)
+    return hot
 
 
 def _forward(model: nn.Module, batch: Batch, device: torch.device, precision: str) -> Tensor:

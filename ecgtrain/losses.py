@@ -44,14 +44,15 @@ def class_weights(counts: NDArray[np.int64], kind: str) -> NDArray[np.float64]:
     seen = counts > 0
     n = np.where(seen, counts, 1.0)
     inverse = counts.sum() / (seen.sum() * n)
-    weights = {
+    weights: NDArray[np.float64] = {
         "none": np.ones_like(n),
         "inverse": inverse,
         "sqrt_inverse": np.sqrt(inverse),
         "effective": (1 - EFFECTIVE_BETA) / (1 - EFFECTIVE_BETA**n),
         "context": np.maximum(1.0, np.log(counts.max() / n)),
     }[kind]
-    return np.where(seen, weights / weights[seen].mean(), 0.0)
+    relative: NDArray[np.float64] = np.where(seen, weights / weights[seen].mean(), 0.0)
+    return relative
 
 
 def positive_weights(target: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -112,5 +112,5 @@ class _Columns:
 
 
 def _text(value: Any) -> str | None:
-    unknown = value is None or value == "" or value != value  # noqa: PLR0124 - NaN alone differs from itself
+    unknown = value is None or value == "" or value != value
     return None if unknown else str(value)

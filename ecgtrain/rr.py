@@ -60,4 +60,5 @@ def rr_features(columns: Mapping[str, NDArray[np.generic]]) -> NDArray[np.float3
     median_so_far = past.expanding(min_periods=1).median().to_numpy()
     after = following.groupby(record, sort=False).shift(-1)
     features = [prev, following, before, after, prev / last_mean, prev / median_so_far, following / prev]
-    return np.log(np.stack([np.asarray(feature) for feature in features], axis=1)).astype(np.float32)
+    seconds_and_ratios = np.stack([np.asarray(feature, dtype=np.float32) for feature in features], axis=1)
+    return np.log(seconds_and_ratios)

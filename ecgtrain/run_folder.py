@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,14 +83,18 @@ class RunFolder:
             return []
         return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
-    def logger(self) -> logging.Logger:
-        """Return a log that writes to ``run.log``, with the time, and to standard error, without."""
-        log = logging.Logger(f"ecgtrain.{self.name}", logging.INFO)  # its own: no global handlers pile up
-        file = logging.FileHandler(self.path / "run.log", encoding="utf-8", delay=True)
+    @contextmanager
+    def log(self) -> Iterator[logging.Logger]:
+        """Open a log that writes to ``run.log``, with the time, and to standard error, without."""
+        log = logging.Logger(f"ecgtrain.{self.name}", logging.INFO)  # its own: handlers of other runs stay out
+        file = logging.FileHandler(self.path / "run.log", encoding="utf-8")
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         log.addHandler(file)
         log.addHandler(logging.StreamHandler(sys.stderr))
-        return log
+        try:
+            yield log
+        finally:
+            file.close()
 
 
 def new_run(runs: Path, name: str | None, stem: str) -> RunFolder:
