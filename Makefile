@@ -10,9 +10,7 @@ DEMO_MINUTES ?= 1
 DEMO_RECORDS ?= 120
 DEMO_HOME := ecg-workspace/$(if $(DATA),demo-real,demo-synthetic)
 DEMO_RAW := $(or $(DATA),$(DEMO_HOME)/raw)
-# Each database has its own workspace, so that its lines find their own newest store however often they are run.
-MITDB := ECG_HOME="$(DEMO_HOME)/mitdb" $(BIN)
-PTBXL := ECG_HOME="$(DEMO_HOME)/ptbxl" $(BIN)
+DEMO := ECG_HOME="$(DEMO_HOME)" $(BIN)
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo check-data recordings test lint format clean
@@ -27,13 +25,13 @@ install: .venv/installed  ## make .venv and install the three programs into it
 
 demo: check-data .venv/installed recordings  ## build, train and report on synthetic recordings, or on real ones: DATA=DIR
 	echo "MIT-BIH: beats, split between patients"
-	$(MITDB)/ecgprep build --dataset mitdb --reps cwt,spectrogram --from "$(DEMO_RAW)"
-	$(MITDB)/ecgtrain run --model resnet1d_wang
-	$(MITDB)/ecgeval report
+	$(DEMO)/ecgprep build --dataset mitdb --reps cwt,spectrogram --from "$(DEMO_RAW)"
+	$(DEMO)/ecgtrain run --model resnet1d_wang
+	$(DEMO)/ecgeval report
 	echo "PTB-XL: twelve-lead records, official folds"
-	$(PTBXL)/ecgprep build --dataset ptbxl --reps gaf,mtf,cwt --from "$(DEMO_RAW)"
-	$(PTBXL)/ecgtrain run
-	$(PTBXL)/ecgeval report
+	$(DEMO)/ecgprep build --dataset ptbxl --reps gaf,mtf,cwt --from "$(DEMO_RAW)"
+	$(DEMO)/ecgtrain run
+	$(DEMO)/ecgeval report
 
 check-data:
 ifneq ($(DATA),)

@@ -7,6 +7,7 @@ local ones and a cluster run the same code and write the same bytes.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ from ecgprep.progress import Progress
 from ecgprep.representations import Representation, quantise, render_all
 from pipelines.workspace import Workspace
 from store.errors import DamagedStoreError, MissingDataError, NothingLeftError, RecordError, ResourceError, UserError
+from store.manifest import MANIFEST_NAME
 from store.plan import StorePlan, Task
 from store.read import Store, open_store
 from store.schema import SCALE_MV
@@ -270,6 +272,7 @@ def _extend(
         if rep not in new:
             _check_same_picture(store, rep)
     if not new:
+        os.utime(place / MANIFEST_NAME)  # what was just asked for is the newest store, which `ecgtrain run` takes
         return "complete", store.digest
     addition = _addition(store, plan, [f"rep/{rep.name}" for rep in new])
     building = Building(place.parent / f".adding-{plan.name}", addition)

@@ -32,9 +32,7 @@ def list_representations() -> list[str]:
     return list(_registry())
 
 
-def parse_reps(
-    text: str, *, kind: Literal["beat", "record"], fs_hz: float, n_samples: int
-) -> list[Representation]:
+def parse_reps(text: str, *, kind: Literal["beat", "record"], fs_hz: float, n_samples: int) -> list[Representation]:
     """Read a request for representations and complete it with defaults for the rows at hand.
 
     Parameters

@@ -91,11 +91,16 @@ class MarkovTransitionField(Representation):
         last_count = xp.iinfo(xp.int32).max
         counts = block.counts if block.valid is None else xp.where(block.valid, block.counts, last_count)
         ordered = xp.sort(counts, axis=-1, stable=False)
-        n_valid = xp.asarray([[block.n_samples]], device=block.device) if block.valid_n is None else block.valid_n[:, None]
+        n_valid = (
+            xp.asarray([[block.n_samples]], device=block.device) if block.valid_n is None else block.valid_n[:, None]
+        )
         k = xp.arange(1, self.n_bins, device=block.device)
         last = xp.clip(n_valid - 1, 0, None)
         if self.strategy == "uniform":
-            low, high = ordered[:, :1], xp.take_along_axis(ordered, xp.broadcast_to(last, (ordered.shape[0], 1)), axis=-1)
+            low, high = (
+                ordered[:, :1],
+                xp.take_along_axis(ordered, xp.broadcast_to(last, (ordered.shape[0], 1)), axis=-1),
+            )
             return low + (high - low) * k // self.n_bins
         place = xp.broadcast_to(last * k, (ordered.shape[0], self.n_bins - 1))
         below = place // self.n_bins

@@ -111,7 +111,12 @@ class Spectrogram(Representation):
         hann = get_window("hann", self.window)
         n_frames = len(signal_mv) // self.hop
         _, _, transform = stft(
-            signal_mv, window=hann, nperseg=self.window, noverlap=self.window - self.hop, nfft=self.nfft, boundary="even"
+            signal_mv,
+            window=hann,
+            nperseg=self.window,
+            noverlap=self.window - self.hop,
+            nfft=self.nfft,
+            boundary="even",
         )
         magnitude = np.abs(transform[self.height : 0 : -1, :n_frames]) * hann.sum()
         if self.scale == "db":

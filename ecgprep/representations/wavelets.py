@@ -256,8 +256,7 @@ def _half(
     sin_sign = np.where(folds // 2 % 2, -1, 1) * held * image_sign
     cos_sign = np.where(folds % 2, -sin_sign, sin_sign)
     gains = [
-        np.moveaxis(response[:, m] * sign, 0, 1)
-        for response, sign in zip(responses, (cos_sign, sin_sign), strict=True)
+        np.moveaxis(response[:, m] * sign, 0, 1) for response, sign in zip(responses, (cos_sign, sin_sign), strict=True)
     ]
     angle = np.pi * j[:, None] * (np.arange((width + 1) // 2) + 0.5) / width
     tables = [
@@ -418,9 +417,7 @@ class WaveletPicture(Representation):
         row = signal_mv - signal_mv.mean()
         period = np.concatenate((row, row[::-1]))
         n_periods = 2 * int(np.ceil(8 * transform.scales.max() / len(period))) + 1
-        dense, _ = pywt.cwt(
-            np.tile(period, n_periods), transform.scales, self.wavelet, method="fft", precision=16
-        )
+        dense, _ = pywt.cwt(np.tile(period, n_periods), transform.scales, self.wavelet, method="fft", precision=16)
         first = n_periods // 2 * len(period)
         spectrum = np.fft.fft(dense[:, first : first + len(period)], axis=-1) / len(period)
         frequency = np.fft.fftfreq(len(period))

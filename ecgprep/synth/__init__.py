@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ecgprep.synth.files import MARKER
 from ecgprep.synth.mitdb import write_mitdb
 from ecgprep.synth.ptbxl import write_ptbxl
 
 LIKE: Mapping[str, Callable[..., Path]] = {"mitdb": write_mitdb, "ptbxl": write_ptbxl}
 
-__all__ = ["LIKE", "MARKER", "write_mitdb", "write_ptbxl"]
+__all__ = ["LIKE", "write_mitdb", "write_ptbxl"]

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from store.errors import UserError
+from store.vocabulary import SYNTHETIC_MARK
 
-MARKER = "SYNTHETIC"
 COMMENT = "SYNTHETIC: made by ecgprep synth; no patient was recorded"
 
 
@@ -40,11 +40,11 @@ def database_folder(parent: Path, name: str, origin: str) -> Iterator[Path]:
         If the folder is there and is not marked as synthetic: real recordings are never replaced.
     """
     final, aside = parent / name, parent / f".{name}-unfinished"
-    if final.exists() and not (final / MARKER).is_file():
+    if final.exists() and not (final / SYNTHETIC_MARK).is_file():
         raise UserError(f"{final} is there and was not synthesised; name another folder")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
-    (aside / MARKER).write_text(
+    (aside / SYNTHETIC_MARK).write_text(
         f"{origin}\nThese recordings are computed. They come from no patient, and no figure made from them "
         "says anything about patients.\n",
         encoding="utf-8",

@@ -161,9 +161,7 @@ def _small_rotation(rng: np.random.Generator) -> Floats:
     return np.asarray(about_x @ about_y @ about_z, dtype=np.float64)
 
 
-def heart_vector(
-    beats: Sequence[Beat], r_s: Floats, fs: float, n_samples: int, rng: np.random.Generator
-) -> Floats:
+def heart_vector(beats: Sequence[Beat], r_s: Floats, fs: float, n_samples: int, rng: np.random.Generator) -> Floats:
     """Draw beats one after another.
 
     Parameters
@@ -195,9 +193,7 @@ def heart_vector(
     sample = np.rint(centre).astype(np.int64)[:, None] + np.arange(-half, half + 1)
     curve = np.exp(-0.5 * ((sample - centre[:, None]) / (width_s[:, None] * fs)) ** 2)
     inside = (sample >= 0) & (sample < n_samples)
-    return np.stack(
-        [np.bincount(sample[inside], (h[:, None] * curve)[inside], minlength=n_samples) for h in height]
-    )
+    return np.stack([np.bincount(sample[inside], (h[:, None] * curve)[inside], minlength=n_samples) for h in height])
 
 
 def _delays(at_s: Floats, r_s: Floats, owner: NDArray[np.int64]) -> Floats:

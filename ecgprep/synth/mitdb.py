@@ -106,9 +106,7 @@ TIMING = {
 ON_TIME = Timing()
 
 
-def write_mitdb(
-    folder: Path, *, n_minutes: float = 1.0, seed: int = 0, records: Sequence[str] | None = None
-) -> Path:
+def write_mitdb(folder: Path, *, n_minutes: float = 1.0, seed: int = 0, records: Sequence[str] | None = None) -> Path:
     """Write synthetic recordings in the layout of the MIT-BIH Arrhythmia Database.
 
     Parameters
@@ -139,9 +137,7 @@ def write_mitdb(
             raise UnknownNameError("MIT-BIH record", name, RECORDS)
     if n_minutes < SHORTEST_MINUTES:
         raise UserError(f"{n_minutes} minutes a record are too short; ask for {SHORTEST_MINUTES} or more")
-    origin = (
-        f"ecgprep synth, in the layout of mitdb: {len(names)} records of {n_minutes} minutes, seed {seed}"
-    )
+    origin = f"ecgprep synth, in the layout of mitdb: {len(names)} records of {n_minutes} minutes, seed {seed}"
     with database_folder(folder, FOLDER, origin) as database:
         for name in names:
             _write_record(database, name, round(60 * n_minutes * FS), seed)
@@ -207,9 +203,7 @@ def _beat_shapes(rng: np.random.Generator, rhythm: str) -> dict[str, Beat]:
     }
 
 
-def _beat_sequence(
-    name: str, rr_s: float, duration_s: float, rng: np.random.Generator
-) -> tuple[Floats, list[str]]:
+def _beat_sequence(name: str, rr_s: float, duration_s: float, rng: np.random.Generator) -> tuple[Floats, list[str]]:
     """Return the times of the R peaks in seconds and their symbols; the outermost may lie near an edge."""
     n_most = int(duration_s / (0.55 * rr_s)) + 2
     n_expected = int(duration_s / (1.1 * rr_s))
@@ -240,9 +234,7 @@ def _symbols(name: str, n_most: int, n_expected: int, rng: np.random.Generator) 
     return [str(symbol) for symbol in symbols]
 
 
-def _write_annotations(
-    folder: Path, name: str, r_s: Floats, symbols: Sequence[str], rng: np.random.Generator
-) -> None:
+def _write_annotations(folder: Path, name: str, r_s: Floats, symbols: Sequence[str], rng: np.random.Generator) -> None:
     """Write the beats, the rhythm at the start, and the record's marks that are no beats, between beats."""
     from wfdb import wrann
 

@@ -99,18 +99,13 @@ def write_ptbxl(folder: Path, *, n_records: int = 100, seed: int = 0, rates: Seq
         are not synthetic.
     """
     if n_records < FEWEST_RECORDS:
-        raise UserError(
-            f"{n_records} records are too few to fill the ten folds; ask for {FEWEST_RECORDS} or more"
-        )
+        raise UserError(f"{n_records} records are too few to fill the ten folds; ask for {FEWEST_RECORDS} or more")
     if not rates or set(rates) - set(SUFFIX):
         raise UserError(f"rates {', '.join(map(str, rates)) or 'none'}: PTB-XL has 100 and 500 Hz")
     origin = f"ecgprep synth, in the layout of ptb-xl: {n_records} records, seed {seed}"
     with database_folder(folder, FOLDER, origin) as database:
         visits = draw_visits(n_records, np.random.default_rng([seed, 0]))
-        rows = [
-            _write_record(database, ecg_id, patient, rates, seed)
-            for ecg_id, patient in enumerate(visits, start=1)
-        ]
+        rows = [_write_record(database, ecg_id, patient, rates, seed) for ecg_id, patient in enumerate(visits, start=1)]
         _write_table(database / "ptbxl_database.csv", rows)
         write_statements(database / "scp_statements.csv")
     return folder / FOLDER
@@ -153,9 +148,7 @@ def _deal_folds(n_records: int) -> Iterator[int]:
         yield 9 + held_out.index(place) % 2 if place in held_out else next(training)
 
 
-def _write_record(
-    database: Path, ecg_id: int, patient: Patient, rates: Sequence[int], seed: int
-) -> dict[str, object]:
+def _write_record(database: Path, ecg_id: int, patient: Patient, rates: Sequence[int], seed: int) -> dict[str, object]:
     """Write a record's signals and return its row of the table."""
     person = np.random.default_rng([seed, 1, patient.number])
     age, sex, weight = person.integers(25, 88), person.integers(0, 2), person.integers(50, 105)

@@ -15,10 +15,11 @@ from scipy.signal import find_peaks
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from ecgprep.synth import LIKE, MARKER, write_mitdb, write_ptbxl
+from ecgprep.synth import LIKE, write_mitdb, write_ptbxl
 from ecgprep.synth.mitdb import RECORDS
 from ecgprep.synth.ptbxl import draw_visits
 from store.errors import UserError
+from store.vocabulary import SUPERCLASS_OF, SYNTHETIC_MARK
 
 DS1 = {str(number) for number in (101, 106, 108, 109, 112, 114, 115, 116, 118, 119, 122, 124)} | {
     str(number) for number in (201, 203, 205, 207, 208, 209, 215, 220, 223, 230)
@@ -76,7 +77,7 @@ def test_mitdb_holds_the_files_of_the_database(mitdb: Path) -> None:
     assert (mitdb / "RECORDS").read_text().split() == RECORDS
     assert (mitdb / "ANNOTATORS").read_text().startswith("atr\t")
     expected = {f"{name}.{suffix}" for name in RECORDS for suffix in ("hea", "dat", "atr")}
-    assert {path.name for path in mitdb.iterdir()} == expected | {"RECORDS", "ANNOTATORS", MARKER}
+    assert {path.name for path in mitdb.iterdir()} == expected | {"RECORDS", "ANNOTATORS", SYNTHETIC_MARK}
     assert len(RECORDS) == 48
 
 
@@ -85,15 +86,13 @@ def test_mitdb_records_read_back(mitdb: Path, name: str) -> None:
     header = wfdb.rdheader(str(mitdb / name))
     assert (header.fs, header.sig_len, header.fmt) == (360, 10_800, ["212", "212"])
     assert (header.adc_gain, header.baseline, header.adc_res) == ([200.0] * 2, [1024] * 2, [11] * 2)
-    assert MARKER in header.comments[-1]
+    assert SYNTHETIC_MARK in header.comments[-1]
     assert_checksums_hold(mitdb / name)
     annotation = wfdb.rdann(str(mitdb / name), "atr")
     assert np.all(np.diff(annotation.sample) > 0)
     assert annotation.sample[0] >= 0
     assert annotation.sample[-1] < header.sig_len
-    assert annotation.aux_note[annotation.symbol.index("+")].rstrip("\x00") == (
-        "(P" if name in PACED else "(N"
-    )
+    assert annotation.aux_note[annotation.symbol.index("+")].rstrip("\x00") == ("(P" if name in PACED else "(N")
 
 
 def test_mitdb_leads_are_those_of_each_record(mitdb: Path) -> None:
@@ -132,12 +131,8 @@ def test_annotations_lie_on_the_r_peak(mitdb: Path) -> None:
     record = wfdb.rdrecord(str(mitdb / "101"))
     annotation = wfdb.rdann(str(mitdb / "101"), "atr")
     lead = record.p_signal[:, record.sig_name.index("MLII")]
-    peaks = [
-        sample for sample, symbol in zip(annotation.sample, annotation.symbol, strict=True) if symbol == "N"
-    ]
-    offsets = [
-        int(np.argmax(lead[peak - 20 : peak + 21])) - 20 for peak in peaks if 20 <= peak < len(lead) - 20
-    ]
+    peaks = [sample for sample, symbol in zip(annotation.sample, annotation.symbol, strict=True) if symbol == "N"]
+    offsets = [int(np.argmax(lead[peak - 20 : peak + 21])) - 20 for peak in peaks if 20 <= peak < len(lead) - 20]
     assert np.max(np.abs(offsets)) <= 2
 
 
@@ -173,23 +168,19 @@ def beats_by_class(mitdb: Path, names: set[str]) -> dict[str, np.ndarray]:
         lead = record.p_signal[:, record.sig_name.index("MLII")]
         for sample, symbol in zip(annotation.sample, annotation.symbol, strict=True):
             if symbol in "NV" and 60 <= sample < len(lead) - 60:
-                spectrum = np.abs(
-                    np.fft.rfft(lead[sample - 60 : sample + 60] - lead[sample - 60 : sample + 60].mean())
-                )
+                spectrum = np.abs(np.fft.rfft(lead[sample - 60 : sample + 60] - lead[sample - 60 : sample + 60].mean()))
                 beats[symbol].append(spectrum[:30] / np.linalg.norm(spectrum))
     return {symbol: np.array(rows) for symbol, rows in beats.items()}
 
 
 def test_normal_and_ventricular_beats_can_be_told_apart_between_patients(mitdb: Path) -> None:
-    recall = nearest_centroid_recall(
-        beats_by_class(mitdb, DS1), beats_by_class(mitdb, set(RECORDS) - DS1 - PACED)
-    )
+    recall = nearest_centroid_recall(beats_by_class(mitdb, DS1), beats_by_class(mitdb, set(RECORDS) - DS1 - PACED))
     assert min(recall.values()) > 0.9, recall
 
 
 def test_ptbxl_holds_the_files_of_the_database(ptbxl: Path, table: pd.DataFrame) -> None:
     assert {path.name for path in ptbxl.iterdir()} == {
-        "ptbxl_database.csv", "scp_statements.csv", "records100", "records500", MARKER,
+        "ptbxl_database.csv", "scp_statements.csv", "records100", "records500", SYNTHETIC_MARK,
     }  # fmt: skip
     for column in ("filename_lr", "filename_hr"):
         for name in table[column]:
@@ -206,8 +197,7 @@ def test_ptbxl_tables_have_the_columns_and_classes_of_the_real_database(ptbxl: P
             assert next(csv.reader(synthetic)) == next(csv.reader(real))
     columns = ["diagnostic", "form", "rhythm", "diagnostic_class", "diagnostic_subclass"]
     real_table, synthetic_table = (
-        pd.read_csv(folder / "scp_statements.csv", index_col=0)[columns]
-        for folder in (real_data / "ptb-xl", ptbxl)
+        pd.read_csv(folder / "scp_statements.csv", index_col=0)[columns] for folder in (real_data / "ptb-xl", ptbxl)
     )
     pd.testing.assert_frame_equal(synthetic_table, real_table.loc[synthetic_table.index], check_dtype=False)
     assert set(real_table.index) == set(synthetic_table.index)
@@ -229,7 +219,7 @@ def test_ptbxl_records_read_back(ptbxl: Path, table: pd.DataFrame, column: str, 
         assert (header.fs, header.sig_len, set(header.fmt)) == (fs, 10 * fs, {"16"})
         assert " ".join(header.sig_name) == "I II III AVR AVL AVF V1 V2 V3 V4 V5 V6"
         assert (set(header.adc_gain), set(header.units), set(header.baseline)) == ({1000.0}, {"mV"}, {0})
-        assert MARKER in header.comments[-1]
+        assert SYNTHETIC_MARK in header.comments[-1]
         assert_checksums_hold(ptbxl / name)
 
 
@@ -277,9 +267,7 @@ def mean_beat(path: Path) -> np.ndarray:
     steepness = np.sum(np.gradient(signal, axis=0) ** 2, axis=1)
     beats, _ = find_peaks(steepness, distance=35, height=0.3 * steepness.max())
     inner = beats[(beats >= 25) & (beats < len(signal) - 45)]
-    return np.mean(
-        [signal[beat - 25 : beat + 45] - np.median(signal, axis=0) for beat in inner], axis=0
-    ).ravel()
+    return np.mean([signal[beat - 25 : beat + 45] - np.median(signal, axis=0) for beat in inner], axis=0).ravel()
 
 
 def test_superclasses_can_be_told_apart_between_patients(tmp_path: Path) -> None:
@@ -299,8 +287,7 @@ def test_superclasses_can_be_told_apart_between_patients(tmp_path: Path) -> None
 )
 def test_same_seed_same_bytes(tmp_path: Path, like: str, size: dict[str, float]) -> None:
     first, again, other = (
-        bytes_of(LIKE[like](tmp_path / name, seed=seed, **size))
-        for name, seed in (("a", 5), ("b", 5), ("c", 6))
+        bytes_of(LIKE[like](tmp_path / name, seed=seed, **size)) for name, seed in (("a", 5), ("b", 5), ("c", 6))
     )
     assert first == again
     assert first != other
@@ -315,7 +302,7 @@ def test_a_record_does_not_depend_on_the_others(mitdb: Path, tmp_path: Path) -> 
 
 def test_the_marker_says_what_made_them(mitdb: Path, ptbxl: Path) -> None:
     for folder in (mitdb, ptbxl):
-        text = (folder / MARKER).read_text()
+        text = (folder / SYNTHETIC_MARK).read_text()
         assert "seed 3" in text
         assert "no patient" in text
 
@@ -345,9 +332,12 @@ def test_synthetic_recordings_are_replaced(tmp_path: Path) -> None:
         ("ptbxl", {"rates": ()}, "100 and 500 Hz"),
     ],
 )
-def test_what_cannot_be_made_is_refused(
-    tmp_path: Path, like: str, options: dict[str, object], message: str
-) -> None:
+def test_what_cannot_be_made_is_refused(tmp_path: Path, like: str, options: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
         LIKE[like](tmp_path, **options)
     assert not list(tmp_path.iterdir())
+
+
+def test_statements_agree_with_the_superclasses(tmp_path: Path) -> None:
+    table = pd.read_csv(write_ptbxl(tmp_path, n_records=40, seed=0) / "scp_statements.csv", index_col=0)
+    assert table["diagnostic_class"].dropna().to_dict() == SUPERCLASS_OF
