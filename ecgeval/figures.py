@@ -56,6 +56,7 @@ STYLE: dict[Any, Any] = {
     "xtick.color": INK,
     "ytick.color": INK,
     "svg.hashsalt": "ecgeval",
+    "text.parse_math": False,  # a class may be called anything
 }
 
 
@@ -200,7 +201,7 @@ def confusion(classes: Sequence[str], matrix: ArrayLike, title: str, note: str) 
         Heading and foot.
     """
     counts = np.asarray(matrix)
-    side = max(3.4, 0.78 * len(classes) + 0.9)
+    side = max(3.3, 0.64 * len(classes) + 0.9)
     with _style():
         figure, axes = _panels(1, 2, (2 * side + 0.5, side + 0.9))
         _matrix(axes.flat[0], counts, classes, "rows")
@@ -425,6 +426,9 @@ def _label_training(loss: Axes, f1: Axes, auroc: Axes, per_class: Axes, best: st
     for axis in (loss, f1, auroc, per_class):
         axis.set_xlabel("epoch")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if not any(np.isfinite(line.get_ydata()).any() for line in axis.lines):
+            axis.set(xticks=[], yticks=[], xlabel="")
+            axis.text(0.5, 0.5, "not recorded", ha="center", va="center", transform=axis.transAxes)
 
 
 def _thin(x: Array, y: Array) -> tuple[Array, Array]:

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -101,7 +102,7 @@ def write_predictions(
     if footer:
         arrow = arrow.replace_schema_metadata({"ecg": json.dumps(header)})
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(arrow, path)
+    pq.write_table(arrow, path, write_page_checksum=True)
     return path
 
 
@@ -171,6 +172,18 @@ def make_run(tmp_path: Path) -> MakeRun:
         return folder
 
     return make
+
+
+@pytest.fixture
+def made_up() -> SimpleNamespace:
+    """The functions that make labels, probabilities, footers and predictions files."""
+    return SimpleNamespace(
+        header=make_header,
+        beat_header=beat_header,
+        multi_label=multi_label,
+        single_label=single_label,
+        write=write_predictions,
+    )
 
 
 @pytest.fixture
