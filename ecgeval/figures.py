@@ -98,6 +98,8 @@ def save(figure: Figure, path: Path) -> list[Path]:
     """
     files = [path.with_name(f"{path.name}.{suffix}") for suffix in ("png", "svg")]
     with _style():
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # laid out once, not once a file
         figure.savefig(files[0], dpi=DPI)
         figure.savefig(files[1], metadata={"Date": None})
     return files
