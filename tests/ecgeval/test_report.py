@@ -257,6 +257,12 @@ def test_the_same_runs_give_the_same_numbers(shared_runs):
     assert repr(first) == repr(second)
 
 
+def test_a_report_without_intervals_says_so(make_run, write_report):
+    page = parse(write_report(make_run(), config=Evaluate(bootstrap=0)))
+    assert "There are no intervals" in page.text
+    assert "no interval" in page.titles[0]
+
+
 def test_runs_without_history_have_no_training_curves(make_run, write_report):
     run = make_run()
     (run / "history.jsonl").unlink()
