@@ -56,6 +56,7 @@ STYLE: dict[Any, Any] = {
     "xtick.color": INK,
     "ytick.color": INK,
     "svg.hashsalt": "ecgeval",
+    "text.parse_math": False,  # a class may be called anything
 }
 
 
@@ -97,6 +98,8 @@ def save(figure: Figure, path: Path) -> list[Path]:
     """
     files = [path.with_name(f"{path.name}.{suffix}") for suffix in ("png", "svg")]
     with _style():
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # laid out once, not once a file
         figure.savefig(files[0], dpi=DPI)
         figure.savefig(files[1], metadata={"Date": None})
     return files
@@ -200,7 +203,7 @@ def confusion(classes: Sequence[str], matrix: ArrayLike, title: str, note: str) 
         Heading and foot.
     """
     counts = np.asarray(matrix)
-    side = max(3.4, 0.78 * len(classes) + 0.9)
+    side = max(3.3, 0.64 * len(classes) + 0.9)
     with _style():
         figure, axes = _panels(1, 2, (2 * side + 0.5, side + 0.9))
         _matrix(axes.flat[0], counts, classes, "rows")
@@ -425,6 +428,9 @@ def _label_training(loss: Axes, f1: Axes, auroc: Axes, per_class: Axes, best: st
     for axis in (loss, f1, auroc, per_class):
         axis.set_xlabel("epoch")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if not any(np.isfinite(line.get_ydata()).any() for line in axis.lines):
+            axis.set(xticks=[], yticks=[], xlabel="")
+            axis.text(0.5, 0.5, "not recorded", ha="center", va="center", transform=axis.transAxes)
 
 
 def _thin(x: Array, y: Array) -> tuple[Array, Array]:

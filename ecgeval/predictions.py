@@ -201,7 +201,7 @@ def read_predictions(path: Path) -> Predictions:
         missing = sorted(set(names) - set(pq.read_schema(path).names))
         if missing:
             raise RunFileError(f"{path}: no column {', '.join(missing)}; {_remedy(path)}")
-        table = pq.read_table(path, columns=names)
+        table = pq.read_table(path, columns=names, page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
         raise RunFileError(f"{path}: damaged ({error}); {_remedy(path)}") from error
     if table.num_rows == 0:

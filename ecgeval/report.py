@@ -85,7 +85,7 @@ def _write(blocks: Sequence[Block], config: Evaluate, folder: Path) -> None:
     page = render(sections, blocks[0].header.store.name, created, notes)
     (folder / PAGE).write_text(page, encoding="utf-8")
     data = _data(blocks, created, notes) | {"files": sorted([*_files(folder), DATA])}
-    (folder / DATA).write_text(json.dumps(data, indent=1, allow_nan=False), encoding="utf-8")
+    (folder / DATA).write_text(json.dumps(data, indent=1, default=str), encoding="utf-8")
 
 
 def _write_block(block: Block, folder: Path, created: datetime) -> Section:

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -101,7 +102,7 @@ def write_predictions(
     if footer:
         arrow = arrow.replace_schema_metadata({"ecg": json.dumps(header)})
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(arrow, path)
+    pq.write_table(arrow, path, write_page_checksum=True)
     return path
 
 
@@ -126,9 +127,8 @@ def write_history(path: Path, header: dict[str, Any], n_epochs: int, rng: np.ran
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
-@pytest.fixture
-def make_run(tmp_path: Path) -> MakeRun:
-    """Writes a finished run into the workspace ``tmp_path/home`` and returns its folder."""
+def run_maker(home: Path) -> MakeRun:
+    """Return a function that writes a finished run into a workspace and returns its folder."""
     clock = iter(range(1_800_000_000, 1_900_000_000, 60))
 
     def make(
@@ -145,7 +145,7 @@ def make_run(tmp_path: Path) -> MakeRun:
         **columns: Any,
     ) -> Path:
         header = make_header(run=name) | (header or {})
-        folder = tmp_path / "home" / "runs" / name
+        folder = home / "runs" / name
         draw = single_label if header["task"] == "single" else multi_label
         for i, split in enumerate(("test", "validation")):
             y, _ = draw(n, np.random.default_rng(labels_seed + i))
@@ -171,6 +171,31 @@ def make_run(tmp_path: Path) -> MakeRun:
         return folder
 
     return make
+
+
+@pytest.fixture
+def make_run(home: Path) -> MakeRun:
+    """Writes a finished run into the workspace `home` and returns its folder."""
+    return run_maker(home)
+
+
+@pytest.fixture(scope="session")
+def shared_runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two runs to read from, never to change."""
+    make = run_maker(tmp_path_factory.mktemp("shared"))
+    return [make(), make("b", seed=1, header={"model": "resnet18"})]
+
+
+@pytest.fixture
+def made_up() -> SimpleNamespace:
+    """The functions that make labels, probabilities, footers and predictions files."""
+    return SimpleNamespace(
+        header=make_header,
+        beat_header=beat_header,
+        multi_label=multi_label,
+        single_label=single_label,
+        write=write_predictions,
+    )
 
 
 @pytest.fixture
