@@ -11,7 +11,7 @@ import numpy as np
 from array_api_compat import array_namespace, device, is_torch_array
 from pydantic import BaseModel, ConfigDict, Field
 
-from ecgprep.representations.blocks import COUNTS_PER_MV, Block
+from ecgprep.representations.blocks import COUNTS_PER_MV, Block, Scratch
 from store.errors import UserError
 
 Array = Any
@@ -125,7 +125,7 @@ class Representation(BaseModel, ABC):
         Returns
         -------
         array of float32, shape (n_planes, height, width)
-            Fresh: the caller may overwrite it.
+            The caller may overwrite it, and has to use it before the next call.
         """
 
     @abstractmethod
@@ -223,14 +223,17 @@ def render_all(
     lengths = None if valid_n is None else xp.reshape(_per_plane(valid_n, leading), (-1,))
     pictures = {
         rep.name: xp.empty(
-            (signals.shape[0], *rep.shape), dtype=getattr(xp, rep.dtype if stored else "float32"), device=where
+            (signals.shape[0], *rep.shape),
+            dtype=getattr(xp, rep.dtype if stored else "float32"),
+            device=where,
         )
         for rep in reps
     }
     step = _block_size(signal)
+    scratch: Scratch = {}
     for first in range(0, signals.shape[0], step):
         part = slice(first, first + step)
-        block = Block(_millivolts(signals[part]), None if lengths is None else lengths[part])
+        block = Block(_millivolts(signals[part]), None if lengths is None else lengths[part], scratch)
         for rep in reps:
             drawn = rep.draw(block)
             pictures[rep.name][part] = _spread(drawn, rep) if stored else drawn

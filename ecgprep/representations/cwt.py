@@ -9,7 +9,7 @@ from pydantic import Field
 
 from ecgprep.representations.base import RowFormat
 from ecgprep.representations.blocks import Block
-from ecgprep.representations.taps import bilinear, dense, resize_rows
+from ecgprep.representations.taps import bilinear, dense
 from ecgprep.representations.wavelets import WaveletPicture, wavelet_parameters
 
 Array = Any
@@ -60,14 +60,14 @@ class Scalogram(WaveletPicture):
         """Draw a block of planes."""
         xp = block.xp
         real, imaginary = self.coefficients(block)
-        power = real * real
-        power += imaginary * imaginary
+        power = xp.multiply(real, real, out=block.empty("power", real.shape))
+        power += xp.multiply(imaginary, imaginary, out=block.empty("planes", real.shape))
         if self.value == "log10_power":
             power += 1e-10
-            planes = _spread_between_percentiles(xp, xp.log10(power, out=power))
+            planes = _spread_between_percentiles(block, xp.log10(power, out=power))
         else:
             planes = xp.clip(xp.log1p(xp.sqrt(power, out=power), out=power), 0, FIXED_TOP, out=power)
-        return resize_rows(planes, self.height)
+        return block.resized(planes, self.height, "planes")
 
     def reference_plane(self, signal_mv: np.ndarray, valid_n: int) -> np.ndarray:
         """Draw one plane with PyWavelets."""
@@ -84,10 +84,11 @@ class Scalogram(WaveletPicture):
         return dense(bilinear(self.n_freqs, self.height), self.n_freqs) @ plane
 
 
-def _spread_between_percentiles(xp: Any, planes: Array) -> Array:
+def _spread_between_percentiles(block: Block, planes: Array) -> Array:
     """Overwrite planes with their place between their own percentiles, clipped to [0, 1]; 0 where they are flat."""
     # Sorting all is quicker than selecting four: NumPy and torch sort with vector instructions.
-    ordered = xp.sort(xp.reshape(planes, (planes.shape[0], -1)), axis=-1, stable=False)
+    xp = block.xp
+    ordered = block.sorted(xp.reshape(planes, (planes.shape[0], -1)))
     low, high = (_percentile(ordered, share)[:, None, None] for share in PERCENTILES)
     span = high - low
     planes -= low

@@ -75,7 +75,7 @@ class GramianAngularField(Representation):
         left, right = (cos, -sin) if self.method == "summation" else (sin, -cos)
         rows = xp.stack((left, right), axis=-1)
         columns = xp.stack((cos, sin), axis=-2)
-        return xp.matmul(rows, columns)
+        return xp.matmul(rows, columns, out=block.empty("planes", (rows.shape[0], *self.shape)))
 
     def _angles(self, block: Block) -> tuple[Array, Array]:
         """Return cosine and sine of each angle, each of shape (n_planes, size)."""

@@ -47,7 +47,9 @@ class MarkovTransitionField(Representation):
 
     size: int = Field(ge=2, le=4096, description="side of the picture")
     n_bins: int = Field(8, ge=2, le=64, description="number of bins")
-    strategy: Literal["quantile", "uniform"] = Field("quantile", description="bins of equal population or width")
+    strategy: Literal["quantile", "uniform"] = Field(
+        "quantile", description="bins of equal population or width"
+    )
 
     @classmethod
     def resolve(cls, given: dict[str, str], row: RowFormat) -> list[Self]:
@@ -72,7 +74,7 @@ class MarkovTransitionField(Representation):
         followed = _transition_probabilities(xp, bins, self.n_bins)
         share = self._bin_shares(block, bins)
         rows = xp.matmul(xp.matrix_transpose(share), followed)
-        return xp.matmul(rows, share)
+        return xp.matmul(rows, share, out=block.empty("planes", (rows.shape[0], *self.shape)))
 
     def _bins(self, block: Block) -> Array:
         """Return the bin of each sample as int8; padding gets `n_bins`, a bin that is none."""
@@ -91,11 +93,18 @@ class MarkovTransitionField(Representation):
         last_count = xp.iinfo(xp.int32).max
         counts = block.counts if block.valid is None else xp.where(block.valid, block.counts, last_count)
         ordered = xp.sort(counts, axis=-1, stable=False)
-        n_valid = xp.asarray([[block.n_samples]], device=block.device) if block.valid_n is None else block.valid_n[:, None]
+        n_valid = (
+            xp.asarray([[block.n_samples]], device=block.device)
+            if block.valid_n is None
+            else block.valid_n[:, None]
+        )
         k = xp.arange(1, self.n_bins, device=block.device)
         last = xp.clip(n_valid - 1, 0, None)
         if self.strategy == "uniform":
-            low, high = ordered[:, :1], xp.take_along_axis(ordered, xp.broadcast_to(last, (ordered.shape[0], 1)), axis=-1)
+            low, high = (
+                ordered[:, :1],
+                xp.take_along_axis(ordered, xp.broadcast_to(last, (ordered.shape[0], 1)), axis=-1),
+            )
             return low + (high - low) * k // self.n_bins
         place = xp.broadcast_to(last * k, (ordered.shape[0], self.n_bins - 1))
         below = place // self.n_bins

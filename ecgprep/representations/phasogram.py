@@ -9,7 +9,7 @@ from pydantic import model_validator
 
 from ecgprep.representations.base import RowFormat, require
 from ecgprep.representations.blocks import Block
-from ecgprep.representations.taps import bilinear, dense, resize_rows
+from ecgprep.representations.taps import bilinear, dense
 from ecgprep.representations.wavelets import Wavelet, WaveletPicture, wavelet_parameters
 
 Array = Any
@@ -53,9 +53,12 @@ class Phasogram(WaveletPicture):
     def draw(self, block: Block) -> Array:
         """Draw a block of planes."""
         xp = block.xp
-        real, imaginary = (resize_rows(part, self.height) for part in self.coefficients(block))
-        power = real * real
-        power += imaginary * imaginary
+        real, imaginary = (
+            block.resized(part, self.height, ("phasogram", i))
+            for i, part in enumerate(self.coefficients(block))
+        )
+        power = xp.multiply(real, real, out=block.empty("planes", real.shape))
+        power += xp.multiply(imaginary, imaginary, out=block.empty("tap", real.shape))
         noise = power <= FLOOR**2 * xp.max(power, axis=(-2, -1), keepdims=True)
         phase = xp.atan2(imaginary, real, out=power)
         phase *= 1 / (2 * np.pi)

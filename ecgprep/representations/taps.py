@@ -117,33 +117,6 @@ def resample_time(x: Array, taps: Taps) -> Array:
     return total
 
 
-def resize_rows(planes: Array, height: int) -> Array:
-    """Resize the second to last axis bilinearly.
-
-    Parameters
-    ----------
-    planes : array of float32, shape (n_planes, n_in, width)
-        Pictures.
-    height : int
-        Rows wanted.
-
-    Returns
-    -------
-    array of float32, shape (n_planes, height, width)
-    """
-    if planes.shape[-2] == height:
-        return planes
-    xp = array_namespace(planes)
-    (index, weight), *more = bilinear(planes.shape[-2], height).on(xp, device(planes))
-    total = xp.take(planes, index, axis=-2)
-    total *= weight[:, None]
-    for index, weight in more:
-        tap = xp.take(planes, index, axis=-2)
-        tap *= weight[:, None]
-        total += tap
-    return total
-
-
 def dense(taps: Taps, n_in: int) -> np.ndarray:
     """Return the same resampling as a float64 matrix of shape (n_out, n_in), for the reference engine."""
     matrix = np.zeros((taps.index.shape[1], n_in))
