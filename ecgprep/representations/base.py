@@ -1,4 +1,4 @@
-"""What every representation has: parameters, a definition on batched arrays, a reference, and a stored form."""
+"""What every representation has: parameters, a definition on batched arrays, a reference, a stored form."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from store.errors import UserError
 Array = Any
 
 PLANES_IN_CACHE = 8
-"""Planes that are drawn together on a processor: their intermediate arrays stay near its second-level cache."""
+"""Planes that are drawn together on a processor: their intermediate arrays stay near its cache."""
 
 PLANES_ON_GPU = 512
 """Planes that are drawn together on a GPU: about 1 GB of intermediate arrays."""

@@ -24,21 +24,20 @@ PERCENTILES = (0.05, 0.95)
 class Scalogram(WaveletPicture):
     """Magnitude of the continuous wavelet transform, C(a, b) = a^(-1/2) sum of x(t) psi*((t - b) / a).
 
-    Columns are the exact transform at the centres of equal cells of time, with both ends of the row reflected; rows
-    are resized bilinearly, after the logarithm, from the transform's frequencies. High frequencies are at the top.
-    Padding is drawn as it is, 0 mV. A constant row gives 0 everywhere.
+    Columns are the exact transform at the centres of equal cells of time, with both ends of the row
+    reflected; rows are resized bilinearly, after the logarithm, from the transform's frequencies. High
+    frequencies are at the top. Padding is drawn as it is, 0 mV. A constant row gives 0 everywhere.
 
     Parameters
     ----------
     value : {"log10_power", "log1p_magnitude"}
-        ``log10_power``: log10(|C|² + 1e-10), clipped to the plane's 5th and 95th percentile and spread over [0, 1].
-        ``log1p_magnitude``: log(1 + |C|), clipped to [0, 2].
+        ``log10_power``: log10(|C|² + 1e-10), clipped to the plane's 5th and 95th percentile and spread over
+        [0, 1]. ``log1p_magnitude``: log(1 + |C|), clipped to [0, 2].
 
-    Notes
-    -----
-    The presets are ``cwt_ptbxl_log`` (default of records: cmor1.5-1.0, 128 frequencies, 0.5 to 40 Hz, log10_power)
-    and ``cwt_beat_log`` (default of beats: cmor1.5-1.0, 64 frequencies, 1 to 60 Hz, log1p_magnitude). At low
-    sampling frequencies a preset's highest frequency is lowered to 0.48 of the sampling frequency.
+    Notes ----- The presets are ``cwt_ptbxl_log`` (default of records: cmor1.5-1.0, 128 frequencies, 0.5 to 40
+    Hz, log10_power) and ``cwt_beat_log`` (default of beats: cmor1.5-1.0, 64 frequencies, 1 to 60 Hz,
+    log1p_magnitude). At low sampling frequencies a preset's highest frequency is lowered to 0.48 of the
+    sampling frequency.
     """
 
     kind_name: ClassVar[str] = "cwt"
@@ -81,11 +80,12 @@ class Scalogram(WaveletPicture):
             plane = (np.clip(power, low, high) - low) / (high - low)
         else:
             plane = np.clip(np.log1p(magnitude), 0, FIXED_TOP)
-        return dense(bilinear(self.n_freqs, self.height), self.n_freqs) @ plane
+        resized: np.ndarray = dense(bilinear(self.n_freqs, self.height), self.n_freqs) @ plane
+        return resized
 
 
 def _spread_between_percentiles(block: Block, planes: Array) -> Array:
-    """Overwrite planes with their place between their own percentiles, clipped to [0, 1]; 0 where they are flat."""
+    """Overwrite planes with their place between their percentiles, clipped to [0, 1]; 0 if flat."""
     # Sorting all is quicker than selecting four: NumPy and torch sort with vector instructions.
     xp = block.xp
     ordered = block.sorted(xp.reshape(planes, (planes.shape[0], -1)))

@@ -1,4 +1,4 @@
-"""Markov transition fields: how likely the signal's level at one time is to be followed by its level at another."""
+"""Markov transition fields: how likely a signal's level at one time is to be followed by that at another."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ Array = Any
 class MarkovTransitionField(Representation):
     """Markov transition field.
 
-    Each sample of the full-length row is put into one of `n_bins` bins; W[a, b] is the share of the samples in bin a
-    that are followed by one in bin b; the field is W[bin of i, bin of j], averaged over blocks with the limits
-    floor(k n / size). The average over a pair of blocks equals h_i' W h_j with h the share of each bin in a
-    block, so no n x n array is made. Where `size` exceeds the row's length the field is resized bilinearly,
-    which for a product is a resize of its factors.
+    Each sample of the full-length row is put into one of `n_bins` bins; W[a, b] is the share of the samples
+    in bin a that are followed by one in bin b; the field is W[bin of i, bin of j], averaged over blocks with
+    the limits floor(k n / size). The average over a pair of blocks equals h_i' W h_j with h the share of each
+    bin in a block, so no n x n array is made. Where `size` exceeds the row's length the field is resized
+    bilinearly, which for a product is a resize of its factors.
 
-    Inner bin edges are the linearly interpolated percentiles of the row; a sample equal to an edge belongs to the
-    lower bin. All is computed on the store's whole counts, where ties are exact. In a row that is padded the
-    edges, the transitions and a block's average come from the valid samples, and the picture is 0 where there is none.
+    Inner bin edges are the linearly interpolated percentiles of the row; a sample equal to an edge belongs to
+    the lower bin. All is computed on the store's whole counts, where ties are exact. In a row that is padded
+    the edges, the transitions and a block's average come from the valid samples, and the picture is 0 where
+    there is none.
 
     Parameters
     ----------
@@ -88,7 +89,7 @@ class MarkovTransitionField(Representation):
         return xp.where(block.valid, bins, xp.asarray(self.n_bins, dtype=xp.int8, device=block.device))
 
     def _edges(self, block: Block) -> Array:
-        """Return the inner edges rounded down to whole counts: no count lies between an edge and its floor."""
+        """Return the inner edges rounded down to whole counts: none lies between an edge and its floor."""
         xp = block.xp
         last_count = xp.iinfo(xp.int32).max
         counts = block.counts if block.valid is None else xp.where(block.valid, block.counts, last_count)
@@ -140,7 +141,8 @@ class MarkovTransitionField(Representation):
         else:
             resize = dense(block_sums(n, self.size), n)
             resize /= np.maximum(np.diff(np.minimum(block_limits(n, self.size), valid_n)), 1)[:, None]
-        return resize @ field @ resize.T
+        resized: np.ndarray = resize @ field @ resize.T
+        return resized
 
     def _pyts(self, counts: np.ndarray, size: int) -> np.ndarray:
         from pyts.image import MarkovTransitionField as Pyts

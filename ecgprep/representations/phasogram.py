@@ -24,9 +24,9 @@ NO_PHASE = 0.5
 class Phasogram(WaveletPicture):
     """Phase of the continuous wavelet transform, as (phi + pi) / 2 pi in [0, 1].
 
-    The transform, its presets and its sampling are those of the scalogram. Phase is circular, so the real and the
-    imaginary part are resized to the picture's rows and the angle is taken afterwards. Where the magnitude is below
-    1 % of the plane's largest the value is 0.5.
+    The transform, its presets and its sampling are those of the scalogram. Phase is circular, so the real and
+    the imaginary part are resized to the picture's rows and the angle is taken afterwards. Where the
+    magnitude is below 1 % of the plane's largest the value is 0.5.
     """
 
     kind_name: ClassVar[str] = "phasogram"
@@ -35,7 +35,7 @@ class Phasogram(WaveletPicture):
     def _has_phase(self) -> Self:
         require(
             Wavelet(self.wavelet).is_complex,
-            f"phasogram: the real wavelet {self.wavelet!r} has no phase. Take a complex one, such as cmor1.5-1.0",
+            f"phasogram: the real wavelet {self.wavelet!r} has no phase. Take cmor1.5-1.0",
         )
         return self
 

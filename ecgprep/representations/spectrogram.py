@@ -22,19 +22,19 @@ SMALLEST = 1e-5
 class Spectrogram(Representation):
     """Magnitude of the short-time Fourier transform with a Hann window.
 
-    Frames are centred on every `hop`-th sample, the first floor(n / hop) of them are kept, and the ends are reflected
-    without repeating the end sample. The zero-frequency bin is dropped, bins 1 to `height` are kept, the highest at
-    the top, and the frames are resized bilinearly to `width`, antialiased where there are more of them. A row of zeros
-    gives the floor. Padding is drawn as it is, 0 mV.
+    Frames are centred on every `hop`-th sample, the first floor(n / hop) of them are kept, and the ends are
+    reflected without repeating the end sample. The zero-frequency bin is dropped, bins 1 to `height` are
+    kept, the highest at the top, and the frames are resized bilinearly to `width`, antialiased where there
+    are more of them. A row of zeros gives the floor. Padding is drawn as it is, 0 mV.
 
     Parameters
     ----------
     height, width : int
         Size of the picture; ``size`` in a request sets both.
     window, hop, nfft : int
-        Length of a frame, step between frames, and length of the zero-padded transform, in samples. Defaults for records
-        are 64, 4 and 448 at 100 Hz, for beats 48, 1 and 256 at 360 Hz, and the same durations at other rates, so that
-        the frequencies stay; `nfft` is at least twice the height.
+        Length of a frame, step between frames, and length of the zero-padded transform, in samples. Defaults
+        for records are 64, 4 and 448 at 100 Hz, for beats 48, 1 and 256 at 360 Hz, and the same durations at
+        other rates, so that the frequencies stay; `nfft` is at least twice the height.
     scale : {"db", "linear"}
         20 log10(max(|X|, 1e-5) / peak of the plane), floored at -80; or |X| itself in mV, stored as float16.
     """
@@ -128,7 +128,8 @@ class Spectrogram(Representation):
             magnitude = (
                 np.maximum(level, FLOOR_DB) if magnitude.max() > SMALLEST else np.full_like(level, FLOOR_DB)
             )
-        return magnitude @ dense(bilinear(n_frames, self.width), n_frames).T
+        resized: np.ndarray = magnitude @ dense(bilinear(n_frames, self.width), n_frames).T
+        return resized
 
 
 def _frames(block: Block, window: int, hop: int) -> Array:

@@ -1,7 +1,7 @@
 """Resampling of an axis as a weighted sum of taps: block means, and bilinear resizing.
 
-Output k is the sum over l of ``weight[l, k] * x[index[l, k]]``. Every picture resamples with few taps (two when
-it enlarges, the block's length when it shrinks), so this is quicker than a product with a dense matrix.
+Output k is the sum over l of ``weight[l, k] * x[index[l, k]]``. Every picture resamples with few taps (two
+when it enlarges, the block's length when it shrinks), so this is quicker than a product with a dense matrix.
 """
 
 from __future__ import annotations

@@ -1,16 +1,17 @@
 """The continuous wavelet transform at the centres of a picture's columns, as a few real matrix products.
 
-Both ends of a row are reflected (half-sample symmetry), so the extended row is even with period 2n: after a shift by
-half a sample its spectrum R is real, and so is the spectrum of a Morlet wavelet. At the centre of column k of W,
-t_k = (k + 1/2) n / W - 1/2, the transform is then
+Both ends of a row are reflected (half-sample symmetry), so the extended row is even with period 2n: after a
+shift by half a sample its spectrum R is real, and so is the spectrum of a Morlet wavelet. At the centre of
+column k of W, t_k = (k + 1/2) n / W - 1/2, the transform is then
 
     C(t_k) = sum over m > 0 of R_m H_m [ cos(pi m (k + 1/2) / W) + i sin(pi m (k + 1/2) / W) ]
 
-with H the response of the scale; it is the sum of x(t) psi*((t - t_k) / a) over the samples t, so the images of the row's
-spectrum above half the sampling frequency count as far as a scale hears them. Cosine and sine repeat in m with period 2W up to sign, so the terms are folded into
-j = 0 ... W before the products with the W + 1 cosines and sines, and the columns are exact for any n and W.
-Even j are symmetric about the picture's middle and odd j antisymmetric, which halves the products.
-The row's mean is taken out first: a wavelet has none, but a Morlet wavelet as it is used has a little.
+with H the response of the scale; it is the sum of x(t) psi*((t - t_k) / a) over the samples t, so the images
+of the row's spectrum above half the sampling frequency count as far as a scale hears them. Cosine and sine
+repeat in m with period 2W up to sign, so the terms are folded into j = 0 ... W before the products with
+those cosines and sines, and the columns are exact for any n and W. Even j are symmetric about the picture's
+middle and odd j antisymmetric, which halves the products. The row's mean is taken out first: a wavelet has
+none, but a Morlet wavelet as it is used has a little.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ class Wavelet:
     Parameters
     ----------
     name : str
-        As PyWavelets spells it: ``cmorB-C`` (complex Morlet of bandwidth B and centre frequency C) or ``morl``.
+        As PyWavelets spells it: ``cmorB-C`` (complex Morlet of bandwidth B and centre frequency C) or
+        ``morl``.
     """
 
     name: str
@@ -58,7 +60,7 @@ class Wavelet:
             bandwidth, centre = self._cmor
             require(
                 bandwidth * centre**2 >= 1,
-                f"wavelet {self.name!r} hears the mean and negative frequencies: B C² of cmorB-C must be at least 1",
+                f"wavelet {self.name!r} hears the mean: B C² of cmorB-C must be at least 1",
             )
 
     @cached_property
@@ -77,12 +79,14 @@ class Wavelet:
         return self._cmor[1] if self._cmor else 0.8125
 
     def spectrum(self, frequency: np.ndarray) -> np.ndarray:
-        """Return the Fourier transform of the wavelet at scale 1 at frequencies above 0, in cycles per sample."""
+        """Return the Fourier transform at scale 1 at frequencies above 0, in cycles per sample."""
         if self._cmor:
             bandwidth, centre = self._cmor
-            return np.exp(-(np.pi**2) * bandwidth * (frequency - centre) ** 2)
-        angular = 2 * np.pi * frequency
-        return np.sqrt(np.pi / 2) * np.exp(-((angular - 5) ** 2) / 2)
+            height, exponent = 1.0, np.pi**2 * bandwidth * (frequency - centre) ** 2
+        else:
+            height, exponent = np.sqrt(np.pi / 2), (2 * np.pi * frequency - 5) ** 2 / 2
+        bump: np.ndarray = height * np.exp(-exponent)
+        return bump
 
 
 @dataclass(frozen=True)
@@ -127,7 +131,8 @@ class WaveletTransform:
         """
         scale = self.scales[:, None]
         n_sides = 1 if self.wavelet.is_complex else 2
-        return n_sides * np.sqrt(scale) * self.wavelet.spectrum(scale * frequency)
+        response: np.ndarray = n_sides * np.sqrt(scale) * self.wavelet.spectrum(scale * frequency)
+        return response
 
     def coefficients(self, block: Block) -> tuple[Array, Array]:
         """Return real and imaginary part of the coefficients.
@@ -190,7 +195,8 @@ class _Half:
     places : array of int64, shape (n_folds * n_j,)
         Which m of the spectrum is folded onto each j.
     gain : list of array of float32, shape (n_scales, n_j)
-        Response at each fold from an even one on, with the sign that sines take; cosines of odd folds take the other.
+        Response at each fold from an even one on, with the sign that sines take; cosines of odd folds take
+        the other.
     cos, sin : array of float32, shape (n_j, ceil(width / 2))
         Cosines and sines of the left half of the columns.
     """
@@ -240,6 +246,7 @@ def _bands(transform: WaveletTransform, n: int, xp: Any, where: Any) -> list[_Ba
         rows = slice(first, min(first + SCALES_PER_BAND, transform.n_freqs))
         peak = response[rows].max(axis=1, keepdims=True)
         heard = np.flatnonzero((response[rows] > NEGLIGIBLE * peak).any(axis=0))
+        heard = np.union1d(heard, (1, 2))  # so that neither parity is empty
         even, odd = (_half(parity, heard, response[rows], n, transform.width, xp, where) for parity in (0, 1))
         bands.append(_Band(rows, (even, odd)))
     return bands
@@ -410,7 +417,7 @@ class WaveletPicture(Representation):
         )
 
     def coefficients(self, block: Block) -> tuple[Array, Array]:
-        """Return real and imaginary part; pictures of the same transform share them and must not change them."""
+        """Return real and imaginary part, which pictures of one transform share and must not change."""
         transform = self.transform
         return block.shared(transform, lambda: transform.coefficients(block))
 
@@ -418,9 +425,9 @@ class WaveletPicture(Representation):
         """Return the coefficients of one row by PyWavelets, complex, shape (n_freqs, width).
 
         PyWavelets transforms the row between enough of its reflections at every sample; its columns are then
-        interpolated by their Fourier series. It samples the wavelet's integral on [-8, 8] and takes differences, so a
-        coefficient belongs to a time up to one sample before its place, which is put right here, and averages over one
-        sample, which is left: at frequency f it is smaller by about sinc(f / fs).
+        interpolated by their Fourier series. It samples the wavelet's integral on [-8, 8] and takes
+        differences, so a coefficient belongs to a time up to one sample before its place, which is put right
+        here, and averages over one sample, which is left: at frequency f it is smaller by about sinc(f / fs).
         """
         import pywt
 
@@ -438,4 +445,5 @@ class WaveletPicture(Representation):
         late = 1.5 - length + 8 * transform.scales + (length - 2) // 2
         spectrum *= np.exp(-2j * np.pi * late[:, None] * frequency)
         time = (np.arange(self.width) + 0.5) * n / self.width - 0.5
-        return spectrum @ np.exp(2j * np.pi * frequency[:, None] * time)
+        columns: np.ndarray = spectrum @ np.exp(2j * np.pi * frequency[:, None] * time)
+        return columns

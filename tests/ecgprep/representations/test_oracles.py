@@ -136,7 +136,7 @@ def test_a_pure_tone_gives_its_amplitude(f_hz):
 
 @pytest.mark.parametrize(("rows", "row", "options"), WAVELET_ROWS)
 def test_wavelet_transform_is_near_that_of_pywavelets(rows, row, options, request):
-    """PyWavelets averages over one sample: at frequency f it is smaller by 1 - sinc(f / fs), 24 % at 0.4 fs."""
+    """PyWavelets averages over one sample and so is smaller by 1 - sinc(f / fs), 24 % at 0.4 fs."""
     signal_mv = request.getfixturevalue(rows)[0, 0] / 1000
     rep = one(f"phasogram{options}", row)
     ours, theirs = coefficients(rep, signal_mv), rep.reference_coefficients(signal_mv)

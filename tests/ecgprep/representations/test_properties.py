@@ -112,7 +112,7 @@ def test_values_outside_the_range_are_clipped():
 
 def test_stored_pictures_are_the_quantised_rendered_ones(rep, beat_counts):
     (stored,) = render_all([rep], beat_counts).values()
-    np.testing.assert_array_equal(stored, quantise(rep.render(beat_counts / np.float32(1000)), rep))
+    np.testing.assert_array_equal(stored, quantise(rep.render(beat_counts * np.float32(0.001)), rep))
 
 
 def test_together_or_alone_or_in_any_number_pictures_are_the_same(record_counts):
