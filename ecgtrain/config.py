@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 SIGNAL = "signal"
 
 ClassWeights = Literal["auto", "none", "inverse", "sqrt_inverse", "effective", "context"]
+Standardise = Literal["auto", "record", "training", "row"]
 Monitor = Literal["auto", "validation_loss", "macro_f1", "macro_auroc"]
 
 
@@ -77,12 +78,12 @@ class RunConfig(TrainingConfig):
     features: Literal["auto", "rr", "none"] = Field(
         "auto", description="RR intervals beside the signal; auto: where the store has them and the model reads signals"
     )
-    standardise: Literal["auto", "record", "training"] = Field(
+    standardise: Standardise = Field(
         "auto",
-        description="signals by their record's mean and SD or by those of the training rows; auto: by the record where "
-        "the store has its mean and SD",
+        description="signals by mean and SD of their record, by those of each lead's training rows, or from minimum to "
+        "maximum of the row; auto: training for records and windows, record for beats, row for beats with padding",
     )
-    batch_size: int = Field(64, ge=1, description="rows a step, at most; an epoch is cut into equal batches")
+    batch_size: int = Field(32, ge=1, description="rows a step, at most; an epoch is cut into equal batches")
     placement: Literal["auto", "memory", "streamed"] = Field(
         "auto", description="where the arrays lie while training; auto: in memory if they fit in a quarter of it"
     )

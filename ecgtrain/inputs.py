@@ -21,6 +21,7 @@ from store.read import Store
 from store.vocabulary import lead_key
 
 RECORD_COLUMNS = ("record_mean_mv", "record_sd_mv")
+PADDING_COLUMN = "valid_n"
 PICTURE_BLOCKS = 16  # a picture's statistics settle within some hundred rows
 
 
@@ -68,6 +69,35 @@ class AffineInput:
     def describe(self) -> dict[str, Any]:
         """Return the kind of standardisation and its statistics."""
         return self.facts
+
+
+class RowScaledInput:
+    """Signals that run from 0 to 1 within each row; padding is 0.
+
+    Parameters
+    ----------
+    source : RowSource
+        The signals.
+    valid_n : ndarray of int, shape (n_rows,)
+        Samples of each row before its padding.
+    """
+
+    def __init__(self, source: RowSource, valid_n: NDArray[Any]) -> None:
+        self.source = source
+        self.valid_n = valid_n
+
+    def take(self, rows: Rows) -> NDArray[np.float32]:
+        """Return the scaled signals of some rows; a constant one is 0."""
+        values = self.source.take(rows).astype(np.float32)
+        valid = np.arange(values.shape[2]) < self.valid_n[rows][:, None, None]
+        low = np.where(valid, values, np.inf).min(axis=2, keepdims=True)
+        high = np.where(valid, values, -np.inf).max(axis=2, keepdims=True)
+        scaled = (values - low) / np.where(high > low, high - low, 1.0)
+        return np.where(valid, scaled, 0.0).astype(np.float32)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the kind of scaling."""
+        return {"by": "row", "from": "minimum", "to": "maximum"}
 
 
 class FeatureInput:
@@ -174,15 +204,36 @@ def lead_numbers(store: Store, channels: Sequence[str] | None) -> list[int]:
     return [keys.index(lead_key(name)) for name in channels] if channels else list(range(len(keys)))
 
 
-def has_record_statistics(store: Store) -> bool:
-    """Tell whether a store knows mean and SD of the record that a row comes from."""
-    return set(RECORD_COLUMNS) <= set(store.columns)
+def standardisation(store: Store, wanted: str) -> str:
+    """Return how a store's signals are standardised: ``record``, ``training`` or ``row``.
+
+    Parameters
+    ----------
+    store : Store
+        Where they lie.
+    wanted : str
+        One of these, or ``auto``: what the store's unit is known for in the literature.
+
+    Raises
+    ------
+    UserError
+        If the records' statistics are asked for and not stored.
+    """
+    if wanted == "auto":
+        beats = str(store.attributes["unit"]).startswith("beat")
+        known = set(RECORD_COLUMNS) <= set(store.columns)
+        if beats and PADDING_COLUMN in store.columns:
+            return "row"
+        return "record" if beats and known else "training"
+    if wanted == "record" and not set(RECORD_COLUMNS) <= set(store.columns):
+        raise UserError(f"{store.name} has no columns {' and '.join(RECORD_COLUMNS)}; use standardise=training")
+    return wanted
 
 
 def signal_input(
     store: Store, stored: StoredRows, source: RowSource, rows: Rows, block_rows: int, standardise: str
-) -> AffineInput:
-    """Return the signals, standardised by their records or by the training rows.
+) -> ModelInput:
+    """Return the signals, standardised.
 
     Parameters
     ----------
@@ -195,17 +246,15 @@ def signal_input(
     block_rows : int
         Rows that are read as one piece.
     standardise : str
-        ``record``, ``training`` or ``auto``.
-
-    Raises
-    ------
-    UserError
-        If the records' statistics are asked for and not stored.
+        ``record``, ``training``, ``row`` or ``auto``.
     """
-    known = has_record_statistics(store)
-    if standardise == "record" and not known:
-        raise UserError(f"{store.name} has no columns {' and '.join(RECORD_COLUMNS)}; use standardise=training")
-    if standardise != "training" and known:
+    by = standardisation(store, standardise)
+    if by == "row":
+        n_samples = store.signal.shape[2]
+        padded = PADDING_COLUMN in store.columns
+        valid_n = store.column(PADDING_COLUMN) if padded else np.full(store.n_rows, n_samples)
+        return RowScaledInput(source, valid_n)
+    if by == "record":
         mean, sd = (store.column(name).astype(np.float64).reshape(store.n_rows, -1, 1) for name in RECORD_COLUMNS)
         if mean.shape[1] > 1:
             mean, sd = mean[:, stored.leads], sd[:, stored.leads]

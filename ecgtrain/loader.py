@@ -153,7 +153,7 @@ def loaders(
     store: Store,
     inputs: Sequence[str] = (SIGNAL,),
     protocol: str | None = None,
-    batch_size: int = 64,
+    batch_size: int = 32,
     *,
     channels: Sequence[str] | None = None,
     features: str = "auto",

@@ -44,22 +44,23 @@ def class_weights(counts: NDArray[np.int64], kind: str) -> NDArray[np.float64]:
     seen = counts > 0
     n = np.where(seen, counts, 1.0)
     inverse = counts.sum() / (seen.sum() * n)
-    weights: NDArray[np.float64] = {
+    formulas: dict[str, NDArray[np.float64]] = {
         "none": np.ones_like(n),
         "inverse": inverse,
         "sqrt_inverse": np.sqrt(inverse),
         "effective": (1 - EFFECTIVE_BETA) / (1 - EFFECTIVE_BETA**n),
         "context": np.maximum(1.0, np.log(counts.max() / n)),
-    }[kind]
-    relative: NDArray[np.float64] = np.where(seen, weights / weights[seen].mean(), 0.0)
-    return relative
+    }
+    weights = formulas[kind] / formulas[kind][seen].mean()
+    return np.where(seen, weights, 0.0)
 
 
 def positive_weights(target: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return (N − n)/n of each label, at most `LARGEST_POSITIVE_WEIGHT`; `target` has shape (n_rows, n_classes)."""
     positive = target.sum(axis=0, dtype=np.float64)
     ratio = (len(target) - positive) / np.maximum(positive, 1.0)
-    return np.minimum(ratio, LARGEST_POSITIVE_WEIGHT)
+    capped: NDArray[np.float64] = np.minimum(ratio, LARGEST_POSITIVE_WEIGHT)
+    return capped
 
 
 def make_loss(target: Tensor, n_classes: int, kind: str) -> Loss:

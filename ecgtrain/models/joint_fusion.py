@@ -45,7 +45,7 @@ class JointFusion(nn.Module):
 @register_model(
     reads="both",
     source="this project's joint fusion of BiGRU with attention and ResNet-18",
-    settings={"batch_size": 32, "epochs": 15},
+    settings={"epochs": 15},
 )
 def joint_fusion(shape: InputShape) -> nn.Module:
     """BiGRU with attention on the signal beside ResNet-18 on its picture, trained together."""

@@ -86,7 +86,6 @@ class BiGruAttention(nn.Module):
 @register_model(
     reads="signal",
     source="Cho et al. 2014 (arXiv:1406.1078); Bahdanau et al. 2015 (arXiv:1409.0473)",
-    settings={"batch_size": 32},
 )
 def bigru_attention(shape: InputShape) -> nn.Module:
     """Bidirectional GRU, two layers of 128, with additive attention over time.

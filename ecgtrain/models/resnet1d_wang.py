@@ -77,7 +77,6 @@ def _head(width: int, n_classes: int) -> nn.Sequential:
 @register_model(
     reads="signal",
     source="Wang et al. 2017 (arXiv:1611.06455); Strodthoff et al. 2020 (arXiv:2004.13701)",
-    settings={"batch_size": 128},
 )
 def resnet1d_wang(shape: InputShape) -> nn.Module:
     """1-D ResNet of three blocks, 128 wide, kernels 5 and 3.

@@ -40,7 +40,7 @@ class PictureNetwork(nn.Module):
 @register_model(
     reads="picture",
     source="He et al. 2016 (arXiv:1512.03385)",
-    settings={"batch_size": 32, "epochs": 15},
+    settings={"epochs": 15},
 )
 def resnet18(shape: InputShape) -> nn.Module:
     """ResNet-18 on pictures, a channel a lead, from random weights.
