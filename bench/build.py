@@ -1,15 +1,15 @@
 """Building pictures from PTB-XL records: ecgprep beside a plain loop of the field's libraries, in one run.
 
 Both turn the same records at 100 Hz into three leads times GAF, MTF and CWT at 224 x 224 pixels. The peer reads with
-wfdb, draws with pyts and PyWavelets in one process, and saves one float32 ``.npy`` file for each record and picture; its imports
-and compilation are not counted. Ours is the whole command, ``ecgprep build``, with its start-up, both passes, checksums and
-manifest.
+wfdb, draws with pyts and PyWavelets in one process, and saves a float32 ``.npy`` file for each record and picture; its
+imports and compilation are not counted. Ours is the whole command, ``ecgprep build``, with its start-up, both passes,
+checksums and manifest.
 
     python bench/build.py DIR            DIR holds ptb-xl/
     python bench/build.py DIR --repeat 3 --records 4000 --peer-records 24
 
-Where DIR holds fewer records than are wanted, the ones that are there stand in for the others under their names, so that
-start-up does not count.
+Where DIR holds fewer records than are wanted, the ones that are there stand in for the others under their names, so
+that start-up does not count.
 """
 
 from __future__ import annotations
