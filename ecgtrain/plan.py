@@ -64,13 +64,15 @@ def find_store(workspace: Workspace, name: str | None) -> Store:
             raise MissingDataError(
                 f"no complete store in {workspace.stores}; build one: `ecgprep build --dataset ptbxl --reps gaf`"
             )
-        return open_store(newest)
+        return open_store(newest.resolve())
     places = [Path(name), workspace.stores / name, workspace.stores / f"{name}.zarr"]
+    if "://" in name:
+        return open_store(name)
     found = next((place for place in places if place.is_dir()), None)
-    if found is None and "://" not in name:
+    if found is None:
         known = [path.stem for path in workspace.complete_stores()]
         raise MissingDataError(f"no store {name!r} here or in {workspace.stores}.{nearest(name, known)}")
-    return open_store(found or name)
+    return open_store(found.resolve())  # a run names its store for whoever resumes it, from wherever
 
 
 def default_runs(store: Store, models: Sequence[str] = (), inputs: Sequence[str] = ()) -> list[dict[str, Any]]:

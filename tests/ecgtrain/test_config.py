@@ -43,3 +43,13 @@ def test_settings_of_models_are_keys_of_a_run(name):
 def test_an_unknown_key_is_met_with_the_nearest():
     with pytest.raises(RecipeError, match="here: unknown key 'batchsize'"):
         validate(RunConfig, {"model": "resnet18", "batchsize": 3}, "here")
+
+
+@pytest.mark.parametrize("name", ecgtrain.__all__)
+def test_public_names_are_there(name):
+    assert getattr(ecgtrain, name).__name__ == name
+
+
+def test_other_names_are_not():
+    with pytest.raises(AttributeError, match="no attribute 'trian'"):
+        _ = ecgtrain.trian
