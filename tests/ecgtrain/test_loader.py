@@ -6,7 +6,7 @@ import torch
 
 from ecgtrain.loader import loaders
 from ecgtrain.rr import FEATURES
-from ecgtrain.sources import MemorySource, StoredRows, StreamedSource, moments
+from ecgtrain.sources import MemorySource, StoredRows, StreamedSource, moments, place
 from store.errors import LeakError, UnknownNameError, UserError
 from store.vocabulary import TEST, TRAIN, VALIDATION
 
@@ -72,6 +72,14 @@ def test_scoring_passes_all_rows_in_order(beats_store):
     np.testing.assert_array_equal(np.concatenate(passed), test.rows)
     assert len(test.rows) % 50
     assert len(passed[-1]) == len(test.rows) % 50
+
+
+def test_arrays_that_fit_are_held_in_memory(records_store):
+    stored = StoredRows(records_store.signal, [0])
+    assert isinstance(place([stored], 16, "auto")[0], MemorySource)
+    vast = StoredRows(records_store.signal, [0])
+    vast.n_rows = 10**12
+    assert isinstance(place([stored, vast], 16, "auto")[0], StreamedSource)
 
 
 def test_a_streamed_epoch_reads_each_block_once(beats_store, monkeypatch):

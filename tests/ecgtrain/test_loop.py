@@ -179,6 +179,15 @@ def test_a_loss_that_is_not_a_number_stops_with_what_was_seen(data):
         train(Broken(186, 5), data, CONFIG)
 
 
+def test_a_validation_loss_that_is_not_a_number_stops_too(data):
+    class BrokenInScoring(Linear):
+        def forward(self, signal, features=None):
+            return super().forward(signal) + (0.0 if self.training else float("inf"))
+
+    with pytest.raises(TrainingError, match="the loss of validation is nan after epoch 1"):
+        train(BrokenInScoring(186, 5), data, CONFIG)
+
+
 def test_the_gradient_is_clipped(data):
     weights = []
     for clip in (1e-12, None):
