@@ -191,7 +191,7 @@ def loaders(
     UserError
         If the protocol has no training or validation rows, or numbers folds.
     """
-    split = store.split(protocol)
+    split = trainable_split(store, protocol)
     label = store.label(split.scheme)
     parts = {part: known_rows(split, label, part) for part in (TRAIN, VALIDATION, TEST)}
     _check_parts(store, split, parts)
@@ -218,10 +218,24 @@ def known_rows(split: Split, label: Label, part: int) -> Rows:
     return np.flatnonzero((split.values == part) & known)
 
 
-def _check_parts(store: Store, split: Split, parts: Mapping[int, Rows]) -> None:
+def trainable_split(store: Store, protocol: str | None) -> Split:
+    """Return a split that has training, validation and test rows.
+
+    Raises
+    ------
+    LeakError
+        If the split puts a patient on two sides and does not say so.
+    UserError
+        If the protocol numbers folds.
+    """
+    split = store.split(protocol)
     if split.kind == "folds":
-        others = [name for name in store.protocols if store.split(name).kind != "folds"]
-        raise UserError(f"protocol {split.protocol!r} numbers folds; train on one of {', '.join(others)}")
+        default = store.attributes["default_protocol"]
+        raise UserError(f"protocol {split.protocol!r} numbers folds and has no test rows; use {default!r}")
+    return split
+
+
+def _check_parts(store: Store, split: Split, parts: Mapping[int, Rows]) -> None:
     for part, rows in parts.items():
         if not len(rows):
             raise UserError(

@@ -160,6 +160,11 @@ class _Training:
         rate = self.optimizer.param_groups[0]["lr"]
         train_loss = self._pass(epoch)
         validation_loss, scores = self._validate()
+        if not math.isfinite(validation_loss):
+            raise TrainingError(
+                f"the loss of validation is {validation_loss} after epoch {epoch + 1}, at learning rate {rate:g}; "
+                "lower optimizer.lr, or look for damaged rows or for classes without a training row"
+            )
         score_classes = [self.loaders.label.classes.index(name) for name in self.loaders.split.score_classes]
         return {
             "epoch": epoch,

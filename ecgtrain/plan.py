@@ -12,7 +12,7 @@ import torch
 
 from ecgtrain.config import SIGNAL, RunConfig
 from ecgtrain.inputs import input_shape
-from ecgtrain.loader import known_rows
+from ecgtrain.loader import known_rows, trainable_split
 from ecgtrain.loop import pick_device
 from ecgtrain.losses import make_loss
 from ecgtrain.models import InputShape, create_model, model_facts
@@ -64,13 +64,15 @@ def find_store(workspace: Workspace, name: str | None) -> Store:
             raise MissingDataError(
                 f"no complete store in {workspace.stores}; build one: `ecgprep build --dataset ptbxl --reps gaf`"
             )
-        return open_store(newest)
+        return open_store(newest.resolve())
     places = [Path(name), workspace.stores / name, workspace.stores / f"{name}.zarr"]
+    if "://" in name:
+        return open_store(name)
     found = next((place for place in places if place.is_dir()), None)
-    if found is None and "://" not in name:
+    if found is None:
         known = [path.stem for path in workspace.complete_stores()]
         raise MissingDataError(f"no store {name!r} here or in {workspace.stores}.{nearest(name, known)}")
-    return open_store(found or name)
+    return open_store(found.resolve())  # a run names its store for whoever resumes it, from wherever
 
 
 def default_runs(store: Store, models: Sequence[str] = (), inputs: Sequence[str] = ()) -> list[dict[str, Any]]:
@@ -91,7 +93,7 @@ def default_runs(store: Store, models: Sequence[str] = (), inputs: Sequence[str]
         Plain data of `RunConfig`.
     """
     available = list(inputs) or [SIGNAL, *_first_picture(store)]
-    input_shape(store, available if len(inputs) else [SIGNAL], None, "auto", 1)
+    input_shape(store, available, None, "auto", 1)  # unknown inputs are named before models
     pictures = [name for name in available if name != SIGNAL]
     if not models:
         signals = [SIGNAL_MODEL] if SIGNAL in available else []
@@ -179,9 +181,11 @@ def _merged(defaults: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str,
 
 def _on_store(config: RunConfig, store: Store) -> RunConfig:
     """Return the configuration with store and protocol filled in, after a look at every name in it."""
-    protocol = store.split(config.protocol).protocol
+    protocol = trainable_split(store, config.protocol).protocol
     input_shape(store, config.inputs, config.channels, config.features, 1)
-    _inputs_of(config.model, config.inputs, store)
+    if set(_inputs_of(config.model, config.inputs, store)) != set(config.inputs):
+        reads = model_facts(config.model).reads
+        raise UserError(f"{config.model} reads the {reads} alone, not {' and '.join(config.inputs)}; mend its inputs")
     return config.model_copy(update={"store": store.location, "protocol": protocol})
 
 

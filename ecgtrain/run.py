@@ -52,6 +52,9 @@ def execute(config: RunConfig, store: Store, folder: RunFolder, watch: Watch | N
     with folder.log() as log:
         try:
             _execute(config, store, folder, log, watch)
+        except KeyboardInterrupt:
+            log.warning("interrupted; go on with: ecgtrain run --resume %s", folder.name)
+            raise
         except EcgError as error:
             log.error("%s failed: %s", folder.name, " ".join(str(error).split()))  # noqa: TRY400 - a person's line
         except Exception:
