@@ -31,7 +31,7 @@ from store.errors import DamagedStoreError, ResourceError
 from store.files import sync_file, sync_folder, write_whole
 from store.manifest import MANIFEST_NAME, Manifest, digest_files, file_digest
 from store.plan import StorePlan, Task
-from store.schema import ArraySpec
+from store.schema import ArraySpec, values_spec
 
 WRITE_THREADS = 1  # see store.codecs.native_codecs: more would make digests differ
 JOURNAL, SCRATCH, PLAN = "journal", "scratch", "plan.sha256"
@@ -80,6 +80,7 @@ class Building:
         plan_file = self.folder / PLAN
         if plan_file.is_file() and plan_file.read_text(encoding="utf-8") == self.plan.digest:
             shutil.rmtree(self.folder / SCRATCH, ignore_errors=True)
+            sweep(self.folder)
             return True
         shutil.rmtree(self.folder, ignore_errors=True)
         (self.folder / JOURNAL).mkdir(parents=True)
@@ -129,6 +130,7 @@ class Building:
         receipts = self.receipts().values()
         for receipt in receipts:
             self._check_receipt(receipt)
+        self._check_values()
         _consolidate(self.folder)
         written = {path: digest for receipt in receipts for path, digest in receipt.digests.items()}
         others = digest_files(self.folder, [name for name in self._files() if name not in written])
@@ -153,13 +155,31 @@ class Building:
                 "again, it writes the file anew"
             )
 
+    def _check_values(self) -> None:
+        """Raise if a label, column or split is gone that is not all fill; the folder is then made anew."""
+        for path, item in self.plan.values.items():
+            chunk = self.folder / _whole_chunk(path, item.values)
+            if not chunk.is_file() and not _all_fill(item.values, values_spec(path, item.values, {}).fill):
+                (self.folder / PLAN).unlink()
+                raise DamagedStoreError(f"{chunk}: is gone (failing disk?); run the same command again")
+
     def _files(self) -> list[str]:
         found = (path.relative_to(self.folder) for path in self.folder.rglob("*") if path.is_file())
         return sorted(path.as_posix() for path in found if path.parts[0] not in (JOURNAL, SCRATCH, PLAN))
 
     def _whole_chunks(self) -> Iterable[str]:
-        for path, item in self.plan.values.items():
-            yield f"{path}/c/" + "/".join("0" for _ in item.values.shape)
+        return (_whole_chunk(path, item.values) for path, item in self.plan.values.items())
+
+
+def _whole_chunk(path: str, values: NDArray[Any]) -> str:
+    return f"{path}/c/" + "/".join("0" for _ in values.shape)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what writes that were stopped have left beside their targets."""
+    for pattern in ("*.tmp", "*.partial"):  # store.files.write_whole's, and Zarr's own
+        for leftover in folder.rglob(pattern):
+            leftover.unlink()
 
 
 def publish(building: Building, place: Path) -> Manifest:
