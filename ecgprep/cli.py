@@ -182,8 +182,8 @@ def plot(
 def synth(
     folder: Annotated[Path, typer.Argument(help="Where the database's folder is made.")],
     like: Annotated[str, typer.Option(help="Database whose file layout is written: mitdb or ptbxl.")],
-    minutes: Annotated[float, typer.Option(min=0.1, help="Length of each record of a Holter database.")] = 1.0,
-    records: Annotated[int, typer.Option(min=1, help="Number of records of a database of short records.")] = 100,
+    minutes: Annotated[float, typer.Option(help="Length of each record of mitdb.")] = 1.0,
+    records: Annotated[int, typer.Option(help="Number of records of ptbxl.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all that is drawn.")] = 0,
 ) -> None:
     """Write synthetic recordings in a database's own file layout; all that is made of them says SYNTHETIC."""

@@ -39,10 +39,9 @@ def print_result(result: BuildResult) -> None:
     console = Console(stderr=True)
     card = result.plan.attributes["card"]
     for about in card["databases"]:
-        mark = " SYNTHETIC" if card["synthetic"] else ""
         here = about["records_used"] + about["records_quarantined"]
         console.print(
-            f"{about['title']} {about['version']}{mark}: {here:,} of {about['records_published']:,} records are here, "
+            f"{about['title']} {about['version']}: {here:,} of {about['records_published']:,} records are here, "
             f"{about['records_used']:,} used, {about['patients']:,} patients, {card['rows']:,} rows"
         )
     _print_quarantine(console, result.quarantined)
@@ -72,6 +71,7 @@ def print_store(store: Store) -> None:
         f"signals {', '.join(store.leads)} at {store.fs_hz:g} Hz; digest {store.digest[:16]}", highlight=False
     )
     console.print(_array_table(store))
+    _print_meanings(console, store)
     _print_audit(console, attributes["audit"])
     quarantine = Path(store.location) / "quarantine.jsonl"
     if quarantine.is_file():
@@ -81,31 +81,32 @@ def print_store(store: Store) -> None:
 
 
 def _array_table(store: Store) -> Table:
-    table = Table("array", "shape", "type", "chunk", "MB", "what it is")
+    table = Table("array", "shape", "type", "chunk", "MB")
     names = ["signal", *(f"rep/{name}" for name in store.representations)]
-    names += [f"label/{name}" for name in store.schemes]
-    for name in names:
+    for name in names + [f"label/{name}" for name in store.schemes]:
         array: Any = store.group[name]
-        table.add_row(
-            name, _shape(array.shape), str(array.dtype), _shape(array.chunks), _size_mb(store, name), _meaning(array)
-        )
-    table.add_row("column/…", f"{store.n_rows:,}", "", "", "", ", ".join(store.columns))
-    table.add_row("split/…", f"{store.n_rows:,}", "int8", "", "", ", ".join(store.protocols))
+        size = _size_mb(store, name)
+        table.add_row(name, _shape(array.shape), str(array.dtype), _shape(array.chunks), size)
     return table
+
+
+def _print_meanings(console: Console, store: Store) -> None:
+    """Print what each array holds: parameters of pictures, classes of labels, names of columns and splits."""
+    for name in store.representations:
+        parameters: Any = store.group[f"rep/{name}"].attrs["parameters"]
+        values = ", ".join(f"{key}={value}" for key, value in parameters.items() if value is not None)
+        console.print(f"rep/{name}: {values}", highlight=False, markup=False)
+    for scheme in store.schemes:
+        label = store.label(scheme)
+        several = ", several a row" if label.multilabel else ""
+        console.print(f"label/{scheme}: {' '.join(label.classes)}{several}", highlight=False)
+    console.print(f"column: {', '.join(store.columns)}", highlight=False)
+    console.print(f"split: {', '.join(store.protocols)}", highlight=False)
 
 
 def _size_mb(store: Store, name: str) -> str:
     files = [Path(store.location) / path for path in store.manifest.digests if path.startswith(f"{name}/")]
     return f"{sum(file.stat().st_size for file in files) / 1e6:,.1f}" if all(f.is_file() for f in files) else "–"
-
-
-def _meaning(array: Any) -> str:
-    facts = array.attrs.asdict()
-    if "parameters" in facts:
-        return ", ".join(f"{key}={value}" for key, value in facts["parameters"].items() if value is not None)
-    if "classes" in facts:
-        return f"{' '.join(facts['classes'])}" + (" (several a row)" if facts["multilabel"] else "")
-    return f"{facts['scale_mv']} mV a count"
 
 
 def _shape(shape: Sequence[int]) -> str:

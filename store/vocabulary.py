@@ -78,5 +78,7 @@ SUPERCLASS_OF = {
     statement: superclass for superclass, statements in SUPERCLASS_STATEMENTS.items() for statement in statements
 }
 
+SYNTHETIC_MARK = "SYNTHETIC"  # name of the file that says so in a database's folder
+
 TRAIN, VALIDATION, TEST, UNUSED = 0, 1, 2, -1
 SPLIT_NAMES = {TRAIN: "train", VALIDATION: "validation", TEST: "test", UNUSED: "unused"}

@@ -17,9 +17,7 @@ from ecgprep.records import Record
 from ecgprep.splits import Protocol, Rows
 from store.errors import UnknownNameError, UserError
 from store.plan import Values
-from store.vocabulary import lead_key
-
-SYNTHETIC_MARK = "SYNTHETIC"
+from store.vocabulary import SYNTHETIC_MARK, lead_key
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,8 @@ class MitBih(Database):
             RecordRef(f"mitdb/{name}", f"mitdb/{SAME_SUBJECT.get(name, name)}", folder / name, SUFFIXES, {"name": name})
             for name in names
         )
-        return Found(refs, self.published_records, "1.0.0", is_synthetic(folder))
+        synthetic = is_synthetic(folder)
+        return Found(refs, self.published_records, "(synthetic)" if synthetic else "1.0.0", synthetic)
 
     def person(self, ref: RecordRef, record: Record) -> Mapping[str, Any]:
         """Return age and sex from the header's first comment, such as ``69 M 1085 1629 x1``."""

@@ -58,9 +58,10 @@ class PtbXl(Database):
         table = _read_table(folder / TABLE)
         here = _records_here(folder)
         refs = [_ref(folder, row, prepare.fs) for row in table if row[FILE_COLUMN[prepare.fs]] in here]
-        version = VERSION_OF_ROWS.get(len(table), "unknown")
+        synthetic = is_synthetic(folder)
+        version = "(synthetic)" if synthetic else VERSION_OF_ROWS.get(len(table), "of unknown version")
         refs.sort(key=lambda ref: ref.record.encode())
-        return Found(tuple(refs), len(table), version, is_synthetic(folder))
+        return Found(tuple(refs), len(table), version, synthetic)
 
     def person(self, ref: RecordRef, record: Record) -> Mapping[str, Any]:
         """Return age and sex from the table."""

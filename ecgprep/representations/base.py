@@ -1,4 +1,4 @@
-"""What every representation has: parameters, a definition on batched arrays, a reference, and a stored form."""
+"""What every representation has: parameters, a definition on batched arrays, a reference, a stored form."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 from array_api_compat import array_namespace, device, is_torch_array
 from pydantic import BaseModel, ConfigDict, Field
 
-from ecgprep.representations.blocks import COUNTS_PER_MV, Block
+from ecgprep.representations.blocks import COUNTS_PER_MV, Block, Scratch
 from store.errors import UserError
 
 Array = Any
 
 PLANES_IN_CACHE = 8
-"""Planes that are drawn together on a processor: their intermediate arrays stay near its second-level cache."""
+"""Planes that are drawn together on a processor: their intermediate arrays stay near its cache."""
 
 PLANES_ON_GPU = 512
 """Planes that are drawn together on a GPU: about 1 GB of intermediate arrays."""
@@ -125,7 +125,7 @@ class Representation(BaseModel, ABC):
         Returns
         -------
         array of float32, shape (n_planes, height, width)
-            Fresh: the caller may overwrite it.
+            The caller may overwrite it, and has to use it before the next call.
         """
 
     @abstractmethod
@@ -223,14 +223,17 @@ def render_all(
     lengths = None if valid_n is None else xp.reshape(_per_plane(valid_n, leading), (-1,))
     pictures = {
         rep.name: xp.empty(
-            (signals.shape[0], *rep.shape), dtype=getattr(xp, rep.dtype if stored else "float32"), device=where
+            (signals.shape[0], *rep.shape),
+            dtype=getattr(xp, rep.dtype if stored else "float32"),
+            device=where,
         )
         for rep in reps
     }
     step = _block_size(signal)
+    scratch: Scratch = {}
     for first in range(0, signals.shape[0], step):
         part = slice(first, first + step)
-        block = Block(_millivolts(signals[part]), None if lengths is None else lengths[part])
+        block = Block(_millivolts(signals[part]), None if lengths is None else lengths[part], scratch)
         for rep in reps:
             drawn = rep.draw(block)
             pictures[rep.name][part] = _spread(drawn, rep) if stored else drawn

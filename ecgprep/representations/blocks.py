@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable
 from functools import cached_property
 from typing import Any, TypeVar
 
-from array_api_compat import array_namespace, device
+import numpy as np
+from array_api_compat import array_namespace, device, is_numpy_array
+
+from ecgprep.representations.taps import bilinear
 
 Array = Any
 Shared = TypeVar("Shared")
+Scratch = dict[Hashable, Array]
 
 COUNTS_PER_MV = 1000
 """The store keeps int16 counts of 1 µV."""
@@ -24,13 +29,18 @@ class Block:
         Voltage in mV.
     valid_n : array of int64, shape (n_planes,), optional
         How many samples from the first on are signal and not padding; absent where all are.
+    scratch : dict, optional
+        Memory that blocks of one call hand on: fresh pages cost more than the arithmetic on them.
     """
 
-    def __init__(self, signal_mv: Array, valid_n: Array | None) -> None:
+    def __init__(
+        self, signal_mv: Array, valid_n: Array | None = None, scratch: Scratch | None = None
+    ) -> None:
         self.xp = array_namespace(signal_mv)
         self.device = device(signal_mv)
         self.signal_mv = signal_mv
         self.valid_n = valid_n
+        self._scratch = {} if scratch is None else scratch
         self._shared: dict[Hashable, Any] = {}
 
     @property
@@ -49,6 +59,60 @@ class Block:
         if self.valid_n is None:
             return None
         return self.xp.arange(self.n_samples, device=self.device) < self.valid_n[:, None]
+
+    def empty(self, key: Hashable, shape: tuple[int, ...]) -> Array:
+        """Return a float32 array of any content, in the memory that the block before had under this key."""
+        flat = self._scratch.get(key)
+        size = math.prod(shape)
+        if flat is None or flat.shape[0] < size:
+            flat = self._scratch[key] = self.xp.empty(size, dtype=self.xp.float32, device=self.device)
+        return self.xp.reshape(flat[:size], shape)
+
+    def sorted(self, x: Array) -> Array:
+        """Return an array with its last axis in ascending order."""
+        if not is_numpy_array(x):
+            return self.xp.sort(x, axis=-1, stable=False)
+        ordered = self.empty("sorted", x.shape)
+        ordered[...] = x
+        ordered.sort(axis=-1)
+        return ordered
+
+    def resized(self, planes: Array, height: int, key: Hashable) -> Array:
+        """Return planes with their rows resized bilinearly, in the memory of this key.
+
+        Parameters
+        ----------
+        planes : array of float32, shape (n_planes, n_in, width)
+            Pictures.
+        height : int
+            Rows wanted.
+        key : hashable
+            Of the result's memory.
+
+        Returns
+        -------
+        array of float32, shape (n_planes, height, width)
+        """
+        n_planes, n_in, width = planes.shape
+        if n_in == height:
+            return planes
+        total, tap = (self.empty(k, (n_planes, height, width)) for k in (key, "tap"))
+        (index, weight), *more = bilinear(n_in, height).on(self.xp, self.device)
+        self._take_rows(planes, index, total)
+        total *= weight[:, None]
+        for index, weight in more:
+            self._take_rows(planes, index, tap)
+            tap *= weight[:, None]
+            total += tap
+        return total
+
+    def _take_rows(self, planes: Array, index: Array, out: Array) -> None:
+        if is_numpy_array(planes):
+            np.take(
+                planes, index, axis=-2, out=out, mode="clip"
+            )  # in its default mode it fills a buffer first
+        else:
+            out[...] = self.xp.take(planes, index, axis=-2)
 
     def shared(self, key: Hashable, make: Callable[[], Shared]) -> Shared:
         """Return what was made under this key before, or make it now."""

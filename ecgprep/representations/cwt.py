@@ -9,7 +9,7 @@ from pydantic import Field
 
 from ecgprep.representations.base import RowFormat
 from ecgprep.representations.blocks import Block
-from ecgprep.representations.taps import bilinear, dense, resize_rows
+from ecgprep.representations.taps import bilinear, dense
 from ecgprep.representations.wavelets import WaveletPicture, wavelet_parameters
 
 Array = Any
@@ -24,21 +24,20 @@ PERCENTILES = (0.05, 0.95)
 class Scalogram(WaveletPicture):
     """Magnitude of the continuous wavelet transform, C(a, b) = a^(-1/2) sum of x(t) psi*((t - b) / a).
 
-    Columns are the exact transform at the centres of equal cells of time, with both ends of the row reflected; rows
-    are resized bilinearly, after the logarithm, from the transform's frequencies. High frequencies are at the top.
-    Padding is drawn as it is, 0 mV. A constant row gives 0 everywhere.
+    Columns are the exact transform at the centres of equal cells of time, with both ends of the row
+    reflected; rows are resized bilinearly, after the logarithm, from the transform's frequencies. High
+    frequencies are at the top. Padding is drawn as it is, 0 mV. A constant row gives 0 everywhere.
 
     Parameters
     ----------
     value : {"log10_power", "log1p_magnitude"}
-        ``log10_power``: log10(|C|² + 1e-10), clipped to the plane's 5th and 95th percentile and spread over [0, 1].
-        ``log1p_magnitude``: log(1 + |C|), clipped to [0, 2].
+        ``log10_power``: log10(|C|² + 1e-10), clipped to the plane's 5th and 95th percentile and spread over
+        [0, 1]. ``log1p_magnitude``: log(1 + |C|), clipped to [0, 2].
 
-    Notes
-    -----
-    The presets are ``cwt_ptbxl_log`` (default of records: cmor1.5-1.0, 128 frequencies, 0.5 to 40 Hz, log10_power)
-    and ``cwt_beat_log`` (default of beats: cmor1.5-1.0, 64 frequencies, 1 to 60 Hz, log1p_magnitude). At low
-    sampling frequencies a preset's highest frequency is lowered to 0.48 of the sampling frequency.
+    Notes ----- The presets are ``cwt_ptbxl_log`` (default of records: cmor1.5-1.0, 128 frequencies, 0.5 to 40
+    Hz, log10_power) and ``cwt_beat_log`` (default of beats: cmor1.5-1.0, 64 frequencies, 1 to 60 Hz,
+    log1p_magnitude). At low sampling frequencies a preset's highest frequency is lowered to 0.48 of the
+    sampling frequency.
     """
 
     kind_name: ClassVar[str] = "cwt"
@@ -60,14 +59,14 @@ class Scalogram(WaveletPicture):
         """Draw a block of planes."""
         xp = block.xp
         real, imaginary = self.coefficients(block)
-        power = real * real
-        power += imaginary * imaginary
+        power = xp.multiply(real, real, out=block.empty("power", real.shape))
+        power += xp.multiply(imaginary, imaginary, out=block.empty("planes", real.shape))
         if self.value == "log10_power":
             power += 1e-10
-            planes = _spread_between_percentiles(xp, xp.log10(power, out=power))
+            planes = _spread_between_percentiles(block, xp.log10(power, out=power))
         else:
             planes = xp.clip(xp.log1p(xp.sqrt(power, out=power), out=power), 0, FIXED_TOP, out=power)
-        return resize_rows(planes, self.height)
+        return block.resized(planes, self.height, "planes")
 
     def reference_plane(self, signal_mv: np.ndarray, valid_n: int) -> np.ndarray:
         """Draw one plane with PyWavelets."""
@@ -81,13 +80,15 @@ class Scalogram(WaveletPicture):
             plane = (np.clip(power, low, high) - low) / (high - low)
         else:
             plane = np.clip(np.log1p(magnitude), 0, FIXED_TOP)
-        return dense(bilinear(self.n_freqs, self.height), self.n_freqs) @ plane
+        resized: np.ndarray = dense(bilinear(self.n_freqs, self.height), self.n_freqs) @ plane
+        return resized
 
 
-def _spread_between_percentiles(xp: Any, planes: Array) -> Array:
-    """Overwrite planes with their place between their own percentiles, clipped to [0, 1]; 0 where they are flat."""
+def _spread_between_percentiles(block: Block, planes: Array) -> Array:
+    """Overwrite planes with their place between their percentiles, clipped to [0, 1]; 0 if flat."""
     # Sorting all is quicker than selecting four: NumPy and torch sort with vector instructions.
-    ordered = xp.sort(xp.reshape(planes, (planes.shape[0], -1)), axis=-1)
+    xp = block.xp
+    ordered = block.sorted(xp.reshape(planes, (planes.shape[0], -1)))
     low, high = (_percentile(ordered, share)[:, None, None] for share in PERCENTILES)
     span = high - low
     planes -= low

@@ -17,21 +17,23 @@ Array = Any
 class GramianAngularField(Representation):
     """Gramian angular field.
 
-    The series is reduced to `size` block means (limits floor(k n / size)), rescaled to [-1, 1] by its own minimum and
-    maximum, and read as cosines of angles; the field is the cosine of their sums, or the sine of their differences.
-    Both are rank-2 products, so no angle is computed. A constant series is rescaled to zeros. Where `size` exceeds the
-    row's length the field of all samples is resized bilinearly, which for a product is a resize of its factors.
-    In a row that is padded the minimum and maximum come from its valid part, a block's mean from the valid samples
-    in it, and the picture is 0 where there is no valid sample.
+    The series is reduced to `size` block means (limits floor(k n / size)), rescaled to [-1, 1] by its own
+    minimum and maximum, and read as cosines of angles; the field is the cosine of their sums, or the sine of
+    their differences. Both are rank-2 products, so no angle is computed. A constant series is rescaled to
+    zeros. Where `size` exceeds the row's length the field of all samples is resized bilinearly, which for a
+    product is a resize of its factors. In a row that is padded the minimum and maximum come from its valid
+    part, a block's mean from the valid samples in it, and the picture is 0 where there is no valid sample.
 
     Parameters
     ----------
     size : int
         Side of the picture.
     method : {"summation", "difference"}
-        GASF, cos(φi + φj), or GADF, sin(φi - φj). In a request ``both`` gives two arrays, ``gasf`` and ``gadf``.
+        GASF, cos(φi + φj), or GADF, sin(φi - φj). In a request ``both`` gives two arrays, ``gasf`` and
+        ``gadf``.
     range_mv : float, optional
-        Clip to ± this voltage and divide by it, instead of rescaling each row by its own range: keeps amplitude.
+        Clip to ± this voltage and divide by it, instead of rescaling each row by its own range: keeps
+        amplitude.
 
     References
     ----------
@@ -75,7 +77,7 @@ class GramianAngularField(Representation):
         left, right = (cos, -sin) if self.method == "summation" else (sin, -cos)
         rows = xp.stack((left, right), axis=-1)
         columns = xp.stack((cos, sin), axis=-2)
-        return xp.matmul(rows, columns)
+        return xp.matmul(rows, columns, out=block.empty("planes", (rows.shape[0], *self.shape)))
 
     def _angles(self, block: Block) -> tuple[Array, Array]:
         """Return cosine and sine of each angle, each of shape (n_planes, size)."""
@@ -118,7 +120,8 @@ class GramianAngularField(Representation):
         if n_blocks:
             field[:n_blocks, :n_blocks] = self._pyts(means, n_blocks)
         resize = dense(bilinear(side, self.size), side)
-        return resize @ field @ resize.T
+        resized: np.ndarray = resize @ field @ resize.T
+        return resized
 
     def _pyts(self, series: np.ndarray, size: int) -> np.ndarray:
         from pyts.approximation import PiecewiseAggregateApproximation as Paa

@@ -32,9 +32,7 @@ def list_representations() -> list[str]:
     return list(_registry())
 
 
-def parse_reps(
-    text: str, *, kind: Literal["beat", "record"], fs_hz: float, n_samples: int
-) -> list[Representation]:
+def parse_reps(text: str, *, kind: Literal["beat", "record"], fs_hz: float, n_samples: int) -> list[Representation]:
     """Read a request for representations and complete it with defaults for the rows at hand.
 
     Parameters
@@ -65,7 +63,9 @@ def parse_reps(
     reps = [rep for request in requests for rep in _parse_one(request.strip(), row)]
     repeated = [name for name, count in Counter(rep.name for rep in reps).items() if count > 1]
     if repeated:
-        raise UserError(f"two representations would be called {repeated[0]!r}. Name one of them with :as=NAME")
+        raise UserError(
+            f"two representations would be called {repeated[0]!r}. Name one of them with :as=NAME"
+        )
     return reps
 
 

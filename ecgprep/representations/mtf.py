@@ -1,4 +1,4 @@
-"""Markov transition fields: how likely the signal's level at one time is to be followed by its level at another."""
+"""Markov transition fields: how likely a signal's level at one time is to be followed by that at another."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ Array = Any
 class MarkovTransitionField(Representation):
     """Markov transition field.
 
-    Each sample of the full-length row is put into one of `n_bins` bins; W[a, b] is the share of the samples in bin a
-    that are followed by one in bin b; the field is W[bin of i, bin of j], averaged over blocks with the limits
-    floor(k n / size). The average over a pair of blocks equals h_i' W h_j with h the share of each bin in a
-    block, so no n x n array is made. Where `size` exceeds the row's length the field is resized bilinearly,
-    which for a product is a resize of its factors.
+    Each sample of the full-length row is put into one of `n_bins` bins; W[a, b] is the share of the samples
+    in bin a that are followed by one in bin b; the field is W[bin of i, bin of j], averaged over blocks with
+    the limits floor(k n / size). The average over a pair of blocks equals h_i' W h_j with h the share of each
+    bin in a block, so no n x n array is made. Where `size` exceeds the row's length the field is resized
+    bilinearly, which for a product is a resize of its factors.
 
-    Inner bin edges are the linearly interpolated percentiles of the row; a sample equal to an edge belongs to the
-    lower bin. All is computed on the store's whole counts, where ties are exact. In a row that is padded the
-    edges, the transitions and a block's average come from the valid samples, and the picture is 0 where there is none.
+    Inner bin edges are the linearly interpolated percentiles of the row; a sample equal to an edge belongs to
+    the lower bin. All is computed on the store's whole counts, where ties are exact. In a row that is padded
+    the edges, the transitions and a block's average come from the valid samples, and the picture is 0 where
+    there is none.
 
     Parameters
     ----------
@@ -47,7 +48,9 @@ class MarkovTransitionField(Representation):
 
     size: int = Field(ge=2, le=4096, description="side of the picture")
     n_bins: int = Field(8, ge=2, le=64, description="number of bins")
-    strategy: Literal["quantile", "uniform"] = Field("quantile", description="bins of equal population or width")
+    strategy: Literal["quantile", "uniform"] = Field(
+        "quantile", description="bins of equal population or width"
+    )
 
     @classmethod
     def resolve(cls, given: dict[str, str], row: RowFormat) -> list[Self]:
@@ -72,7 +75,7 @@ class MarkovTransitionField(Representation):
         followed = _transition_probabilities(xp, bins, self.n_bins)
         share = self._bin_shares(block, bins)
         rows = xp.matmul(xp.matrix_transpose(share), followed)
-        return xp.matmul(rows, share)
+        return xp.matmul(rows, share, out=block.empty("planes", (rows.shape[0], *self.shape)))
 
     def _bins(self, block: Block) -> Array:
         """Return the bin of each sample as int8; padding gets `n_bins`, a bin that is none."""
@@ -86,16 +89,23 @@ class MarkovTransitionField(Representation):
         return xp.where(block.valid, bins, xp.asarray(self.n_bins, dtype=xp.int8, device=block.device))
 
     def _edges(self, block: Block) -> Array:
-        """Return the inner edges rounded down to whole counts: no count lies between an edge and its floor."""
+        """Return the inner edges rounded down to whole counts: none lies between an edge and its floor."""
         xp = block.xp
         last_count = xp.iinfo(xp.int32).max
         counts = block.counts if block.valid is None else xp.where(block.valid, block.counts, last_count)
-        ordered = xp.sort(counts, axis=-1)
-        n_valid = xp.asarray([[block.n_samples]], device=block.device) if block.valid_n is None else block.valid_n[:, None]
+        ordered = xp.sort(counts, axis=-1, stable=False)
+        n_valid = (
+            xp.asarray([[block.n_samples]], device=block.device)
+            if block.valid_n is None
+            else block.valid_n[:, None]
+        )
         k = xp.arange(1, self.n_bins, device=block.device)
         last = xp.clip(n_valid - 1, 0, None)
         if self.strategy == "uniform":
-            low, high = ordered[:, :1], xp.take_along_axis(ordered, xp.broadcast_to(last, (ordered.shape[0], 1)), axis=-1)
+            low, high = (
+                ordered[:, :1],
+                xp.take_along_axis(ordered, xp.broadcast_to(last, (ordered.shape[0], 1)), axis=-1),
+            )
             return low + (high - low) * k // self.n_bins
         place = xp.broadcast_to(last * k, (ordered.shape[0], self.n_bins - 1))
         below = place // self.n_bins
@@ -131,7 +141,8 @@ class MarkovTransitionField(Representation):
         else:
             resize = dense(block_sums(n, self.size), n)
             resize /= np.maximum(np.diff(np.minimum(block_limits(n, self.size), valid_n)), 1)[:, None]
-        return resize @ field @ resize.T
+        resized: np.ndarray = resize @ field @ resize.T
+        return resized
 
     def _pyts(self, counts: np.ndarray, size: int) -> np.ndarray:
         from pyts.image import MarkovTransitionField as Pyts

@@ -9,7 +9,7 @@ from pydantic import model_validator
 
 from ecgprep.representations.base import RowFormat, require
 from ecgprep.representations.blocks import Block
-from ecgprep.representations.taps import bilinear, dense, resize_rows
+from ecgprep.representations.taps import bilinear, dense
 from ecgprep.representations.wavelets import Wavelet, WaveletPicture, wavelet_parameters
 
 Array = Any
@@ -24,9 +24,9 @@ NO_PHASE = 0.5
 class Phasogram(WaveletPicture):
     """Phase of the continuous wavelet transform, as (phi + pi) / 2 pi in [0, 1].
 
-    The transform, its presets and its sampling are those of the scalogram. Phase is circular, so the real and the
-    imaginary part are resized to the picture's rows and the angle is taken afterwards. Where the magnitude is below
-    1 % of the plane's largest the value is 0.5.
+    The transform, its presets and its sampling are those of the scalogram. Phase is circular, so the real and
+    the imaginary part are resized to the picture's rows and the angle is taken afterwards. Where the
+    magnitude is below 1 % of the plane's largest the value is 0.5.
     """
 
     kind_name: ClassVar[str] = "phasogram"
@@ -35,7 +35,7 @@ class Phasogram(WaveletPicture):
     def _has_phase(self) -> Self:
         require(
             Wavelet(self.wavelet).is_complex,
-            f"phasogram: the real wavelet {self.wavelet!r} has no phase. Take a complex one, such as cmor1.5-1.0",
+            f"phasogram: the real wavelet {self.wavelet!r} has no phase. Take cmor1.5-1.0",
         )
         return self
 
@@ -53,9 +53,12 @@ class Phasogram(WaveletPicture):
     def draw(self, block: Block) -> Array:
         """Draw a block of planes."""
         xp = block.xp
-        real, imaginary = (resize_rows(part, self.height) for part in self.coefficients(block))
-        power = real * real
-        power += imaginary * imaginary
+        real, imaginary = (
+            block.resized(part, self.height, ("phasogram", i))
+            for i, part in enumerate(self.coefficients(block))
+        )
+        power = xp.multiply(real, real, out=block.empty("planes", real.shape))
+        power += xp.multiply(imaginary, imaginary, out=block.empty("tap", real.shape))
         noise = power <= FLOOR**2 * xp.max(power, axis=(-2, -1), keepdims=True)
         phase = xp.atan2(imaginary, real, out=power)
         phase *= 1 / (2 * np.pi)

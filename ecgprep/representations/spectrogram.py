@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from ecgprep.representations.base import Representation, RowFormat, require
 from ecgprep.representations.blocks import Block
-from ecgprep.representations.taps import bilinear, dense, resample_time
+from ecgprep.representations.taps import bilinear, dense
 
 Array = Any
 
@@ -22,19 +22,19 @@ SMALLEST = 1e-5
 class Spectrogram(Representation):
     """Magnitude of the short-time Fourier transform with a Hann window.
 
-    Frames are centred on every `hop`-th sample, the first floor(n / hop) of them are kept, and the ends are reflected
-    without repeating the end sample. The zero-frequency bin is dropped, bins 1 to `height` are kept, the highest at
-    the top, and the frames are resized bilinearly to `width`, antialiased where there are more of them. A row of zeros
-    gives the floor. Padding is drawn as it is, 0 mV.
+    Frames are centred on every `hop`-th sample, the first floor(n / hop) of them are kept, and the ends are
+    reflected without repeating the end sample. The zero-frequency bin is dropped, bins 1 to `height` are
+    kept, the highest at the top, and the frames are resized bilinearly to `width`, antialiased where there
+    are more of them. A row of zeros gives the floor. Padding is drawn as it is, 0 mV.
 
     Parameters
     ----------
     height, width : int
         Size of the picture; ``size`` in a request sets both.
     window, hop, nfft : int
-        Length of a frame, step between frames, and length of the zero-padded transform, in samples. Defaults for records
-        are 64, 4 and 448 at 100 Hz, for beats 48, 1 and 256 at 360 Hz, and the same durations at other rates, so that
-        the frequencies stay; `nfft` is at least twice the height.
+        Length of a frame, step between frames, and length of the zero-padded transform, in samples. Defaults
+        for records are 64, 4 and 448 at 100 Hz, for beats 48, 1 and 256 at 360 Hz, and the same durations at
+        other rates, so that the frequencies stay; `nfft` is at least twice the height.
     scale : {"db", "linear"}
         20 log10(max(|X|, 1e-5) / peak of the plane), floored at -80; or |X| itself in mV, stored as float16.
     """
@@ -52,7 +52,9 @@ class Spectrogram(Representation):
     @model_validator(mode="after")
     def _bins_exist(self) -> Self:
         require(self.window % 2 == 0, f"spectrogram: window {self.window} must be even, to have a centre")
-        require(self.window <= self.nfft, f"spectrogram: nfft {self.nfft} is shorter than window {self.window}")
+        require(
+            self.window <= self.nfft, f"spectrogram: nfft {self.nfft} is shorter than window {self.window}"
+        )
         require(
             self.height <= self.nfft // 2,
             f"spectrogram: height {self.height} needs an nfft of at least {2 * self.height}, not {self.nfft}",
@@ -64,7 +66,9 @@ class Spectrogram(Representation):
         """Complete the parameters; frames keep their duration at every sampling frequency."""
         given = dict(given)
         size = given.pop("size", row.size)
-        window_s, hop_s, nfft_s = (0.64, 0.04, 4.48) if row.kind == "record" else (48 / 360, 1 / 360, 256 / 360)
+        window_s, hop_s, nfft_s = (
+            (0.64, 0.04, 4.48) if row.kind == "record" else (48 / 360, 1 / 360, 256 / 360)
+        )
         parameters: dict[str, Any] = {"height": size, "width": size, **given}
         parameters.setdefault("window", 2 * max(2, round(window_s * row.fs_hz / 2)))
         parameters.setdefault("hop", max(1, round(hop_s * row.fs_hz)))
@@ -92,16 +96,17 @@ class Spectrogram(Representation):
     def draw(self, block: Block) -> Array:
         """Draw a block of planes."""
         xp = block.xp
+        n_frames = block.n_samples // self.hop
+        shape = (block.signal_mv.shape[0], n_frames, self.height)
         cos, sin = _windowed_waves(self.window, self.nfft, self.height, xp, block.device)
-        frames = _frames(block, self.window, self.hop)
-        power = xp.matmul(cos, frames)
+        even, odd = _even_and_odd_frames(block, self.window, self.hop)
+        power = xp.matmul(even, cos, out=block.empty("power", shape))
         power *= power
-        imaginary = xp.matmul(sin, frames)
+        imaginary = xp.matmul(odd, sin, out=block.empty("tap", shape))
         imaginary *= imaginary
         power += imaginary
-        planes = _decibels(xp, power) if self.scale == "db" else xp.sqrt(power)
-        n_frames = planes.shape[-1]
-        return planes if n_frames == self.width else resample_time(planes, bilinear(n_frames, self.width))
+        planes = _decibels(xp, power) if self.scale == "db" else xp.sqrt(power, out=power)
+        return xp.matrix_transpose(block.resized(planes, self.width, "planes"))
 
     def reference_plane(self, signal_mv: np.ndarray, valid_n: int) -> np.ndarray:
         """Draw one plane with SciPy."""
@@ -111,37 +116,56 @@ class Spectrogram(Representation):
         hann = get_window("hann", self.window)
         n_frames = len(signal_mv) // self.hop
         _, _, transform = stft(
-            signal_mv, window=hann, nperseg=self.window, noverlap=self.window - self.hop, nfft=self.nfft, boundary="even"
+            signal_mv,
+            window=hann,
+            nperseg=self.window,
+            noverlap=self.window - self.hop,
+            nfft=self.nfft,
+            boundary="even",
         )
         magnitude = np.abs(transform[self.height : 0 : -1, :n_frames]) * hann.sum()
         if self.scale == "db":
             level = 20 * np.log10(np.maximum(magnitude, SMALLEST) / max(magnitude.max(), SMALLEST))
-            magnitude = np.maximum(level, FLOOR_DB) if magnitude.max() > SMALLEST else np.full_like(level, FLOOR_DB)
-        return magnitude @ dense(bilinear(n_frames, self.width), n_frames).T
+            magnitude = (
+                np.maximum(level, FLOOR_DB) if magnitude.max() > SMALLEST else np.full_like(level, FLOOR_DB)
+            )
+        resized: np.ndarray = magnitude @ dense(bilinear(n_frames, self.width), n_frames).T
+        return resized
 
 
-def _frames(block: Block, window: int, hop: int) -> Array:
-    """Cut frames, one a column, shape (n_planes, window, n_frames)."""
-    n = block.n_samples
-    index = _reflected_places(n, window, hop, block.xp, block.device)
-    cut = block.xp.take(block.signal_mv, index, axis=-1)
-    return block.xp.reshape(cut, (cut.shape[0], window, n // hop))
+def _even_and_odd_frames(block: Block, window: int, hop: int) -> tuple[Array, Array]:
+    """Return each frame's even and odd part about its centre, shape (n_planes, n_frames, window / 2).
+
+    A cosine about the centre hears the even part alone and a sine the odd part, which halves the products;
+    the magnitude does not depend on where the phase is counted from.
+    """
+    xp, n = block.xp, block.n_samples
+    before, after = (
+        xp.reshape(xp.take(block.signal_mv, places, axis=-1), (-1, n // hop, window // 2))
+        for places in _places_about_centres(n, window, hop, xp, block.device)
+    )
+    return before + after, after - before
 
 
 @lru_cache(maxsize=8)
-def _reflected_places(n: int, window: int, hop: int, xp: Any, where: Any) -> Array:
-    place = np.abs(np.arange(n // hop) * hop + np.arange(-(window // 2), window // 2)[:, None])
-    place = np.where(place >= n, 2 * (n - 1) - place, place)
-    return xp.asarray(place.reshape(-1), device=where)
+def _places_about_centres(n: int, window: int, hop: int, xp: Any, where: Any) -> tuple[Array, Array]:
+    """Return the samples 0 ... window / 2 - 1 before and after each centre, reflected at the ends."""
+    centre, away = np.arange(n // hop)[:, None] * hop, np.arange(window // 2)
+    before, after = np.abs(centre - away), centre + away
+    after = np.where(after >= n, 2 * (n - 1) - after, after)
+    return xp.asarray(before.reshape(-1), device=where), xp.asarray(after.reshape(-1), device=where)
 
 
 @lru_cache(maxsize=8)
 def _windowed_waves(window: int, nfft: int, height: int, xp: Any, where: Any) -> tuple[Array, Array]:
-    """Return cosines and sines of bins `height` to 1 under the window, each of shape (height, window)."""
-    time = np.arange(window)
-    hann = 0.5 - 0.5 * np.cos(2 * np.pi * time / window)
-    angle = 2 * np.pi * np.arange(height, 0, -1)[:, None] * time / nfft
-    cos, sin = (xp.asarray((wave(angle) * hann).astype(np.float32), device=where) for wave in (np.cos, np.sin))
+    """Return cosines and sines of bins `height` to 1 under half a window, shape (window / 2, height)."""
+    away = np.arange(window // 2)[:, None]
+    hann = 0.5 + 0.5 * np.cos(2 * np.pi * away / window)
+    hann[0] /= 2  # the centre is in the even part twice
+    angle = 2 * np.pi * away * np.arange(height, 0, -1) / nfft
+    cos, sin = (
+        xp.asarray((wave(angle) * hann).astype(np.float32), device=where) for wave in (np.cos, np.sin)
+    )
     return cos, sin
 
 

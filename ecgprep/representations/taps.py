@@ -1,7 +1,7 @@
 """Resampling of an axis as a weighted sum of taps: block means, and bilinear resizing.
 
-Output k is the sum over l of ``weight[l, k] * x[index[l, k]]``. Every picture resamples with few taps (two when
-it enlarges, the block's length when it shrinks), so this is quicker than a product with a dense matrix.
+Output k is the sum over l of ``weight[l, k] * x[index[l, k]]``. Every picture resamples with few taps (two
+when it enlarges, the block's length when it shrinks), so this is quicker than a product with a dense matrix.
 """
 
 from __future__ import annotations
@@ -114,33 +114,6 @@ def resample_time(x: Array, taps: Taps) -> Array:
     total *= weight
     for index, weight in more:
         total += xp.take(x, index, axis=-1) * weight
-    return total
-
-
-def resize_rows(planes: Array, height: int) -> Array:
-    """Resize the second to last axis bilinearly.
-
-    Parameters
-    ----------
-    planes : array of float32, shape (n_planes, n_in, width)
-        Pictures.
-    height : int
-        Rows wanted.
-
-    Returns
-    -------
-    array of float32, shape (n_planes, height, width)
-    """
-    if planes.shape[-2] == height:
-        return planes
-    xp = array_namespace(planes)
-    (index, weight), *more = bilinear(planes.shape[-2], height).on(xp, device(planes))
-    total = xp.take(planes, index, axis=-2)
-    total *= weight[:, None]
-    for index, weight in more:
-        tap = xp.take(planes, index, axis=-2)
-        tap *= weight[:, None]
-        total += tap
     return total
 
 

@@ -1,16 +1,17 @@
 """The continuous wavelet transform at the centres of a picture's columns, as a few real matrix products.
 
-Both ends of a row are reflected (half-sample symmetry), so the extended row is even with period 2n: after a shift by
-half a sample its spectrum R is real, and so is the spectrum of a Morlet wavelet. At the centre of column k of W,
-t_k = (k + 1/2) n / W - 1/2, the transform is then
+Both ends of a row are reflected (half-sample symmetry), so the extended row is even with period 2n: after a
+shift by half a sample its spectrum R is real, and so is the spectrum of a Morlet wavelet. At the centre of
+column k of W, t_k = (k + 1/2) n / W - 1/2, the transform is then
 
-    C(t_k) = sum over m > 0 of R_m [ (H_m + H_-m) cos(pi m (k + 1/2) / W) + i (H_m - H_-m) sin(pi m (k + 1/2) / W) ]
+    C(t_k) = sum over m > 0 of R_m H_m [ cos(pi m (k + 1/2) / W) + i sin(pi m (k + 1/2) / W) ]
 
-with H the response of the scale; it is the sum of x(t) psi*((t - t_k) / a) over the samples t, so the images of the row's
-spectrum above half the sampling frequency count as far as a scale hears them. Cosine and sine repeat in m with period 2W up to sign, so the terms are folded into
-j = 0 ... W before the products with the W + 1 cosines and sines, and the columns are exact for any n and W.
-Even j are symmetric about the picture's middle and odd j antisymmetric, which halves the products.
-The row's mean is taken out first: a wavelet has none, but a Morlet wavelet as it is used has a little.
+with H the response of the scale; it is the sum of x(t) psi*((t - t_k) / a) over the samples t, so the images
+of the row's spectrum above half the sampling frequency count as far as a scale hears them. Cosine and sine
+repeat in m with period 2W up to sign, so the terms are folded into j = 0 ... W before the products with
+those cosines and sines, and the columns are exact for any n and W. Even j are symmetric about the picture's
+middle and odd j antisymmetric, which halves the products. The row's mean is taken out first: a wavelet has
+none, but a Morlet wavelet as it is used has a little.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ class Wavelet:
     Parameters
     ----------
     name : str
-        As PyWavelets spells it: ``cmorB-C`` (complex Morlet of bandwidth B and centre frequency C) or ``morl``.
+        As PyWavelets spells it: ``cmorB-C`` (complex Morlet of bandwidth B and centre frequency C) or
+        ``morl``.
     """
 
     name: str
@@ -54,13 +56,17 @@ class Wavelet:
     def __post_init__(self) -> None:
         if self.name != "morl" and self._cmor is None:
             raise UnknownNameError("wavelet", self.name, ["cmor1.5-1.0", "cmor2.0-1.0", "morl"])
+        if self._cmor:
+            bandwidth, centre = self._cmor
+            require(
+                bandwidth * centre**2 >= 1,
+                f"wavelet {self.name!r} hears the mean: B C² of cmorB-C must be at least 1",
+            )
 
     @cached_property
     def _cmor(self) -> tuple[float, float] | None:
         found = re.fullmatch(r"cmor(\d+\.?\d*)-(\d+\.?\d*)", self.name)
-        if found is None or not all(float(number) for number in found.groups()):
-            return None
-        return float(found[1]), float(found[2])
+        return (float(found[1]), float(found[2])) if found else None
 
     @property
     def is_complex(self) -> bool:
@@ -73,13 +79,14 @@ class Wavelet:
         return self._cmor[1] if self._cmor else 0.8125
 
     def spectrum(self, frequency: np.ndarray) -> np.ndarray:
-        """Return the Fourier transform of the wavelet at scale 1 at frequencies in cycles per sample."""
+        """Return the Fourier transform at scale 1 at frequencies above 0, in cycles per sample."""
         if self._cmor:
             bandwidth, centre = self._cmor
-            return np.exp(-(np.pi**2) * bandwidth * (frequency - centre) ** 2)
-        angular = 2 * np.pi * frequency
-        bumps = np.exp(-((angular - 5) ** 2) / 2) + np.exp(-((angular + 5) ** 2) / 2)
-        return np.sqrt(np.pi / 2) * bumps
+            height, exponent = 1.0, np.pi**2 * bandwidth * (frequency - centre) ** 2
+        else:
+            height, exponent = np.sqrt(np.pi / 2), (2 * np.pi * frequency - 5) ** 2 / 2
+        bump: np.ndarray = height * np.exp(-exponent)
+        return bump
 
 
 @dataclass(frozen=True)
@@ -118,9 +125,14 @@ class WaveletTransform:
         return self.wavelet.centre * self.fs_hz / self.frequencies_hz
 
     def responses(self, frequency: np.ndarray) -> np.ndarray:
-        """Return the Fourier transform of a^(-1/2) psi(t / a) for each scale at frequencies in cycles per sample."""
+        """Return the Fourier transform of a^(-1/2) psi(t / a) at frequencies above 0, in cycles per sample.
+
+        A complex wavelet hears no negative frequency; a real one hears both alike, which is counted here.
+        """
         scale = self.scales[:, None]
-        return np.sqrt(scale) * self.wavelet.spectrum(scale * frequency)
+        n_sides = 1 if self.wavelet.is_complex else 2
+        response: np.ndarray = n_sides * np.sqrt(scale) * self.wavelet.spectrum(scale * frequency)
+        return response
 
     def coefficients(self, block: Block) -> tuple[Array, Array]:
         """Return real and imaginary part of the coefficients.
@@ -138,11 +150,13 @@ class WaveletTransform:
         xp = block.xp
         spectrum = _even_spectrum(block)
         shape = (spectrum.shape[0], self.n_freqs, self.width)
-        real, imaginary = (xp.empty(shape, dtype=xp.float32, device=block.device) for _ in range(2))
+        real, imaginary = (block.empty((self, part), shape) for part in ("real", "imaginary"))
         for band in _bands(self, block.n_samples, xp, block.device):
             (even_cos, even_sin), (odd_cos, odd_sin) = (half.product(xp, spectrum) for half in band.halves)
             _mirror(xp, even_cos, odd_cos, real[:, band.rows])
             _mirror(xp, odd_sin, even_sin, imaginary[:, band.rows])
+        if not self.wavelet.is_complex:
+            imaginary[...] = 0
         return real, imaginary
 
 
@@ -180,30 +194,39 @@ class _Half:
     ----------
     places : array of int64, shape (n_folds * n_j,)
         Which m of the spectrum is folded onto each j.
-    cos_gain, sin_gain : array of float32, shape (n_folds, n_scales, n_j)
-        Response with the sign of the fold.
+    gain : list of array of float32, shape (n_scales, n_j)
+        Response at each fold from an even one on, with the sign that sines take; cosines of odd folds take
+        the other.
     cos, sin : array of float32, shape (n_j, ceil(width / 2))
         Cosines and sines of the left half of the columns.
     """
 
     places: Array
-    cos_gain: Array
-    sin_gain: Array
+    gain: list[Array]
     cos: Array
     sin: Array
 
     def product(self, xp: Any, spectrum: Array) -> tuple[Array, Array]:
         """Return the cosine and the sine part, each of shape (n_planes, n_scales, ceil(width / 2))."""
-        n_folds, n_scales, n_j = self.cos_gain.shape
-        folds = xp.reshape(xp.take(spectrum, self.places, axis=-1), (-1, n_folds, 1, n_j))
-        parts = []
-        for gain, wave in ((self.cos_gain, self.cos), (self.sin_gain, self.sin)):
-            folded = folds[:, 0] * gain[0]
-            for fold in range(1, n_folds):
-                folded += folds[:, fold] * gain[fold]
-            part = xp.matmul(xp.reshape(folded, (-1, n_j)), wave)
-            parts.append(xp.reshape(part, (-1, n_scales, wave.shape[-1])))
-        return parts[0], parts[1]
+        n_scales, n_j = self.gain[0].shape
+        folds = xp.reshape(xp.take(spectrum, self.places, axis=-1), (-1, len(self.gain), 1, n_j))
+        forward = self._sum_every_second(folds, 0)
+        if len(self.gain) == 1:
+            cos_fold = sin_fold = forward
+        else:
+            backward = self._sum_every_second(folds, 1)
+            cos_fold, sin_fold = forward - backward, forward + backward
+        cos, sin = (
+            xp.reshape(xp.matmul(xp.reshape(fold, (-1, n_j)), wave), (-1, n_scales, wave.shape[-1]))
+            for fold, wave in ((cos_fold, self.cos), (sin_fold, self.sin))
+        )
+        return cos, sin
+
+    def _sum_every_second(self, folds: Array, first: int) -> Array:
+        total = folds[:, first] * self.gain[first]
+        for fold in range(first + 2, len(self.gain), 2):
+            total += folds[:, fold] * self.gain[fold]
+        return total
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,19 +239,15 @@ class _Band:
 
 @lru_cache(maxsize=8)
 def _bands(transform: WaveletTransform, n: int, xp: Any, where: Any) -> list[_Band]:
-    frequency = np.arange(N_IMAGES * n) / (2 * n)
-    positive, negative = transform.responses(frequency), transform.responses(-frequency)
-    cos_response, sin_response = positive + negative, positive - negative
-    cos_response[:, ::n] = sin_response[:, ::n] = 0  # the mean, its images, and the empty Nyquist bin
+    response = transform.responses(np.arange(N_IMAGES * n) / (2 * n))
+    response[:, ::n] = 0  # the mean, its images, and the empty Nyquist bin
     bands = []
     for first in range(0, transform.n_freqs, SCALES_PER_BAND):
         rows = slice(first, min(first + SCALES_PER_BAND, transform.n_freqs))
-        peak = np.abs(cos_response[rows]).max(axis=1, keepdims=True)
-        heard = np.flatnonzero((np.abs(cos_response[rows]) > NEGLIGIBLE * peak).any(axis=0))
-        even, odd = (
-            _half(parity, heard, (cos_response[rows], sin_response[rows]), n, transform.width, xp, where)
-            for parity in (0, 1)
-        )
+        peak = response[rows].max(axis=1, keepdims=True)
+        heard = np.flatnonzero((response[rows] > NEGLIGIBLE * peak).any(axis=0))
+        heard = np.union1d(heard, (1, 2))  # so that neither parity is empty
+        even, odd = (_half(parity, heard, response[rows], n, transform.width, xp, where) for parity in (0, 1))
         bands.append(_Band(rows, (even, odd)))
     return bands
 
@@ -236,7 +255,7 @@ def _bands(transform: WaveletTransform, n: int, xp: Any, where: Any) -> list[_Ba
 def _half(
     parity: int,
     heard: np.ndarray,
-    responses: tuple[np.ndarray, np.ndarray],
+    response: np.ndarray,
     n: int,
     width: int,
     xp: Any,
@@ -247,24 +266,20 @@ def _half(
     # Odd folds run backwards: m = 2W r - j. A whole turn of m by 2W changes the sign of cosine and sine.
     j_heard = np.where(fold % 2, width - within, within)
     j = np.unique(j_heard[j_heard % 2 == parity])
-    folds = np.arange(fold.min(), fold.max() + 1)[:, None]
+    folds = np.arange(fold.min() // 2 * 2, fold.max() + 1)[:, None]
     m = np.where(folds % 2, (folds + 1) * width - j, folds * width + j)
     # j = 0 and j = W border on two folds; the one that holds m counts it.
-    held = (m // width == folds) & (m < responses[0].shape[1])
+    held = (m // width == folds) & (m < response.shape[1])
     m = np.where(held, m, 0)
     place, image_sign = _place_in_spectrum(m, n)
-    sin_sign = np.where(folds // 2 % 2, -1, 1) * held * image_sign
-    cos_sign = np.where(folds % 2, -sin_sign, sin_sign)
-    gains = [
-        np.moveaxis(response[:, m] * sign, 0, 1)
-        for response, sign in zip(responses, (cos_sign, sin_sign), strict=True)
-    ]
+    sign = np.where(folds // 2 % 2, -1, 1) * held * image_sign
+    gain = np.moveaxis(response[:, m] * sign, 0, 1)
     angle = np.pi * j[:, None] * (np.arange((width + 1) // 2) + 0.5) / width
-    tables = [
+    *gains, cos, sin = (
         xp.asarray(np.ascontiguousarray(table, dtype=np.float32), device=where)
-        for table in (*gains, np.cos(angle), np.sin(angle))
-    ]
-    return _Half(xp.asarray(place.reshape(-1), device=where), *tables)
+        for table in (*gain, np.cos(angle), np.sin(angle))
+    )
+    return _Half(xp.asarray(place.reshape(-1), device=where), gains, cos, sin)
 
 
 def _place_in_spectrum(m: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -304,7 +319,9 @@ PRESETS = {
 }
 
 
-def wavelet_parameters(kind_name: str, given: dict[str, str], row: RowFormat) -> tuple[dict[str, Any], Preset]:
+def wavelet_parameters(
+    kind_name: str, given: dict[str, str], row: RowFormat
+) -> tuple[dict[str, Any], Preset]:
     """Complete the parameters of a wavelet picture.
 
     Parameters
@@ -400,7 +417,7 @@ class WaveletPicture(Representation):
         )
 
     def coefficients(self, block: Block) -> tuple[Array, Array]:
-        """Return real and imaginary part; pictures of the same transform share them and must not change them."""
+        """Return real and imaginary part, which pictures of one transform share and must not change."""
         transform = self.transform
         return block.shared(transform, lambda: transform.coefficients(block))
 
@@ -408,9 +425,9 @@ class WaveletPicture(Representation):
         """Return the coefficients of one row by PyWavelets, complex, shape (n_freqs, width).
 
         PyWavelets transforms the row between enough of its reflections at every sample; its columns are then
-        interpolated by their Fourier series. It samples the wavelet's integral on [-8, 8] and takes differences, so a
-        coefficient belongs to a time up to one sample before its place, which is put right here, and averages over one
-        sample, which is left: at frequency f it is smaller by about sinc(f / fs).
+        interpolated by their Fourier series. It samples the wavelet's integral on [-8, 8] and takes
+        differences, so a coefficient belongs to a time up to one sample before its place, which is put right
+        here, and averages over one sample, which is left: at frequency f it is smaller by about sinc(f / fs).
         """
         import pywt
 
@@ -418,14 +435,13 @@ class WaveletPicture(Representation):
         row = signal_mv - signal_mv.mean()
         period = np.concatenate((row, row[::-1]))
         n_periods = 2 * int(np.ceil(8 * transform.scales.max() / len(period))) + 1
-        dense, _ = pywt.cwt(
-            np.tile(period, n_periods), transform.scales, self.wavelet, method="fft", precision=16
-        )
+        dense, _ = pywt.cwt(np.tile(period, n_periods), transform.scales, self.wavelet, method="fft", precision=16)
         first = n_periods // 2 * len(period)
         spectrum = np.fft.fft(dense[:, first : first + len(period)], axis=-1) / len(period)
         frequency = np.fft.fftfreq(len(period))
-        length = np.ceil(16 * transform.scales) + 1
+        length = np.ceil(16 * transform.scales * 2**16 / (2**16 - 1))
         late = 1.5 - length + 8 * transform.scales + (length - 2) // 2
         spectrum *= np.exp(-2j * np.pi * late[:, None] * frequency)
         time = (np.arange(self.width) + 0.5) * n / self.width - 0.5
-        return spectrum @ np.exp(2j * np.pi * frequency[:, None] * time)
+        columns: np.ndarray = spectrum @ np.exp(2j * np.pi * frequency[:, None] * time)
+        return columns

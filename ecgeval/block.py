@@ -1,0 +1,99 @@
+"""A block: runs of the same rows, labels and protocol, the only ones that are ranked against each other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ecgeval.evaluation import Evaluation
+from ecgeval.predictions import Header
+from ecgeval.runs import short_labels
+
+
+@dataclass(frozen=True)
+class Block:
+    """Comparable runs, best first by macro F1 on test.
+
+    Parameters
+    ----------
+    folder : str
+        Where its files go inside the report; empty for the report's own folder.
+    evaluations : tuple of Evaluation
+        The scored runs, best first.
+    labels : tuple of str
+        What tables and figures call each of them.
+    """
+
+    folder: str
+    evaluations: tuple[Evaluation, ...]
+    labels: tuple[str, ...]
+
+    @property
+    def best(self) -> Evaluation:
+        """The run with the highest macro F1 on test."""
+        return self.evaluations[0]
+
+    @property
+    def best_label(self) -> str:
+        """What tables call the best run."""
+        return self.labels[0]
+
+    @property
+    def header(self) -> Header:
+        """What the runs have in common."""
+        return self.best.header
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether any of its runs was trained on synthetic recordings."""
+        return any(run.header.store.synthetic for run in self.evaluations)
+
+    @property
+    def protocol(self) -> str:
+        """The protocol with what it leaks, as it is stamped on tables and figures."""
+        leaks = f"leaks: {', '.join(self.header.leaks)}" if self.header.leaks else "no leak known"
+        return f"protocol {self.header.protocol} ({leaks}), labels {self.header.scheme}"
+
+    @property
+    def chosen_by_validation(self) -> str:
+        """The run that validation would choose, by macro F1; empty where none has validation predictions."""
+        known = [pair for pair in self.labelled() if not math.isnan(pair[1].validation_f1)]
+        return max(known, key=lambda pair: pair[1].validation_f1)[0] if known else ""
+
+    def labelled(self) -> list[tuple[str, Evaluation]]:
+        """Return the runs with their labels, best first."""
+        return list(zip(self.labels, self.evaluations, strict=True))
+
+
+def make_blocks(groups: Sequence[Sequence[Evaluation]]) -> list[Block]:
+    """Return a block for each group of comparable runs; the first one is the report's main block.
+
+    The main block's files lie in the report's own folder, those of any other in a subfolder called
+    ``<protocol>-<scheme>``, with a number where that is taken.
+
+    Parameters
+    ----------
+    groups : sequence of sequence of Evaluation
+        From `ecgeval.runs.group_runs`, scored.
+    """
+    blocks: list[Block] = []
+    for group in groups:
+        ranked = sorted(group, key=_rank)
+        folder = _folder(ranked[0].header, {block.folder for block in blocks}) if blocks else ""
+        blocks.append(Block(folder, tuple(ranked), tuple(short_labels([e.run for e in ranked]))))
+    return blocks
+
+
+def _rank(evaluation: Evaluation) -> tuple[bool, float, str]:
+    """Order by falling macro F1, undefined ones last, equal ones by name."""
+    f1 = evaluation.of("f1").value
+    return math.isnan(f1), -f1, evaluation.run.name
+
+
+def _folder(header: Header, taken: set[str]) -> str:
+    name = f"{header.protocol}-{header.scheme}"
+    number = 2
+    while name in taken:
+        name, number = f"{header.protocol}-{header.scheme}-{number}", number + 1
+    return name

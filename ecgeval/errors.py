@@ -1,0 +1,25 @@
+"""Errors of ecgeval: what was wrong, in which file, and what to do; each carries the program's exit code."""
+
+from __future__ import annotations
+
+
+class EvaluationError(Exception):
+    """Base of all errors that a person can act on; the message is the one line that they read."""
+
+    exit_code = 1
+
+
+class RunNotFoundError(EvaluationError, FileNotFoundError):
+    """A run, or a file of it, that was asked for is not there, or the run has not finished."""
+
+    exit_code = 2
+
+
+class RunFileError(EvaluationError, ValueError):
+    """A file of a run is damaged or breaks the contract between ecgtrain and ecgeval."""
+
+
+class RequestError(EvaluationError, ValueError):
+    """The request cannot be met as it stands: two runs of one name, or a folder that is not a report."""
+
+    exit_code = 2

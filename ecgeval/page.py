@@ -1,0 +1,78 @@
+"""The report's page: one HTML file that holds its figures and needs no network."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from ecgeval.block import Block
+from ecgeval.passport import Number, describe
+from ecgeval.tables import Table, format_cell, selection_note
+
+
+@dataclass(frozen=True)
+class Section:
+    """What the page shows of one block.
+
+    Parameters
+    ----------
+    block : Block
+        The runs.
+    tables : sequence of Table
+        Its tables.
+    figures : mapping of str to Path
+        Caption and PNG file of each figure.
+    """
+
+    block: Block
+    tables: Sequence[Table]
+    figures: Mapping[str, Path]
+
+
+def render(sections: Sequence[Section], store: str, created: datetime, notes: Mapping[str, Any]) -> str:
+    """Return the page.
+
+    Parameters
+    ----------
+    sections : sequence of Section
+        The blocks, the main one first.
+    store : str
+        The store's name, for the heading.
+    created : datetime
+        When the report was made.
+    notes : mapping
+        How it was scored: the resolved configuration and the program's version.
+    """
+    environment = Environment(
+        loader=PackageLoader("ecgeval", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"cell": format_cell, "inline": _inline}
+    environment.globals |= {
+        "passport": describe,
+        "selection_note": selection_note,
+        "has_passport": _has_passport,
+    }
+    page: str = environment.get_template("report.html.j2").render(
+        sections=sections, store=store, created=f"{created:%Y-%m-%d %H:%M} UTC", notes=notes
+    )
+    return page
+
+
+def _inline(path: Path) -> Markup:
+    """Return a PNG as a data URI."""
+    return Markup("data:image/png;base64,") + base64.b64encode(path.read_bytes()).decode()
+
+
+def _has_passport(cell: object) -> bool:
+    return isinstance(cell, Number)

@@ -1,0 +1,260 @@
+"""Which runs one command trains, and how long they may take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ecgtrain.config import SIGNAL, RunConfig
+from ecgtrain.inputs import input_shape
+from ecgtrain.loader import known_rows
+from ecgtrain.loop import pick_device
+from ecgtrain.losses import make_loss
+from ecgtrain.models import InputShape, create_model, model_facts
+from pipelines.recipe import RecipeError, nearest, override, validate
+from pipelines.workspace import Workspace
+from store.errors import MissingDataError, UserError
+from store.read import Store, open_store
+from store.vocabulary import TRAIN, VALIDATION
+
+SIGNAL_MODEL, PICTURE_MODEL, FUSION_MODEL = "resnet1d_wang", "resnet18", "joint_fusion"
+FIRST_PICTURE = "gaf"
+TIMED_ROWS = 32
+FORWARD_SHARE = 1 / 3  # of a training step
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run before it starts.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Everything it is made of, resolved.
+    n_train : int
+        Training rows.
+    parameters : int
+        Trainable parameters of the model.
+    seconds : float
+        What all its epochs would take, by the time of one step; early stopping makes it less.
+    """
+
+    config: RunConfig
+    n_train: int
+    parameters: int
+    seconds: float
+
+
+def find_store(workspace: Workspace, name: str | None) -> Store:
+    """Open a store by path, URL or name in the workspace; the newest for None.
+
+    Raises
+    ------
+    MissingDataError
+        If there is none.
+    """
+    if name is None:
+        newest = workspace.newest_store()
+        if newest is None:
+            raise MissingDataError(
+                f"no complete store in {workspace.stores}; build one: `ecgprep build --dataset ptbxl --reps gaf`"
+            )
+        return open_store(newest)
+    places = [Path(name), workspace.stores / name, workspace.stores / f"{name}.zarr"]
+    found = next((place for place in places if place.is_dir()), None)
+    if found is None and "://" not in name:
+        known = [path.stem for path in workspace.complete_stores()]
+        raise MissingDataError(f"no store {name!r} here or in {workspace.stores}.{nearest(name, known)}")
+    return open_store(found or name)
+
+
+def default_runs(store: Store, models: Sequence[str] = (), inputs: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Return a run for each kind of input: signals, pictures, both.
+
+    Parameters
+    ----------
+    store : Store
+        What is trained on.
+    models : sequence of str
+        Take these models instead of one for each kind.
+    inputs : sequence of str
+        Take these inputs instead of the signals and the first pictures.
+
+    Returns
+    -------
+    list of dict
+        Plain data of `RunConfig`.
+    """
+    available = list(inputs) or [SIGNAL, *_first_picture(store)]
+    input_shape(store, available if len(inputs) else [SIGNAL], None, "auto", 1)
+    pictures = [name for name in available if name != SIGNAL]
+    if not models:
+        signals = [SIGNAL_MODEL] if SIGNAL in available else []
+        models = [*signals, *([PICTURE_MODEL] if pictures else []), *([FUSION_MODEL] if signals and pictures else [])]
+    return [{"model": name, "inputs": _inputs_of(name, available, store)} for name in models]
+
+
+def _first_picture(store: Store) -> list[str]:
+    names = store.representations
+    return [FIRST_PICTURE] if FIRST_PICTURE in names else names[:1]
+
+
+def _inputs_of(model: str, available: Sequence[str], store: Store) -> list[str]:
+    reads = model_facts(model).reads
+    pictures = [name for name in available if name != SIGNAL]
+    if reads != "signal" and not pictures:
+        where = "--input names none" if store.representations else f"{store.name} holds none"
+        raise UserError(f"{model} reads pictures and {where}; `ecgprep build --reps gaf` adds them to a store")
+    if reads != "picture" and SIGNAL not in available:
+        raise UserError(f"{model} reads signals: add signal to --input")
+    return {"signal": [SIGNAL], "picture": pictures, "both": [SIGNAL, *pictures]}[reads]
+
+
+def resolve(
+    requests: Sequence[Mapping[str, Any]],
+    options: Mapping[str, Any],
+    settings: Sequence[str],
+    store: Store,
+    source: str,
+) -> list[RunConfig]:
+    """Return complete configurations, checked against the store before anything starts.
+
+    Parameters
+    ----------
+    requests : sequence of mapping
+        Plain data of the runs: of a recipe, or from `default_runs`.
+    options : mapping
+        Keys that the command line gives for all of them.
+    settings : sequence of str
+        ``a.b=c`` for all runs, ``train.NAME.a.b=c`` for the one of that name or model.
+    store : Store
+        What is trained on.
+    source : str
+        Where the requests come from, for messages.
+
+    Raises
+    ------
+    RecipeError
+        If a key or a value is wrong.
+    UserError
+        If a name is not known, or the store does not have what a run reads.
+    """
+    names = [str(request.get("name") or request.get("model")) for request in requests]
+    configs = []
+    for name, request in zip(names, requests, strict=True):
+        model = request.get("model")
+        if not isinstance(model, str):
+            raise RecipeError(f"{source}, train: each run needs a model, found {dict(request)}")
+        wanted = override({**request, **options}, _settings_of(name, names, settings), "train")
+        whole = _merged(model_facts(str(wanted["model"])).settings, wanted)
+        configs.append(_on_store(validate(RunConfig, whole, f"{source}, {name}"), store))
+    return configs
+
+
+def _settings_of(name: str, names: Sequence[str], settings: Sequence[str]) -> list[str]:
+    """Return the settings that concern one run, without its name."""
+    found = []
+    for setting in settings:
+        key = setting.removeprefix("train.")
+        of = key.partition(".")[0]
+        if of not in names:
+            found.append(key)
+        elif of == name:
+            found.append(key.removeprefix(f"{name}."))
+    return found
+
+
+def _merged(defaults: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    merged = {**defaults, **wanted}
+    for key in defaults.keys() & wanted.keys():
+        if isinstance(defaults[key], Mapping) and isinstance(wanted[key], Mapping):
+            merged[key] = _merged(defaults[key], wanted[key])
+    return merged
+
+
+def _on_store(config: RunConfig, store: Store) -> RunConfig:
+    """Return the configuration with store and protocol filled in, after a look at every name in it."""
+    protocol = store.split(config.protocol).protocol
+    input_shape(store, config.inputs, config.channels, config.features, 1)
+    _inputs_of(config.model, config.inputs, store)
+    return config.model_copy(update={"store": store.location, "protocol": protocol})
+
+
+def expect(config: RunConfig, store: Store) -> PlannedRun:
+    """Return a run with the time it may take, by the time of one training step on this machine."""
+    split = store.split(config.protocol)
+    label = store.label(split.scheme)
+    n_train, n_validation = (len(known_rows(split, label, part)) for part in (TRAIN, VALIDATION))
+    shape = input_shape(store, config.inputs, config.channels, config.features, len(label.classes))
+    parameters, row_seconds = time_step(config, shape, multilabel=label.multilabel)
+    seconds = config.epochs * row_seconds * (n_train + FORWARD_SHARE * n_validation)
+    return PlannedRun(config, n_train, parameters, seconds)
+
+
+def time_step(config: RunConfig, shape: InputShape, *, multilabel: bool) -> tuple[int, float]:
+    """Return a model's number of parameters, and the seconds of a training step for each of its rows."""
+    n = min(config.batch_size, TIMED_ROWS)
+    device = pick_device(config.device)
+    model = create_model(config.model, **vars(shape)).to(device).train()
+    inputs = {name: torch.zeros(n, *size, device=device) for name, size in _sizes(config, shape).items()}
+    target = torch.zeros(n, shape.n_classes) if multilabel else torch.zeros(n, dtype=torch.int64)
+    loss = make_loss(target, shape.n_classes, "none")
+
+    def step() -> None:
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.precision == "bfloat16"):
+            logits = model(**inputs)
+        loss(logits.float(), target.to(device)).backward()  # type: ignore[no-untyped-call]
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    step()  # the first one chooses kernels and takes memory
+    started = time.perf_counter()
+    step()
+    seconds = (time.perf_counter() - started) / n
+    return sum(parameter.numel() for parameter in model.parameters()), seconds
+
+
+def _sizes(config: RunConfig, shape: InputShape) -> dict[str, tuple[int, ...]]:
+    sizes: dict[str, tuple[int, ...]] = {}
+    if SIGNAL in config.inputs:
+        sizes["signal"] = (shape.n_leads, shape.n_samples)
+    if shape.picture:
+        sizes["picture"] = shape.picture
+    if shape.n_features:
+        sizes["features"] = (shape.n_features,)
+    return sizes
+
+
+def recipe_runs(
+    recipe: Mapping[str, Any], source: str, models: Sequence[str] | None, inputs: Sequence[str] | None
+) -> list[dict[str, Any]]:
+    """Return the runs of a recipe, those of some models alone if any are named.
+
+    Parameters
+    ----------
+    recipe : mapping
+        The recipe's sections.
+    source : str
+        Its name or file, for messages.
+    models, inputs : sequence of str or None
+        Keep the runs of these models; read these inputs instead.
+
+    Raises
+    ------
+    RecipeError
+        If the ``train`` section is no list of runs, or has none of the models.
+    """
+    runs = recipe.get("train")
+    if not isinstance(runs, list) or not all(isinstance(run, dict) for run in runs) or not runs:
+        raise RecipeError(f"{source}: the section train is a list of runs, each with a model")
+    known = [str(run.get("model")) for run in runs]
+    for name in models or ():
+        if name not in known:
+            raise RecipeError(f"{source}, train: no run of model {name!r}.{nearest(name, known)}")
+    kept = [run for run in runs if models is None or run.get("model") in models]
+    return [{**run, "inputs": list(inputs)} if inputs else dict(run) for run in kept]

@@ -1,0 +1,116 @@
+"""The predictions file: what a run says of each row, and what is needed to judge it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from ecgtrain.samplers import Rows
+from store.files import sync_file, sync_folder
+from store.read import Store
+
+PREDICTIONS_SCHEMA = 1
+FOOTER_KEY = b"ecg"
+WHOLE_ROW, NO_FOLD = 0, -1
+
+
+def predictions_table(
+    store: Store,
+    rows: Rows,
+    classes: tuple[str, ...],
+    truth: NDArray[np.int8],
+    logits: NDArray[np.float32],
+    probability: NDArray[np.float32],
+    footer: Mapping[str, Any],
+) -> pa.Table:
+    """Return the predictions for some rows as a table.
+
+    Parameters
+    ----------
+    store : Store
+        Where the rows lie.
+    rows : ndarray of int64, shape (n,)
+        Their numbers, ascending.
+    classes : tuple of str
+        Names of the classes.
+    truth, logits, probability : ndarray, shape (n, n_classes)
+        What is true, and what the model says.
+    footer : mapping
+        What the file says of the run, under the key ``ecg``.
+    """
+    column = _Columns(store, rows)
+    n = len(rows)
+    fs_hz = column.number("fs_raw_hz")  # of `sample`: both are in the recording's own samples
+    sample = column.number("sample")
+    fields: dict[str, pa.Array] = {
+        "row": pa.array(rows, pa.int64()),
+        "window": pa.array(np.full(n, WHOLE_ROW), pa.int16()),
+        "fold": pa.array(np.full(n, NO_FOLD), pa.int16()),
+        "record": column.text("record"),
+        "patient": column.text("patient"),
+        "database": column.text("database"),
+        "sample": pa.array(sample, pa.int64(), from_pandas=True),
+        "fs_hz": pa.array(fs_hz, pa.float64(), from_pandas=True),
+        "t_s": pa.array(sample / fs_hz, pa.float64(), from_pandas=True),
+        "symbol": column.text("symbol"),
+        "sex": column.text("sex"),
+        "age": pa.array(column.number("age"), pa.float64(), from_pandas=True),
+        "quality": column.text("quality"),
+    }
+    for prefix, values, kind in (
+        ("y", truth, pa.int8()),
+        ("logit", logits, pa.float32()),
+        ("p", probability, pa.float32()),
+    ):
+        fields |= {f"{prefix}_{name}": pa.array(values[:, c], kind) for c, name in enumerate(classes)}
+    return pa.table(fields).replace_schema_metadata({FOOTER_KEY: json.dumps(footer)})
+
+
+def write_predictions(path: Path, table: pa.Table) -> None:
+    """Write a predictions table whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    pq.write_table(table, aside, compression="zstd")
+    sync_file(aside)
+    aside.replace(path)
+    sync_folder(path.parent)
+
+
+def read_predictions(path: Path) -> tuple[pa.Table, dict[str, Any]]:
+    """Return the table of a predictions file and what it says of its run."""
+    table = pq.read_table(path)
+    return table, json.loads(table.schema.metadata[FOOTER_KEY])
+
+
+class _Columns:
+    """Columns of some rows as Parquet knows them; null where the store has none or does not know."""
+
+    def __init__(self, store: Store, rows: Rows) -> None:
+        self.store = store
+        self.rows = rows
+
+    def number(self, name: str) -> NDArray[np.float64]:
+        """Return a column as float64, NaN where unknown."""
+        if name not in self.store.columns:
+            return np.full(len(self.rows), np.nan)
+        return self.store.column(name)[self.rows].astype(np.float64)
+
+    def text(self, name: str) -> pa.Array:
+        """Return a column as text, null where unknown."""
+        if name not in self.store.columns:
+            return pa.nulls(len(self.rows), pa.string())
+        values = self.store.column(name)[self.rows]
+        return pa.array([_text(value) for value in values.tolist()], pa.string())
+
+
+def _text(value: Any) -> str | None:
+    unknown = value is None or value == "" or value != value
+    return None if unknown else str(value)

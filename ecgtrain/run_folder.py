@@ -1,0 +1,151 @@
+"""The folder of a run: its state, configuration, log, history and files."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ecgtrain.config import RunConfig
+from pipelines.recipe import nearest, validate
+from store.errors import MissingDataError, UserError
+from store.files import write_whole
+
+RUNNING, FINISHED, FAILED = "running", "finished", "failed"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One run's folder.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+    """
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """Name of the run."""
+        return self.path.name
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def state(self) -> str:
+        """``running``, ``finished`` or ``failed``; empty before the start."""
+        file = self.path / "state"
+        return file.read_text(encoding="utf-8").strip() if file.is_file() else ""
+
+    def set_state(self, state: str) -> None:
+        """Write the state."""
+        write_whole(self.path / "state", f"{state}\n")
+
+    def config(self) -> RunConfig:
+        """Return the run's configuration."""
+        file = self.path / "config.yaml"
+        return validate(RunConfig, yaml.safe_load(file.read_text(encoding="utf-8")), str(file))
+
+    def write_config(self, config: RunConfig) -> None:
+        """Write the run's configuration."""
+        write_whole(self.path / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+
+    def write_json(self, name: str, data: Mapping[str, Any]) -> None:
+        """Write one of the folder's JSON files."""
+        write_whole(self.path / name, json.dumps(data, indent=2, allow_nan=False) + "\n")
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Return one of the folder's JSON files."""
+        data: dict[str, Any] = json.loads((self.path / name).read_text(encoding="utf-8"))
+        return data
+
+    def write_history(self, history: Iterable[Mapping[str, Any]]) -> None:
+        """Write ``history.jsonl``: one line an epoch."""
+        lines = (json.dumps(entry, allow_nan=False) for entry in history)
+        write_whole(self.path / "history.jsonl", "".join(f"{line}\n" for line in lines))
+
+    def history(self) -> list[dict[str, Any]]:
+        """Return the entries of ``history.jsonl``."""
+        file = self.path / "history.jsonl"
+        if not file.is_file():
+            return []
+        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+    @contextmanager
+    def log(self) -> Iterator[logging.Logger]:
+        """Open a log that writes to ``run.log``, with the time, and to standard error, without."""
+        log = logging.Logger(f"ecgtrain.{self.name}", logging.INFO)  # its own: handlers of other runs stay out
+        file = logging.FileHandler(self.path / "run.log", encoding="utf-8")
+        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        log.addHandler(file)
+        log.addHandler(logging.StreamHandler(sys.stderr))
+        try:
+            yield log
+        finally:
+            file.close()
+
+
+def new_run(runs: Path, name: str | None, stem: str) -> RunFolder:
+    """Make the folder of a new run.
+
+    Parameters
+    ----------
+    runs : Path
+        The workspace's folder of runs.
+    name : str or None
+        Name of the run; None: `stem` and the next free number.
+    stem : str
+        Such as ``resnet1d_wang-interpatient``.
+
+    Raises
+    ------
+    UserError
+        If a run of that name exists.
+    """
+    runs.mkdir(parents=True, exist_ok=True)
+    if name is not None:
+        try:
+            (runs / name).mkdir()
+        except FileExistsError:
+            raise UserError(f"run {name!r} exists; give another --name, or go on with --resume {name}") from None
+        return RunFolder(runs / name)
+    number = 1
+    while True:
+        try:
+            (runs / f"{stem}-{number}").mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return RunFolder(runs / f"{stem}-{number}")
+
+
+def find_run(runs: Path, name: str) -> RunFolder:
+    """Return a run by its name in the workspace, or by its path.
+
+    Raises
+    ------
+    MissingDataError
+        With the nearest name, if there is no such run.
+    """
+    for path in (runs / name, Path(name)):
+        if (path / "config.yaml").is_file():
+            return RunFolder(path)
+    known = [run.name for run in list_runs(runs)]
+    raise MissingDataError(f"no run {name!r} in {runs}.{nearest(name, known)} `ecgtrain runs` lists them.")
+
+
+def list_runs(runs: Path) -> list[RunFolder]:
+    """Return the runs of a workspace, by name."""
+    return [RunFolder(file.parent) for file in sorted(runs.glob("*/config.yaml"))]

@@ -1,0 +1,271 @@
+"""The report's folder and its page."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from ecgeval.config import Evaluate
+from ecgeval.errors import RequestError
+from ecgeval.report import report, score
+from ecgeval.runs import read_run
+
+FILES = {
+    "01_macro_comparison.csv",
+    "02_per_class_f1_comparison.csv",
+    "03_per_class_sensitivity_comparison.csv",
+    "04_per_class_auc_roc_comparison.csv",
+    "05_best_model_detailed.csv",
+    "EVALUATION_SUMMARY.txt",
+    "DETAILED_METRICS_REPORT.txt",
+    "report.json",
+    "report.html",
+}
+FIGURES = {
+    "06_model_comparison_bars",
+    "07_heatmap_f1_score",
+    "07_heatmap_sensitivity",
+    "07_heatmap_specificity",
+    "07_heatmap_auc_roc",
+    "08_confusion_matrices",
+    "09_roc_curves",
+    "10_pr_curves",
+    "training_curves",
+}
+QUICK = Evaluate(bootstrap=20)
+
+
+@pytest.fixture
+def write_report(tmp_path):
+    def write(*runs, out=tmp_path / "report", config=QUICK):
+        return report(score([read_run(run) for run in runs], config), config, out)
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def shared_page(shared_runs, tmp_path_factory):
+    """The page of a report to look at, never to change."""
+    out = tmp_path_factory.mktemp("shared") / "report"
+    return report(score([read_run(run) for run in shared_runs], QUICK), QUICK, out)
+
+
+def files_in(folder):
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+class Resources(HTMLParser):
+    """Collects what a page loads, its visible text, and the titles."""
+
+    def __init__(self):
+        super().__init__()
+        self.loaded, self.titles, self.tags, self.text = [], [], [], ""
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        for name, value in attrs:
+            if name in ("src", "srcset", "data") or (name == "href" and not value.startswith("#")):
+                self.loaded.append(value)
+            if name == "title":
+                self.titles.append(value)
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def parse(page):
+    parser = Resources()
+    parser.feed(page.read_text(encoding="utf-8"))
+    return parser
+
+
+def test_every_file_is_there_and_nothing_else(shared_page):
+    folder = shared_page.parent
+    drawn = {f"visualizations/{name}.{suffix}" for name in FIGURES for suffix in ("png", "svg")}
+    assert shared_page == folder / "report.html"
+    assert files_in(folder) == FILES | drawn | {"thresholds.csv"}
+    assert not list(folder.parent.glob(".building*"))
+
+
+def test_the_page_holds_every_figure_and_loads_nothing(shared_page):
+    page = parse(shared_page)
+    assert len(page.loaded) == len(FIGURES)
+    assert all(source.startswith("data:image/png;base64,") for source in page.loaded)
+    assert "script" not in page.tags
+    assert "link" not in page.tags
+
+
+def test_styles_load_nothing(shared_page):
+    text = shared_page.read_text(encoding="utf-8")
+    assert not re.search(r"url\(|@import|https?://", text)
+
+
+def test_class_names_are_escaped(make_run, made_up, write_report):
+    classes = ["<script>alert(1)</script>", "A&B", "C"]
+    header = made_up.header(run="a", classes=classes, score_classes=classes)
+    run = make_run("a")
+    y, p = made_up.multi_label(80, np.random.default_rng(0))
+    for split in ("test", "validation"):
+        made_up.write(run / "predictions" / f"{split}.parquet", header, y[:, :3], p[:, :3])
+    (run / "calibration.json").unlink()
+    page = parse(write_report(run))
+    assert "script" not in page.tags
+    assert "<script>alert(1)</script>" in page.text
+    assert "A&B" in page.text
+
+
+def test_numbers_have_their_passport(shared_page):
+    page = parse(shared_page)
+    title = next(title for title in page.titles if title.startswith("macro F1-Score"))
+    for part in (
+        "NORM, MI",
+        "95 % interval",
+        "20 resamples",
+        "300 rows",
+        "test of ptbxl-folds",
+        "d" * 12,
+        "torch",
+    ):
+        assert part in title
+
+
+def test_json_holds_every_number_with_its_passport(shared_page):
+    folder = shared_page.parent
+    data = json.loads((folder / "report.json").read_text(), parse_constant=pytest.fail)
+    numbers = data["blocks"][0]["runs"][0]["numbers"]
+    f1 = next(n for n in numbers if (n["metric"], n["average"]) == ("f1", "macro"))
+    assert f1["low"] <= f1["value"] <= f1["high"]
+    for key in (
+        "definition",
+        "n_rows",
+        "split",
+        "protocol",
+        "leaks",
+        "store_digest",
+        "rows_digest",
+        "recipe_hash",
+    ):
+        assert key in f1
+    assert len(numbers) == 8 * (5 + 2) + 6 + 1
+    assert data["evaluate"]["bootstrap"] == 20
+    assert set(data["files"]) == files_in(folder)
+
+
+def test_blocks_stand_apart(make_run, made_up, write_report):
+    leaking = make_run(
+        "a", header={"protocol": "random", "leaks": ["patient"], "leak_note": "Rows at random."}
+    )
+    page = write_report(leaking, make_run("b"))
+    folder = page.parent
+    assert (folder / "random-superclass" / "01_macro_comparison.csv").is_file()
+    rows = (folder / "01_macro_comparison.csv").read_text().splitlines()
+    assert len(rows) == 2
+    assert rows[1].endswith(",b") or ",b," in rows[1]
+    text = parse(page).text
+    assert "stand in 2 blocks" in text
+    assert "This protocol leaks: patient." in text
+    assert text.count("protocol random (leaks: patient)") >= 6
+
+
+def test_synthetic_recordings_are_stamped(make_run, made_up, write_report, shared_page):
+    plain = shared_page.read_text(encoding="utf-8")
+    store = made_up.header()["store"] | {"synthetic": True}
+    page = parse(write_report(make_run("b", header={"store": store})))
+    assert "SYNTHETIC recordings" not in plain
+    assert "SYNTHETIC recordings" in page.text
+    assert all("SYNTHETIC" in title for title in page.titles)
+
+
+def test_beats_get_their_tables(make_run, made_up, write_report):
+    folder = write_report(make_run("a", header=made_up.beat_header())).parent
+    assert {"confusion_matrix.csv", "beats_per_record.csv"} <= files_in(folder)
+    assert "thresholds.csv" not in files_in(folder)
+
+
+def test_a_second_report_leaves_no_stale_file_and_no_foreign_one_is_touched(make_run, made_up, write_report):
+    first = write_report(
+        make_run("a", header=made_up.beat_header()), make_run("b", header={"protocol": "other"})
+    )
+    folder = first.parent
+    (folder / "notes.txt").write_text("mine")
+    write_report(make_run("c"))
+    assert "confusion_matrix.csv" not in files_in(folder)
+    assert not (folder / "interpatient-aami").exists()
+    assert (folder / "notes.txt").read_text() == "mine"
+
+
+def test_a_folder_that_is_no_report_is_left_alone(make_run, write_report, tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("years of work")
+    with pytest.raises(RequestError, match="holds files but no report"):
+        write_report(make_run(), out=tmp_path / "thesis")
+    assert files_in(tmp_path / "thesis") == {"chapter.txt"}
+
+
+def test_a_failed_report_leaves_the_former_one(make_run, write_report, monkeypatch):
+    page = write_report(make_run("a"))
+    before = page.read_text(encoding="utf-8")
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("ecgeval.report.render", fail)
+    with pytest.raises(OSError, match="No space"):
+        write_report(make_run("b"))
+    assert page.read_text(encoding="utf-8") == before
+    assert not list(page.parent.parent.glob(".building*"))
+
+
+def one_row(y, p):
+    return y[:1], p[:1]
+
+
+def one_class(y, p):
+    return np.broadcast_to(y[:1] * 0 + np.eye(1, 5), y.shape), p
+
+
+def all_wrong(y, p):
+    return y, np.where(y, 0.1, 0.9)
+
+
+def constant(y, p):
+    return y, np.full_like(p, 0.2)
+
+
+@pytest.mark.parametrize("awkward", [one_row, one_class, all_wrong, constant])
+@pytest.mark.parametrize("task", ["single", "multi"])
+def test_awkward_predictions_are_reported(make_run, made_up, write_report, awkward, task):
+    rng = np.random.default_rng(3)
+    header = made_up.beat_header(run="a") if task == "single" else made_up.header(run="a")
+    y, p = awkward(*(made_up.single_label if task == "single" else made_up.multi_label)(60, rng))
+    if task == "single":
+        p = p / p.sum(axis=1, keepdims=True)
+    run = make_run("a", header=header)
+    made_up.write(run / "predictions" / "test.parquet", header, y, p)
+    page = parse(write_report(run))
+    assert "nan" not in page.text.lower().replace("nance", "")
+    assert len(page.loaded) == len(FIGURES)
+
+
+def test_the_same_runs_give_the_same_numbers(shared_runs):
+    runs = [read_run(run) for run in shared_runs]
+    first, second = (score(runs, QUICK)[0].best.numbers for _ in range(2))
+    assert repr(first) == repr(second)
+
+
+def test_a_report_without_intervals_says_so(make_run, write_report):
+    page = parse(write_report(make_run(), config=Evaluate(bootstrap=0)))
+    assert "There are no intervals" in page.text
+    assert "no interval" in page.titles[0]
+
+
+def test_runs_without_history_have_no_training_curves(make_run, write_report):
+    run = make_run()
+    (run / "history.jsonl").unlink()
+    page = write_report(run)
+    assert not (page.parent / "visualizations" / "training_curves.png").exists()
+    assert "No run of this block has a training history." in parse(page).text
