@@ -7,8 +7,8 @@ local ones and a cluster run the same code and write the same bytes.
 
 from __future__ import annotations
 
+import json
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,12 +30,31 @@ from ecgprep.plan import Index, make_plan, resolve_reps, row_samples
 from ecgprep.progress import Progress
 from ecgprep.representations import Representation, quantise, render_all
 from pipelines.workspace import Workspace
-from store.errors import DamagedStoreError, MissingDataError, NothingLeftError, RecordError, ResourceError, UserError
+from store.errors import (
+    DamagedStoreError,
+    IncompleteStoreError,
+    MissingDataError,
+    NothingLeftError,
+    RecordError,
+    ResourceError,
+    UserError,
+)
 from store.manifest import MANIFEST_NAME
 from store.plan import StorePlan, Task
 from store.read import Store, open_store
 from store.schema import SCALE_MV
-from store.write import Building, Receipt, publish, publish_addition, write_task
+from store.verify import find_damage
+from store.write import (
+    NO_SPACE,
+    PLAN,
+    Building,
+    Receipt,
+    discard,
+    merge_addition,
+    publish,
+    publish_addition,
+    write_task,
+)
 
 INDEX_BYTES = 2_000_000  # of raw data that one call of the first pass reads
 
@@ -126,7 +145,7 @@ def build(
     source : Path, optional
         A folder that holds the database's folder, or is it.
     replace : bool
-        Remove a complete store of the same name that was built from other raw data.
+        Remove a store of the same name that is damaged or was built from other raw data.
     progress : callable
         Called with what is being done, how much of it is done and how much there is.
 
@@ -145,7 +164,7 @@ def build(
         index, prepare = index_database(prepare, workspace, source, runner, progress)
         plan, reps = make_plan(index, prepare)
         place = workspace.stores / plan.name
-        workspace.stores.mkdir(parents=True, exist_ok=True)
+        _make_folder(workspace.stores)
         with _only_build(workspace.stores / f".{plan.name}.lock"):
             state, digest = _build_at(place, plan, index, prepare, reps, replace, runner, progress)
     return BuildResult(place, state, digest, plan, index.quarantined)
@@ -162,9 +181,11 @@ def _build_at(
     progress: Progress,
 ) -> tuple[str, str]:
     """Make `place` hold the planned store; return what was done and the store's digest."""
-    if place.exists() and replace and not _holds_same_rows(open_store(place), plan):
-        place.rename(retired := place.with_name(f".replaced-{place.name}"))
-        shutil.rmtree(retired)
+    retired = place.with_name(f".replaced-{place.name}")
+    discard(retired)  # what a stopped --replace has left
+    if place.exists() and replace and not _is_usable(place, plan):
+        place.rename(retired)
+        discard(retired)
     if place.exists():
         return _extend(place, plan, reps, prepare, runner, progress)
     building = Building(place.parent / f".building-{plan.name}", plan)
@@ -213,7 +234,7 @@ def find_raw(database: Database, workspace: Workspace, source: Path | None) -> P
     """
     places = [workspace.raw / database.folder]
     if source is not None:
-        places = [source / database.folder] + ([source] if source.name == database.folder else [])
+        places = [source / database.folder] + ([source] if source.resolve().name == database.folder else [])
     for place in places:
         if place.is_dir():
             return place
@@ -246,6 +267,15 @@ def _index_batch(prepare: Prepare, refs: Sequence[RecordRef]) -> list[IndexedRec
     return [index_record(database, ref, prepare) for ref in refs]
 
 
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno in NO_SPACE:
+            raise
+        raise UserError(f"{folder}: cannot be made ({error.strerror}); name a folder of your own by --home") from error
+
+
 @contextmanager
 def _only_build(lock_file: Path) -> Iterator[None]:
     from filelock import FileLock, Timeout
@@ -255,6 +285,8 @@ def _only_build(lock_file: Path) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout as error:
         raise ResourceError(f"another build of this store is running (it holds {lock_file}); wait for it") from error
+    except PermissionError as error:
+        raise UserError(f"{lock_file.parent}: cannot be written to ({error.strerror}); name another --home") from error
     try:
         yield
     finally:
@@ -263,6 +295,23 @@ def _only_build(lock_file: Path) -> Iterator[None]:
 
 def _holds_same_rows(store: Store, plan: StorePlan) -> bool:
     return bool(store.attributes["rows_key"] == plan.attributes["rows_key"])
+
+
+def _is_usable(place: Path, plan: StorePlan) -> bool:
+    """Tell whether the planned rows are at a place, undamaged."""
+    try:
+        return _holds_same_rows(open_store(place), plan) and next(find_damage(place), None) is None
+    except (DamagedStoreError, IncompleteStoreError):
+        return False
+
+
+def _finish_addition(aside: Path, place: Path, plan: StorePlan) -> None:
+    """Finish adding pictures where a stop came between the old manifest and the new one."""
+    (place / PLAN).unlink(missing_ok=True)
+    if (aside / MANIFEST_NAME).is_file():
+        stored = json.loads((aside / "zarr.json").read_text(encoding="utf-8"))["attributes"]
+        if stored["rows_key"] == plan.attributes["rows_key"]:
+            merge_addition(aside, place)
 
 
 def _extend(
@@ -281,6 +330,9 @@ def _extend(
             f"{place} was built from other raw data or with other software ({had} records then, {has} now); "
             "add --replace to build it anew, or build in another --home"
         )
+    aside = place.parent / f".adding-{plan.name}"
+    _finish_addition(aside, place, plan)
+    store = open_store(place)
     new = [rep for rep in reps if rep.name not in store.representations]
     for rep in reps:
         if rep not in new:
@@ -289,7 +341,7 @@ def _extend(
         os.utime(place / MANIFEST_NAME)  # what was just asked for is the newest store, which `ecgtrain run` takes
         return "complete", store.digest
     addition = _addition(store, plan, [f"rep/{rep.name}" for rep in new])
-    building = Building(place.parent / f".adding-{plan.name}", addition)
+    building = Building(aside, addition)
     building.prepare()
     n_samples = plan.filled[0].shape[2]
     fills = [

@@ -36,6 +36,9 @@ Seed = Annotated[int | None, typer.Option(help="Seed of the splits that are draw
 Workers = Annotated[int | None, typer.Option(help="Worker processes; 0 for none; by default one a core.")]
 Scheduler = Annotated[str | None, typer.Option(help="Address of a Dask scheduler, such as tcp://host:8786.")]
 Recipe = Annotated[str | None, typer.Option(help="A shipped recipe's name, or a YAML file.")]
+Replace = Annotated[
+    bool, typer.Option("--replace", help="Remove a store of this name that is damaged or made of other data.")
+]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="Set one key of the recipe, such as fs=500.")]
 
 
@@ -110,7 +113,7 @@ def build(
     settings: Settings = None,
     source: Source = None,
     home: Home = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Remove a store of this name made of other data.")] = False,
+    replace: Replace = False,
 ) -> None:
     """Build a store, go on with a stopped build, or add pictures to a complete store."""
     from ecgprep.build import build as build_store
@@ -140,15 +143,19 @@ def inspect(store: StoreName = None, home: Home = None) -> None:
 def verify(store: StoreName = None, home: Home = None) -> None:
     """Compare every file of a store with its manifest; print each that is damaged or missing."""
     from pipelines.workspace import Workspace
+    from store.errors import UserError
     from store.verify import find_damage
 
-    place = Path(Workspace.at(home).find_store(store))
+    location = Workspace.at(home).find_store(store)
+    if "://" in location:
+        raise UserError(f"{location}: verify reads a folder; copy the store and verify the copy")
+    place = Path(location)
     damaged = 0
     for damage in find_damage(place):
         damaged += 1
         typer.echo(f"{damage.path} {damage.fault}")
     if damaged:
-        typer.echo(f"{place}: {damaged} files are not what the manifest says; build the store again", err=True)
+        typer.echo(f"{place}: {damaged} files are not what the manifest says; build it again with --replace", err=True)
         raise typer.Exit(1)
     typer.echo(f"{place}: whole")
 
@@ -195,10 +202,12 @@ def synth(
 def _read_section(options: dict[str, Any], recipe: str | None, settings: list[str] | None) -> Prepare:
     """Return the recipe's section with the command line's options over it."""
     from ecgprep.config import Prepare
-    from pipelines.recipe import override, read_recipe, validate
+    from pipelines.recipe import RecipeError, override, read_recipe, validate
 
-    section = dict(read_recipe(recipe).get("prepare") or {}) if recipe else {}
-    section |= {key: value for key, value in options.items() if value is not None}
+    section = (read_recipe(recipe).get("prepare") or {}) if recipe else {}
+    if not isinstance(section, dict):
+        raise RecipeError(f"{recipe}: prepare holds keys and values, not {section!r}")
+    section = section | {key: value for key, value in options.items() if value is not None}
     section = override(section, settings or [], "prepare")
     if "dataset" not in section:
         from store.errors import UserError

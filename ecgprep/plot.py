@@ -52,7 +52,7 @@ def plot_row(store: Store, row: int, place: Path) -> None:
     figure.suptitle(_title(store, row))
     try:
         figure.savefig(place, dpi=120)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise UserError(f"--out {place}: {error}") from error
 
 
@@ -60,7 +60,8 @@ def _title(store: Store, row: int) -> str:
     record = store.column("record")[row]
     label = store.label()
     value = label.values[row]
-    names = [label.classes[i] for i in np.flatnonzero(value == 1)] if label.multilabel else [label.classes[value]]
+    here = np.flatnonzero(value == 1) if label.multilabel else [value] * int(value >= 0)
+    names = [label.classes[i] for i in here]
     mark = "SYNTHETIC " if store.synthetic else ""
     return f"{mark}{record}, row {row}: {' + '.join(names) or 'no class'}"
 

@@ -8,13 +8,15 @@ import sys
 from collections.abc import Callable
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+INTERRUPTED = 130
 
 
-def run_program(app: Callable[[], object], name: str) -> None:
+def run_program(app: Callable[..., object], name: str) -> None:
     """Run a command-line application and exit.
 
-    An exception with an ``exit_code`` is printed as one line; a full disk or too little memory exits with 4
-    and an interruption with 130, both resumable. Anything else is a bug and keeps its traceback.
+    An exception with an ``exit_code`` is printed as one line, a fault in the arguments among them; a full disk or too
+    little memory exits with 4 and an interruption with 130, both resumable. Anything else is a bug and keeps its
+    traceback. Without arguments the program shows its help.
 
     Parameters
     ----------
@@ -24,9 +26,9 @@ def run_program(app: Callable[[], object], name: str) -> None:
         The program's name, for the line.
     """
     try:
-        app()
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except KeyboardInterrupt:
-        _stop(name, "interrupted; the same command goes on from here", 130)
+        code = INTERRUPTED
     except MemoryError as error:
         _stop(name, f"out of memory ({error}); use fewer --workers or a smaller batch, and run it again", 4)
     except BrokenPipeError:
@@ -38,7 +40,11 @@ def run_program(app: Callable[[], object], name: str) -> None:
             _stop(name, f"the disk is full ({error.filename or error}); free space and run it again", 4)
         if code is None:
             raise
-        _stop(name, " ".join(str(error).split()), int(code))
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
+        _stop(name, " ".join(message.split()), int(code))
+    if code == INTERRUPTED:  # typer turns the signal into this code
+        _stop(name, "interrupted; the same command goes on from here", INTERRUPTED)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def _stop(name: str, message: str, code: int) -> None:

@@ -7,6 +7,7 @@ fault into one line that names the file, the key and the nearest known one.
 
 from __future__ import annotations
 
+import copy
 import difflib
 import hashlib
 import json
@@ -94,7 +95,7 @@ def override(section: Mapping[str, Any], settings: Sequence[str], program_sectio
     RecipeError
         If a setting has no ``=``, or goes through a value that is not a mapping.
     """
-    result: dict[str, Any] = json.loads(json.dumps(section))
+    result: dict[str, Any] = copy.deepcopy(dict(section))
     for setting in settings:
         key, separator, text = setting.partition("=")
         if not separator or not key:

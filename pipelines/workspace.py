@@ -50,7 +50,7 @@ class Workspace:
 
     def complete_stores(self) -> list[Path]:
         """Return the complete stores, the one whose manifest is youngest last."""
-        found = [path for path in self.stores.glob("*.zarr") if (path / MANIFEST).is_file()]
+        found = [path for path in self.stores.glob("[!.]*.zarr") if (path / MANIFEST).is_file()]
         return sorted(found, key=lambda path: ((path / MANIFEST).stat().st_mtime_ns, path.name))
 
     def newest_store(self) -> Path | None:

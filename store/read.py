@@ -13,7 +13,14 @@ import zarr
 from numpy.typing import NDArray
 
 from store.codecs import check_not_forked, native_codecs
-from store.errors import DamagedStoreError, IncompleteStoreError, LeakError, UnknownNameError
+from store.errors import (
+    DamagedStoreError,
+    IncompleteStoreError,
+    LeakError,
+    ResourceError,
+    UnknownNameError,
+    UserError,
+)
 from store.manifest import MANIFEST_NAME, Manifest
 from store.schema import SCHEMA_VERSION
 from store.vocabulary import TEST, TRAIN, VALIDATION
@@ -97,6 +104,12 @@ class Store:
     ------
     IncompleteStoreError
         If there is no manifest: the build has not finished, or this is no store.
+    DamagedStoreError
+        If its manifest or its metadata cannot be read.
+    UserError
+        If the URL is of a kind that cannot be read here.
+    ResourceError
+        If the host of the URL does not answer.
     """
 
     def __init__(self, location: str | Path) -> None:
@@ -153,8 +166,11 @@ class Store:
 
     @property
     def representations(self) -> list[str]:
-        """Names of the stored representations, in the order of the alphabet."""
-        return self._names("rep")
+        """Names of the stored representations, in the order of the alphabet.
+
+        One that the manifest does not list is not there yet: adding it was stopped half-way.
+        """
+        return [name for name in self._names("rep") if f"rep/{name}/zarr.json" in self.manifest.digests]
 
     def representation(self, name: str) -> zarr.Array[Any]:
         """Return a stored representation, (row, lead, height, width)."""
@@ -285,26 +301,43 @@ def check_patients(split: Split, patients: NDArray[Any]) -> None:
 
 
 def _open_group(location: str) -> zarr.Group:
-    if "://" in location:
-        return zarr.open_group(location, mode="r", use_consolidated=True)
-    with native_codecs(READ_THREADS):
-        return zarr.open_group(location, mode="r", use_consolidated=True)
+    try:
+        if "://" in location:
+            return zarr.open_group(location, mode="r", use_consolidated=True)
+        with native_codecs(READ_THREADS):
+            return zarr.open_group(location, mode="r", use_consolidated=True)
+    except (ValueError, KeyError, TypeError, OSError) as error:  # Zarr raises whatever the damage trips
+        raise DamagedStoreError(
+            f"{location}: zarr.json cannot be opened ({' '.join(str(error).split())}); see `ecgprep verify`, "
+            "and build the store again"
+        ) from error
 
 
 def _read_manifest(location: str) -> Manifest:
     try:
-        text = _read_text(location, MANIFEST_NAME)
+        data = _read_bytes(location, MANIFEST_NAME)
     except FileNotFoundError as error:
         raise IncompleteStoreError(
             f"{location}: no complete store here ({MANIFEST_NAME} is absent); finish it with `ecgprep build`"
         ) from error
-    return Manifest.parse(text)
+    try:
+        return Manifest.parse(data.decode())
+    except ValueError as error:
+        raise DamagedStoreError(f"{location}: {error}; build the store again") from error
 
 
-def _read_text(location: str, name: str) -> str:
+def _read_bytes(location: str, name: str) -> bytes:
     if "://" not in location:
-        return (Path(location) / name).read_text(encoding="utf-8")
+        return (Path(location) / name).read_bytes()
     import fsspec
 
-    with fsspec.open(f"{location.rstrip('/')}/{name}", "rt", encoding="utf-8") as file:
-        return str(file.read())
+    try:
+        fs, root = fsspec.core.url_to_fs(location)
+    except (ValueError, ImportError) as error:
+        raise UserError(f"{location}: cannot read such a URL ({error})") from error
+    try:
+        return bytes(fs.cat_file(f"{root.rstrip('/')}/{name}"))
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ResourceError(f"{location}: does not answer ({error}); try again later") from error

@@ -15,8 +15,9 @@ import re
 import shutil
 import uuid
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from store.errors import DamagedStoreError, ResourceError
 from store.files import sync_file, sync_folder, write_whole
 from store.manifest import MANIFEST_NAME, Manifest, digest_files, file_digest
 from store.plan import StorePlan, Task
-from store.schema import ArraySpec
+from store.schema import ArraySpec, values_spec
 
 WRITE_THREADS = 1  # see store.codecs.native_codecs: more would make digests differ
 JOURNAL, SCRATCH, PLAN = "journal", "scratch", "plan.sha256"
@@ -78,10 +79,18 @@ class Building:
     def prepare(self) -> bool:
         """Create the folder, or take up one that was made by an equal plan; return whether it was taken up."""
         plan_file = self.folder / PLAN
+        with full_disk_named(self.folder):
+            return self._take_up(plan_file) or self._create(plan_file)
+
+    def _take_up(self, plan_file: Path) -> bool:
         if plan_file.is_file() and plan_file.read_text(encoding="utf-8") == self.plan.digest:
             shutil.rmtree(self.folder / SCRATCH, ignore_errors=True)
+            sweep(self.folder)
             return True
-        shutil.rmtree(self.folder, ignore_errors=True)
+        return False
+
+    def _create(self, plan_file: Path) -> bool:
+        discard(self.folder)
         (self.folder / JOURNAL).mkdir(parents=True)
         with native_codecs(WRITE_THREADS):
             group = zarr.create_group(self.folder, attributes=dict(self.plan.attributes))
@@ -123,12 +132,17 @@ class Building:
             If a file is missing or is not what its task wrote; the task's receipt is taken back.
         """
         if self.sealed:
-            return Manifest.parse((self.folder / MANIFEST_NAME).read_text(encoding="utf-8"))
+            return read_manifest(self.folder)
         if left := self.open_tasks():
             raise ValueError(f"{len(left)} tasks have no receipt yet")
+        with full_disk_named(self.folder):
+            return self._seal()
+
+    def _seal(self) -> Manifest:
         receipts = self.receipts().values()
         for receipt in receipts:
             self._check_receipt(receipt)
+        self._check_values()
         _consolidate(self.folder)
         written = {path: digest for receipt in receipts for path, digest in receipt.digests.items()}
         others = digest_files(self.folder, [name for name in self._files() if name not in written])
@@ -153,13 +167,57 @@ class Building:
                 "again, it writes the file anew"
             )
 
+    def _check_values(self) -> None:
+        """Raise if a label, column or split is gone that is not all fill; the folder is then made anew."""
+        for path, item in self.plan.values.items():
+            chunk = self.folder / _whole_chunk(path, item.values)
+            if not chunk.is_file() and not _all_fill(item.values, values_spec(path, item.values, {}).fill):
+                (self.folder / PLAN).unlink()
+                raise DamagedStoreError(f"{chunk}: is gone (failing disk?); run the same command again")
+
     def _files(self) -> list[str]:
         found = (path.relative_to(self.folder) for path in self.folder.rglob("*") if path.is_file())
         return sorted(path.as_posix() for path in found if path.parts[0] not in (JOURNAL, SCRATCH, PLAN))
 
     def _whole_chunks(self) -> Iterable[str]:
-        for path, item in self.plan.values.items():
-            yield f"{path}/c/" + "/".join("0" for _ in item.values.shape)
+        return (_whole_chunk(path, item.values) for path, item in self.plan.values.items())
+
+
+def _whole_chunk(path: str, values: NDArray[Any]) -> str:
+    return f"{path}/c/" + "/".join("0" for _ in values.shape)
+
+
+@contextmanager
+def full_disk_named(folder: Path) -> Iterator[None]:
+    """Turn the errors of a full disk, Python's and the codec's, into one that names it.
+
+    Raises
+    ------
+    ResourceError
+        If the disk is full.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        if _is_disk_full(error):
+            raise ResourceError(
+                f"the disk that holds {folder} is full; free space and run the same command again"
+            ) from error
+        raise
+
+
+def discard(folder: Path) -> None:
+    """Remove a folder; a stop in between leaves one that nobody takes for whole."""
+    for name in (PLAN, MANIFEST_NAME):
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what writes that were stopped have left beside their targets."""
+    for pattern in ("*.tmp", "*.partial"):  # store.files.write_whole's, and Zarr's own
+        for leftover in folder.rglob(pattern):
+            leftover.unlink()
 
 
 def publish(building: Building, place: Path) -> Manifest:
@@ -204,25 +262,47 @@ def publish_addition(building: Building, place: Path) -> Manifest:
     Manifest
         The store's new manifest.
     """
-    added = building.seal()
-    drop_unlisted_arrays(place)
-    for spec in building.plan.filled:
-        _link_tree(building.folder / spec.path, place / spec.path)
-    for group in {Path(spec.path).parent.as_posix() for spec in building.plan.filled}:
-        shutil.copyfile(building.folder / group / "zarr.json", place / group / "zarr.json")
-    for name in building.plan.files:
-        shutil.copyfile(building.folder / name, place / name)
-    _consolidate(place)
-    manifest = read_manifest(place).with_files(added)
-    manifest = manifest.with_files(Manifest(digest_files(place, ["zarr.json"])))
-    write_whole(place / MANIFEST_NAME, manifest.text())
-    shutil.rmtree(building.folder)
+    building.seal()
+    return merge_addition(building.folder, place)
+
+
+def merge_addition(folder: Path, place: Path) -> Manifest:
+    """Move the arrays of a sealed addition into the complete store at `place`; can be done again after a stop.
+
+    Parameters
+    ----------
+    folder : Path
+        The addition's hidden folder, which goes away.
+    place : Path
+        The store.
+
+    Returns
+    -------
+    Manifest
+        The store's new manifest.
+    """
+    added = read_manifest(folder)
+    with full_disk_named(place):
+        drop_unlisted_arrays(place)
+        for name in added.digests:
+            path = Path(name)
+            if path.name == "zarr.json" and len(path.parts) == 3:
+                _link_tree(folder / path.parent, place / path.parent)
+            elif len(path.parts) < 3 and name != "zarr.json":
+                (place / path).parent.mkdir(exist_ok=True)
+                shutil.copyfile(folder / path, place / path)
+        _consolidate(place)
+        manifest = read_manifest(place).with_files(added)
+        manifest = manifest.with_files(Manifest(digest_files(place, ["zarr.json"])))
+        write_whole(place / MANIFEST_NAME, manifest.text())
+    discard(folder)
     return manifest
 
 
 def drop_unlisted_arrays(place: Path) -> None:
     """Remove representations that an interrupted addition left in a store before its manifest listed them."""
     listed = read_manifest(place)
+    sweep(place)
     for folder in (place / "rep").glob("*/"):
         if f"rep/{folder.name}/zarr.json" not in listed.digests:
             shutil.rmtree(folder)
@@ -295,23 +375,18 @@ def write_task(folder: Path, task: Task, blocks: Mapping[str, NDArray[Any]], cli
     digests: dict[str, str] = {}
     empty: list[str] = []
     try:
-        for path, block in blocks.items():
-            shard = _write_shard(folder, scratch, path, task, block)
-            name = shard.relative_to(scratch).as_posix()
-            if not shard.exists():
-                empty.append(name)
-                continue
-            sync_file(shard)
-            digests[name] = file_digest(shard)
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shard.replace(folder / name)
-            sync_folder((folder / name).parent)
-    except (OSError, RuntimeError) as error:
-        if _is_disk_full(error):
-            raise ResourceError(
-                f"the disk that holds {folder} is full; free space and run the same command again"
-            ) from error
-        raise
+        with full_disk_named(folder):
+            for path, block in blocks.items():
+                shard = _write_shard(folder, scratch, path, task, block)
+                name = shard.relative_to(scratch).as_posix()
+                if not shard.exists():
+                    empty.append(name)
+                    continue
+                sync_file(shard)
+                digests[name] = file_digest(shard)
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shard.replace(folder / name)
+                sync_folder((folder / name).parent)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return Receipt(task.number, digests, tuple(empty), clipped)

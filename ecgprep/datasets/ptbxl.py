@@ -106,7 +106,13 @@ def _read_table(path: Path) -> list[dict[str, Any]]:
         raise UserError(f"{path}: not a table: {error}") from error
     if absent := [column for column in TABLE_COLUMNS if column not in table.columns]:
         raise UserError(f"{path}: column {absent[0]!r} is missing; is this PTB-XL's own table?")
-    return [{str(key): value for key, value in row.items()} for row in table[list(TABLE_COLUMNS)].to_dict("records")]
+    rows = table[list(TABLE_COLUMNS)]
+    for column in ("ecg_id", "patient_id", "strat_fold"):
+        wrong = pd.to_numeric(rows[column], errors="coerce").isna()
+        if wrong.any():
+            line = int(wrong.to_numpy().argmax()) + 2
+            raise UserError(f"{path}, line {line}: {column} is {rows[column][wrong].iloc[0]!r}, which is no number")
+    return [{str(key): value for key, value in row.items()} for row in rows.to_dict("records")]
 
 
 def _records_here(folder: Path) -> set[str]:

@@ -1,0 +1,429 @@
+"""The main job: rows, columns, what is left out and why, and equal bytes however it is run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import wfdb
+
+import store.schema
+from ecgprep.build import BuildResult
+from ecgprep.datasets.mitdb import DS1, DS1_VALIDATION, DS2
+from ecgprep.inspect import print_result, print_store
+from store.errors import MissingDataError, NothingLeftError, UserError
+from store.read import Store, open_store
+from store.verify import find_damage
+from store.vocabulary import AAMI_CLASSES, BEAT_SCHEMES, TEST, TRAIN, UNUSED, VALIDATION
+from tests.recordings import (
+    MITDB_NAMES,
+    SCP_CODES,
+    make_signal_mv,
+    write_beats,
+    write_mitdb,
+    write_mitdb_record,
+    write_ptbxl,
+)
+
+Build = Callable[..., BuildResult]
+PICTURES = "gaf:size=16,cwt:size=16,spectrogram:size=16"
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three records of MIT-BIH."""
+    folder = tmp_path_factory.mktemp("few")
+    write_mitdb(folder, ("100", "102", "114"), seconds=20)
+    return folder
+
+
+def annotations(raw: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
+    annotation = wfdb.rdann(str(raw / "mitdb" / name), "atr")
+    symbols = np.asarray(annotation.symbol)
+    is_beat = np.isin(symbols, list(BEAT_SCHEMES["aami"]))
+    return np.asarray(annotation.sample)[is_beat], symbols[is_beat]
+
+
+def built(result: BuildResult) -> Store:
+    return open_store(result.place)
+
+
+class TestMitdb:
+    @pytest.fixture(scope="class")
+    def mitdb(self, raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
+        from ecgprep.build import build
+        from ecgprep.config import Prepare
+        from pipelines.workspace import Workspace
+
+        return built(build(Prepare(dataset="mitdb", workers=0), Workspace(tmp_path_factory.mktemp("home")), raw))
+
+    def test_rows_go_by_record_and_time(self, mitdb: Store) -> None:
+        record, sample = mitdb.column("record"), mitdb.column("sample")
+        assert list(dict.fromkeys(record)) == [f"mitdb/{name}" for name in sorted(MITDB_NAMES)]
+        for name in np.unique(record):
+            assert (np.diff(sample[record == name]) > 0).all()
+
+    def test_each_beat_with_a_whole_window_has_a_row(self, mitdb: Store, raw: Path) -> None:
+        record = mitdb.column("record")
+        for name in MITDB_NAMES:
+            peaks, symbols = annotations(raw, name)
+            inside = (peaks >= 93) & (peaks + 93 <= 10800)
+            rows = record == f"mitdb/{name}"
+            np.testing.assert_array_equal(mitdb.column("sample")[rows], peaks[inside])
+            assert mitdb.column("symbol")[rows].tolist() == symbols[inside].tolist()
+
+    def test_signals_are_the_raw_ones_around_the_r_peak(self, mitdb: Store, raw: Path) -> None:
+        leads = {"100": 0, "102": 0, "114": 1}  # MLII first, V5 in its place, MLII second
+        for name, lead in leads.items():
+            physical = wfdb.rdrecord(str(raw / "mitdb" / name)).p_signal[:, lead]
+            for row in np.flatnonzero(mitdb.column("record") == f"mitdb/{name}")[[0, 5, -1]]:
+                peak = int(mitdb.column("sample")[row])
+                stored = mitdb.signal[int(row)][0] * mitdb.scale_mv
+                assert np.abs(stored - physical[peak - 93 : peak + 93]).max() <= 0.5e-3 + 1e-9
+
+    def test_records_without_mlii_are_flagged_and_left_out(self, mitdb: Store) -> None:
+        in_102 = mitdb.column("record") == "mitdb/102"
+        np.testing.assert_array_equal(mitdb.column("lead_substituted"), in_102)
+        assert mitdb.signal.attrs["lead_sources"] == {"MLII": ["MLII", "V5"]}
+        for protocol in ("interpatient", "interpatient-strict"):
+            assert (mitdb.split(protocol).values[in_102] == UNUSED).all()
+
+    def test_labels_follow_the_symbols(self, mitdb: Store) -> None:
+        symbols = mitdb.column("symbol")
+        for scheme in ("aami", "aami_bxb"):
+            label = mitdb.label(scheme)
+            assert label.classes == AAMI_CLASSES
+            assert [label.classes[v] for v in label.values] == [BEAT_SCHEMES[scheme][symbol] for symbol in symbols]
+
+    def test_rr_intervals_count_every_beat_of_the_record(self, mitdb: Store, raw: Path) -> None:
+        peaks, _ = annotations(raw, "100")
+        rows = mitdb.column("record") == "mitdb/100"
+        inside = (peaks >= 93) & (peaks + 93 <= 10800)
+        before = np.concatenate([[np.nan], np.diff(peaks) / 360])[inside]
+        after = np.concatenate([np.diff(peaks) / 360, [np.nan]])[inside]
+        np.testing.assert_allclose(mitdb.column("rr_prev_s")[rows], before, rtol=1e-6)
+        np.testing.assert_allclose(mitdb.column("rr_next_s")[rows], after, rtol=1e-6)
+        assert np.isfinite(mitdb.column("rr_prev_s")[rows][0]), "the beat before has no row, but it was there"
+
+    def test_neighbours_are_neighbours(self, mitdb: Store) -> None:
+        prev_row, next_row = mitdb.column("prev_row"), mitdb.column("next_row")
+        record = mitdb.column("record")
+        rows = np.arange(mitdb.n_rows)
+        has = prev_row >= 0
+        assert (prev_row[has] == rows[has] - 1).all()
+        assert (record[prev_row[has]] == record[has]).all()
+        np.testing.assert_array_equal(next_row[prev_row[has]], rows[has])
+        assert (~has).sum() == len(MITDB_NAMES)
+
+    def test_person_and_amplitude(self, mitdb: Store, raw: Path) -> None:
+        assert set(mitdb.column("age")) == {69.0}
+        assert set(mitdb.column("sex")) == {"male"}
+        physical = wfdb.rdrecord(str(raw / "mitdb/100")).p_signal[:, 0]
+        rows = mitdb.column("record") == "mitdb/100"
+        assert mitdb.column("record_mean_mv")[rows] == pytest.approx(physical.mean(), abs=1e-5)
+        assert mitdb.column("record_sd_mv")[rows] == pytest.approx(physical.std(), abs=1e-5)
+
+    def test_protocols_are_those_of_the_lists(self, mitdb: Store) -> None:
+        name = np.array([record.removeprefix("mitdb/") for record in mitdb.column("record")])
+        split = mitdb.split("interpatient")
+        expected = {
+            **dict.fromkeys(DS1.split(), TRAIN),
+            **dict.fromkeys(DS1_VALIDATION.split(), VALIDATION),
+            **dict.fromkeys(DS2.split(), TEST),
+        }
+        assert split.values.tolist() == [expected.get(each, UNUSED) for each in name]
+        assert split.leaks == ("patient",), "201 trains and 202, the same subject, tests"
+        strict = mitdb.split("interpatient-strict")
+        assert strict.leaks == ()
+        assert strict.values.tolist() == [UNUSED if e == "201" else expected.get(e, UNUSED) for e in name]
+        assert mitdb.split("intrapatient").leaks == ("patient", "neighbour")
+
+    def test_201_and_202_are_one_patient(self, mitdb: Store) -> None:
+        record, patient = mitdb.column("record"), mitdb.column("patient")
+        assert set(patient[np.isin(record, ["mitdb/201", "mitdb/202"])]) == {"mitdb/201"}
+
+    def test_audit_counts_every_annotation(self, mitdb: Store, raw: Path) -> None:
+        audit = {line["rule"]: (line["kept"], line["dropped"]) for line in mitdb.attributes["audit"]}
+        n_beats = sum(len(annotations(raw, name)[0]) for name in MITDB_NAMES)
+        assert audit["record can be used"] == (12, 0)
+        assert audit["annotation marks a beat"] == (n_beats, 12)
+        assert audit["window lies within the record"] == (mitdb.n_rows, n_beats - mitdb.n_rows)
+        assert audit["interpatient"][0] + audit["interpatient"][1] == mitdb.n_rows
+
+    def test_store_is_whole_and_can_be_shown(self, mitdb: Store, capsys: pytest.CaptureFixture[str]) -> None:
+        assert not list(find_damage(Path(mitdb.location)))
+        print_store(mitdb)
+        shown = capsys.readouterr().out
+        assert "12 of 48 records" in shown
+        assert "interpatient" in shown
+
+    def test_croissant_names_every_array(self, mitdb: Store) -> None:
+        document = json.loads((Path(mitdb.location) / "croissant.json").read_text())
+        names = {field["name"] for field in document["recordSet"][0]["field"]}
+        arrays = {path.removesuffix("/zarr.json") for path in mitdb.manifest.digests if path.count("/") > 1}
+        assert names == {path for path in arrays if "/c/" not in path} | {"signal"}
+        assert document["@type"] == "sc:Dataset"
+
+
+class TestPtbxl:
+    def test_records_of_the_table_that_are_here(self, raw: Path, build_in: Build, capsys: pytest.CaptureFixture) -> None:
+        result = build_in(raw, dataset="ptbxl")
+        store = built(result)
+        assert store.leads == ("II", "V1", "V5")
+        assert store.column("record").tolist() == [f"ptbxl/records100/00000/{i:05d}_lr" for i in range(1, 25)]
+        print_result(result)
+        assert "24 of 30 records are here" in capsys.readouterr().err
+        expected = wfdb.rdrecord(str(raw / "ptb-xl/records100/00000/00003_lr")).p_signal[:, [1, 6, 10]].T
+        assert np.abs(store.signal[2] * store.scale_mv - expected).max() <= 0.5e-3 + 1e-9
+        fold = (np.arange(24) // 2) % 10 + 1
+        label = store.label("superclass")
+        has = label.values.any(axis=1)
+        part = np.where(fold <= 8, TRAIN, np.where(fold == 9, VALIDATION, TEST))
+        np.testing.assert_array_equal(store.split("ptbxl-folds").values, np.where(has, part, UNUSED))
+        assert (~has).sum() == sum(i % len(SCP_CODES) == 5 for i in range(1, 25))
+        assert store.column("sex")[:4].tolist() == ["male", "male", "female", "female"]
+
+    def test_leads_by_any_spelling_and_order(self, raw: Path, build_in: Build) -> None:
+        store = built(build_in(raw, dataset="ptbxl", leads="avr,V6,i"))
+        assert store.leads == ("aVR", "V6", "I")
+        physical = wfdb.rdrecord(str(raw / "ptb-xl/records100/00000/00001_lr")).p_signal[:, [3, 11, 0]].T
+        assert np.abs(store.signal[0] * store.scale_mv - physical).max() <= 0.5e-3 + 1e-9
+        assert built(build_in(raw, dataset="ptbxl", leads="all")).leads[3:6] == ("aVR", "aVL", "aVF")
+
+
+# What is left out
+
+
+def truncate(place: Path, name: str) -> None:
+    data = (place / f"{name}.dat").read_bytes()
+    (place / f"{name}.dat").write_bytes(data[: len(data) // 2])
+
+
+def flat(place: Path, name: str) -> None:
+    write_mitdb_record(place, name, np.full((2, 7200), 0.1), ("MLII", "V1"))
+
+
+def nan_samples(place: Path, name: str) -> None:
+    signal_mv = make_signal_mv(np.random.default_rng(0), np.arange(200, 7000, 300), 360.0, (2, 7200))
+    counts = np.rint(signal_mv.T * 200).astype(np.int64) + 1024
+    counts[720:730, 0] = -2048  # format 212's mark of no value
+    write_mitdb_record(place, name, signal_mv, ("MLII", "V1"), d_signal=counts)
+
+
+def other_leads(place: Path, name: str) -> None:
+    header = place / f"{name}.hea"
+    header.write_text(header.read_text().replace("MLII", "V2"))
+
+
+def wrong_checksum(place: Path, name: str) -> None:
+    data = bytearray((place / f"{name}.dat").read_bytes())
+    data[3000] ^= 1
+    (place / f"{name}.dat").write_bytes(data)
+
+
+def clipped(place: Path, name: str) -> None:
+    header = place / f"{name}.hea"
+    header.write_text(header.read_text().replace("200.0(1024)", "2.0(1024)"))
+
+
+def rewrite_header(old: str, new: str) -> Callable[[Path, str], None]:
+    def damage(place: Path, name: str) -> None:
+        header = place / f"{name}.hea"
+        assert old in header.read_text()
+        header.write_text(header.read_text().replace(old, new))
+
+    return damage
+
+
+def write(suffix: str, content: bytes) -> Callable[[Path, str], None]:
+    return lambda place, name: (place / f"{name}{suffix}").write_bytes(content) and None
+
+
+def remove(suffix: str) -> Callable[[Path, str], None]:
+    return lambda place, name: (place / f"{name}{suffix}").unlink()
+
+
+DAMAGES = {
+    "damaged header": (write(".hea", b"\x00\x01 nonsense\n\n"), "read", "cannot be read"),
+    "header without a signal": (write(".hea", b"100 0 360 7200\n"), "read", ""),
+    "header without a rate": (rewrite_header(" 360 ", " 0 "), "read", "sampling rate"),
+    "header of text": (rewrite_header("MLII", "\xe9" * 3), "", ""),
+    "longer header": (rewrite_header(" 7200", " 9999"), "read", ""),
+    "truncated signal": (truncate, "read", ""),
+    "empty signal": (write(".dat", b""), "read", "100.dat is empty"),
+    "empty header": (write(".hea", b""), "read", "100.hea is empty"),
+    "no signal file": (remove(".dat"), "read", "100.dat is missing"),
+    "no header": (remove(".hea"), "read", "100.hea is missing"),
+    "no annotation": (remove(".atr"), "read", "100.atr is missing"),
+    "garbled annotation": (write(".atr", b"\x07\xff" * 33), "label", ""),
+    "flat": (flat, "quality", "lead MLII is flat"),
+    "samples without a value": (nan_samples, "quality", "lead MLII: 10 samples have no value, from 2.00 s"),
+    "missing lead": (other_leads, "leads", "lead MLII is missing; the record has V2, V1"),
+    "wrong checksum": (wrong_checksum, "read", "checksum of"),
+    "no beats": (lambda place, name: write_beats(place, name, [18], ["+"]), "label", "100.atr marks no beat"),
+    "gain of another unit": (clipped, "quantise", "% of the samples exceed ±32.767 mV"),
+    "unit that is no voltage": (rewrite_header("/mV", "/mmHg"), "read", "is in 'mmHg', which is not a voltage"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_record_is_left_out_with_its_reason(
+    few: Path, tmp_path: Path, build_in: Build, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    harm, stage, reason = DAMAGES[damage]
+    shutil.copytree(few, tmp_path / "raw")
+    harm(tmp_path / "raw/mitdb", "100")
+    result = build_in(tmp_path / "raw", dataset="mitdb")
+    (item,) = result.quarantined
+    assert item.record == "mitdb/100"
+    assert stage in item.stage
+    assert reason in item.reason
+    assert item.reason
+    assert str(tmp_path) not in item.reason
+    store = built(result)
+    assert set(store.column("record")) == {"mitdb/102", "mitdb/114"}
+    (line,) = (result.place / "quarantine.jsonl").read_text().splitlines()
+    assert json.loads(line) == {"record": "mitdb/100", "stage": item.stage, "reason": item.reason}
+    assert store.attributes["card"]["databases"][0]["records_quarantined"] == 1
+    print_result(result)
+    shown = capsys.readouterr().err
+    assert "3 of 48 records are here, 2 used" in " ".join(shown.split())
+    assert "1 records left out" in shown
+    assert "mitdb/100: " in shown
+
+
+def test_strict_stops_at_a_damaged_record(few: Path, tmp_path: Path, build_in: Build) -> None:
+    shutil.copytree(few, tmp_path / "raw")
+    truncate(tmp_path / "raw/mitdb", "102")
+    with pytest.raises(NothingLeftError, match="mitdb/102: .*--strict"):
+        build_in(tmp_path / "raw", dataset="mitdb", strict=True)
+    assert not (tmp_path / "home").exists()
+
+
+def test_no_usable_record_says_why(few: Path, tmp_path: Path, build_in: Build) -> None:
+    shutil.copytree(few, tmp_path / "raw")
+    for name in ("100", "102", "114"):
+        (tmp_path / "raw/mitdb" / f"{name}.dat").write_bytes(b"")
+    with pytest.raises(NothingLeftError, match=r"none of 3 records can be used; mitdb/100: 100\.dat is empty"):
+        build_in(tmp_path / "raw", dataset="mitdb")
+
+
+def test_folder_that_is_named_itself_will_do(few: Path, build_in: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(few / "mitdb")
+    assert build_in(Path(), dataset="mitdb").plan.n_rows > 0
+
+
+def test_empty_folder_is_no_raw_data(tmp_path: Path, build_in: Build) -> None:
+    (tmp_path / "raw/mitdb").mkdir(parents=True)
+    with pytest.raises(MissingDataError, match="no record of mitdb is here"):
+        build_in(tmp_path / "raw", dataset="mitdb")
+
+
+# The same bytes, however it is run
+
+
+def test_building_what_is_there_does_nothing(few: Path, build_in: Build) -> None:
+    first = build_in(few, dataset="mitdb", reps="gaf:size=16")
+    files = [path for path in first.place.rglob("*") if path.name != "MANIFEST.sha256"]
+    stamps = {path: path.stat().st_mtime_ns for path in files}
+    again = build_in(few, dataset="mitdb", reps="gaf:size=16")
+    without = build_in(few, dataset="mitdb")
+    assert (again.state, without.state) == ("complete", "complete")
+    assert again.digest == without.digest == first.digest
+    assert {path: path.stat().st_mtime_ns for path in files} == stamps
+
+
+@pytest.mark.parametrize("first", ["", "gaf:size=16", "spectrogram:size=16"])
+def test_adding_pictures_gives_the_digest_of_building_them_at_once(few: Path, build_in: Build, first: str) -> None:
+    at_once = build_in(few, "at-once", dataset="mitdb", reps=PICTURES)
+    before = build_in(few, "later", dataset="mitdb", reps=first)
+    after = build_in(few, "later", dataset="mitdb", reps=PICTURES)
+    assert (before.state, after.state) == ("built", "added")
+    assert before.place == after.place
+    assert after.digest == at_once.digest
+    assert open_store(after.place).digest == at_once.digest
+    assert not list(find_damage(after.place))
+    assert sorted(p.name for p in after.place.parent.iterdir() if not p.name.endswith(".lock")) == [after.place.name]
+
+
+def test_picture_of_other_parameters_is_refused_with_the_way_out(few: Path, build_in: Build) -> None:
+    place = build_in(few, dataset="mitdb", reps="gaf:size=16").place
+    with pytest.raises(UserError, match=r"holds 'gaf' with .*gaf:size=24:as=gaf2") as caught:
+        build_in(few, dataset="mitdb", reps="gaf:size=24")
+    assert "\n" not in str(caught.value)
+    build_in(few, dataset="mitdb", reps="gaf:size=24:as=gaf2")
+    assert open_store(place).representations == ["gaf", "gaf2"]
+
+
+def test_other_raw_data_needs_replace(few: Path, tmp_path: Path, build_in: Build) -> None:
+    place = build_in(few, dataset="mitdb").place
+    write_mitdb(tmp_path / "other", ("100", "102"), seconds=20, seed=5)
+    with pytest.raises(UserError, match=r"3 records then, 2 now.*--replace"):
+        build_in(tmp_path / "other", dataset="mitdb")
+    replaced = build_in(tmp_path / "other", dataset="mitdb", replace=True)
+    assert (replaced.place, replaced.state) == (place, "built")
+    assert set(open_store(place).column("record")) == {"mitdb/100", "mitdb/102"}
+    assert not list(place.parent.glob(".replaced*"))
+
+
+def test_damaged_store_is_built_anew_by_replace_alone(few: Path, build_in: Build) -> None:
+    whole = build_in(few, dataset="mitdb")
+    shard = whole.place / "signal/c/0/0/0"
+    shard.write_bytes(shard.read_bytes()[:-3])
+    assert build_in(few, dataset="mitdb").state == "complete"
+    anew = build_in(few, dataset="mitdb", replace=True)
+    assert (anew.state, anew.digest) == ("built", whole.digest)
+    assert not list(find_damage(whole.place))
+    assert build_in(few, dataset="mitdb", replace=True).state == "complete"
+
+
+def test_reference_engine_draws_the_same_pictures(few: Path, build_in: Build) -> None:
+    reps = "gaf:size=24,mtf:size=24,cwt:size=24,spectrogram:size=24,phasogram:size=24"
+    fast = built(build_in(few, dataset="mitdb", reps=reps))
+    slow = built(build_in(few, dataset="mitdb", reps=reps, engine="reference"))
+    assert Path(fast.location).name != Path(slow.location).name
+    assert fast.rows_digest == slow.rows_digest
+    for name in fast.representations:
+        a, b = (np.asarray(s.representation(name)[:]).astype(int) for s in (fast, slow))
+        apart = np.abs(a - b)
+        if name == "phasogram":
+            apart = np.minimum(apart, 255 - apart)  # on the circle
+            floor = (a == 128) | (b == 128) | (a == 127) | (b == 127)  # masked where there is no magnitude
+            apart = apart[~floor]
+        assert apart.max() <= 1, name
+
+
+@pytest.fixture
+def small_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tasks of 64 rows, so that tiny databases have several."""
+    monkeypatch.setattr(store.schema, "MAX_TASK_ROWS", 64)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.usefixtures("small_tasks")
+def test_equal_digests_for_any_number_of_workers(raw: Path, build_in: Build) -> None:
+    from distributed import LocalCluster
+
+    section = {"dataset": "mitdb", "reps": PICTURES}
+    alone = build_in(raw, "alone", **section)
+    assert len(alone.plan.tasks()) > 4
+    digests = {"0": alone.digest}
+    for workers in (1, 2):
+        digests[str(workers)] = build_in(raw, f"w{workers}", **section, workers=workers).digest
+    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0") as cluster:
+        digests["tcp"] = build_in(raw, "tcp", **section, scheduler=cluster.scheduler_address).digest
+    assert len(set(digests.values())) == 1, digests
+
+
+def test_ptbxl_of_records_built_at_500_hz(tmp_path: Path, build_in: Build) -> None:
+    write_ptbxl(tmp_path / "raw", 2, rates_hz=(500,), n_rows=3)
+    store = built(build_in(tmp_path / "raw", dataset="ptbxl", fs=500))
+    assert (store.fs_hz, store.signal.shape) == (500.0, (2, 3, 5000))
+    assert store.column("record")[0] == "ptbxl/records500/00000/00001_hr"
+    with pytest.raises(MissingDataError, match="no record of ptbxl at 100 Hz is here"):
+        build_in(tmp_path / "raw", dataset="ptbxl")
