@@ -170,7 +170,9 @@ class TestMitdb:
 
 
 class TestPtbxl:
-    def test_records_of_the_table_that_are_here(self, raw: Path, build_in: Build, capsys: pytest.CaptureFixture) -> None:
+    def test_records_of_the_table_that_are_here(
+        self, raw: Path, build_in: Build, capsys: pytest.CaptureFixture
+    ) -> None:
         result = build_in(raw, dataset="ptbxl")
         store = built(result)
         assert store.leads == ("II", "V1", "V5")
