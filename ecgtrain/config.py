@@ -78,6 +78,9 @@ class RunConfig(TrainingConfig):
     features: Literal["auto", "rr", "none"] = Field(
         "auto", description="RR intervals beside the signal; auto: where the store has them and the model reads signals"
     )
+    neighbours: bool = Field(
+        True, description="the beats before and after as further channels of the signal, where the store links them"
+    )
     standardise: Standardise = Field(
         "auto",
         description="signals by mean and SD of their record, by those of each lead's training rows, or from minimum to "

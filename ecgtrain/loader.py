@@ -18,12 +18,15 @@ from torch import Tensor
 
 from ecgtrain.config import SIGNAL
 from ecgtrain.inputs import (
+    NEIGHBOUR_COLUMNS,
     ModelInput,
+    NeighbourInput,
     feature_input,
     input_shape,
     lead_numbers,
     picture_input,
     signal_input,
+    uses_neighbours,
     uses_rr,
 )
 from ecgtrain.models.registry import InputShape
@@ -157,6 +160,7 @@ def loaders(
     *,
     channels: Sequence[str] | None = None,
     features: str = "auto",
+    neighbours: bool = True,
     standardise: str = "auto",
     placement: str = "auto",
 ) -> Loaders:
@@ -174,7 +178,7 @@ def loaders(
         The split; by default the store's.
     batch_size : int
         Rows of a batch, at most.
-    channels, features, standardise, placement
+    channels, features, neighbours, standardise, placement
         As in `ecgtrain.config.RunConfig`.
 
     Returns
@@ -197,9 +201,11 @@ def loaders(
     _check_parts(store, split, parts)
     assert store.signal.chunks is not None
     block_rows = store.signal.chunks[0]  # pictures' chunks divide it: the order does not depend on what is read
-    shape = input_shape(store, inputs, channels, features, len(label.classes))
+    shape = input_shape(store, inputs, channels, features, neighbours, len(label.classes))
     leads = lead_numbers(store, channels)
     read = _model_inputs(store, inputs, leads, parts[TRAIN], block_rows, standardise, placement)
+    if "signal" in read and uses_neighbours(store, neighbours):
+        read["signal"] = NeighbourInput(read["signal"], *(store.column(name) for name in NEIGHBOUR_COLUMNS))
     if uses_rr(store, inputs, features):
         read["features"] = feature_input(store, parts[TRAIN])
     targets = _targets(label)

@@ -93,7 +93,7 @@ def default_runs(store: Store, models: Sequence[str] = (), inputs: Sequence[str]
         Plain data of `RunConfig`.
     """
     available = list(inputs) or [SIGNAL, *_first_picture(store)]
-    input_shape(store, available, None, "auto", 1)  # unknown inputs are named before models
+    input_shape(store, available)  # unknown inputs are named before models
     pictures = [name for name in available if name != SIGNAL]
     if not models:
         signals = [SIGNAL_MODEL] if SIGNAL in available else []
@@ -182,7 +182,7 @@ def _merged(defaults: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str,
 def _on_store(config: RunConfig, store: Store) -> RunConfig:
     """Return the configuration with store and protocol filled in, after a look at every name in it."""
     protocol = trainable_split(store, config.protocol).protocol
-    input_shape(store, config.inputs, config.channels, config.features, 1)
+    input_shape(store, config.inputs, config.channels, config.features)
     if set(_inputs_of(config.model, config.inputs, store)) != set(config.inputs):
         reads = model_facts(config.model).reads
         raise UserError(f"{config.model} reads the {reads} alone, not {' and '.join(config.inputs)}; mend its inputs")
@@ -194,7 +194,7 @@ def expect(config: RunConfig, store: Store) -> PlannedRun:
     split = store.split(config.protocol)
     label = store.label(split.scheme)
     n_train, n_validation = (len(known_rows(split, label, part)) for part in (TRAIN, VALIDATION))
-    shape = input_shape(store, config.inputs, config.channels, config.features, len(label.classes))
+    shape = input_shape(store, config.inputs, config.channels, config.features, config.neighbours, len(label.classes))
     parameters, row_seconds = time_step(config, shape, multilabel=label.multilabel)
     seconds = config.epochs * row_seconds * (n_train + FORWARD_SHARE * n_validation)
     return PlannedRun(config, n_train, parameters, seconds)

@@ -73,7 +73,8 @@ class MemorySource:
 class StreamedSource:
     """Rows read from the store in blocks, of which two windows are kept.
 
-    Asked for an epoch's batches in order it reads each block once.
+    Asked for an epoch's batches in order it reads each block once; beats whose neighbours are read with them touch the
+    blocks beside it as well.
 
     Parameters
     ----------

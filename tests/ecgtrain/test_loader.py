@@ -179,3 +179,14 @@ def test_moments_equal_those_of_the_rows(records_store):
     values = MemorySource(stored).take(rows).astype(np.float64)
     np.testing.assert_allclose(mean, values.mean(axis=(0, 2)))
     np.testing.assert_allclose(sd, values.std(axis=(0, 2)))
+
+
+@pytest.mark.parametrize("placement", ["memory", "streamed"])
+def test_neighbours_stand_beside_each_beat_and_the_beat_itself_where_there_is_none(linked_store, placement):
+    data = loaders(linked_store, placement=placement)
+    alone = loaders(linked_store, neighbours=False)
+    assert (data.shape.n_leads, alone.shape.n_leads) == (3, 1)
+    rows = np.array([0, 1, 59, 60])  # a record has sixty beats
+    before, beat, after = data.train.batch(rows).inputs["signal"].split(1, dim=1)
+    for found, of in ((before, [0, 0, 58, 60]), (beat, rows), (after, [1, 2, 59, 61])):
+        assert torch.equal(found, alone.train.batch(np.array(of)).inputs["signal"])

@@ -136,6 +136,7 @@ def test_the_footer_says_what_a_report_needs(beats_run, beats_store):
         "model": "resnet1d_wang",
         "input": "signal",
         "leads": ["MLII"],
+        "context": ["rr"],
         "seed": 0,
         "parameters": 469_189,
         "store": {
@@ -239,3 +240,12 @@ def test_an_interrupted_run_says_how_to_go_on(beats_store, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         execute(RunConfig(**BEATS, store=beats_store.location), beats_store, folder, interrupt)
     assert "ecgtrain run --resume mine" in (folder.path / "run.log").read_text()
+
+
+def test_neighbouring_beats_are_read_where_they_are_linked_and_named_in_the_footer(linked_store, tmp_path):
+    folder = new_run(tmp_path, "linked", "")
+    config = RunConfig(**BEATS | {"epochs": 1}, store=linked_store.location)
+    assert execute(config, linked_store, folder)
+    _, footer = read_predictions(folder.path / "predictions" / "test.parquet")
+    assert footer["context"] == ["rr", "neighbours"]
+    assert footer["parameters"] == 469_189 + 2 * 7 * 128  # two more channels of the stem
