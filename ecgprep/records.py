@@ -80,9 +80,11 @@ def read_record(path: Path, suffixes: Sequence[str] = (".hea", ".dat")) -> Recor
     _check_sums(raw.sig_name, raw.checksum, raw.calc_checksum())
     if not raw.sig_len or signal.size == 0:
         raise RecordError("read", "has no samples")
+    if not raw.fs > 0:
+        raise RecordError("read", f"the header says a sampling rate of {raw.fs:g} Hz")
     factors = [_mv_per_unit(name, unit) for name, unit in zip(raw.sig_name, raw.units, strict=True)]
     return Record(
-        leads=tuple(raw.sig_name),
+        leads=tuple(name or "" for name in raw.sig_name),  # a header may leave a lead without a name
         fs_hz=float(raw.fs),
         signal_mv=np.ascontiguousarray(signal) * np.asarray(factors)[:, None],
         comments=tuple(raw.comments or ()),
