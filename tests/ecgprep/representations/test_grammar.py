@@ -55,10 +55,7 @@ def test_defaults_of_records_and_beats():
     beat = {rep.name: rep.parameters() for rep in parse_reps("cwt,spectrogram", **BEAT)}
     expected_cwt = {"n_freqs": 128, "f_min_hz": 0.5, "f_max_hz": 40.0, "value": "log10_power"}
     assert record["cwt"].items() >= expected_cwt.items()
-    assert (
-        beat["cwt"].items()
-        >= {"n_freqs": 64, "f_min_hz": 1.0, "f_max_hz": 60.0, "value": "log1p_magnitude"}.items()
-    )
+    assert beat["cwt"].items() >= {"n_freqs": 64, "f_min_hz": 1.0, "f_max_hz": 60.0, "value": "log1p_magnitude"}.items()
     assert record["spectrogram"].items() >= {"window": 64, "hop": 4, "nfft": 448}.items()
     assert beat["spectrogram"].items() >= {"window": 48, "hop": 1, "nfft": 256}.items()
 

@@ -54,9 +54,7 @@ def test_a_picture_larger_than_the_row_is_the_resized_field(text, beat_counts):
     )
 
 
-@pytest.mark.parametrize(
-    "text", ["gaf:size=64", "gaf:method=difference:size=64", "mtf:size=64", "mtf:size=224"]
-)
+@pytest.mark.parametrize("text", ["gaf:size=64", "gaf:method=difference:size=64", "mtf:size=64", "mtf:size=224"])
 def test_padding_is_left_out(text, beat_counts):
     rep = one(text, BEAT)
     valid_n = np.array([186, 120, 1, 0])

@@ -100,9 +100,7 @@ def test_stored_values_are_within_half_a_step(counts):
             np.testing.assert_allclose(dequantise(stored, rep), planes, rtol=2**-11, atol=1e-6)
         else:
             low, high = rep.value_range
-            np.testing.assert_allclose(
-                dequantise(stored, rep), planes, rtol=0, atol=(high - low) / 510 * 1.001
-            )
+            np.testing.assert_allclose(dequantise(stored, rep), planes, rtol=0, atol=(high - low) / 510 * 1.001)
 
 
 def test_values_outside_the_range_are_clipped():
@@ -153,9 +151,7 @@ def test_a_gpu_draws_what_numpy_draws(rep, beat_counts):
     torch = pytest.importorskip("torch")
     if not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
-    on_gpu = (
-        render_all([rep], torch.from_numpy(beat_counts).cuda())[rep.name].cpu().numpy().astype(np.float32)
-    )
+    on_gpu = render_all([rep], torch.from_numpy(beat_counts).cuda())[rep.name].cpu().numpy().astype(np.float32)
     off = np.abs(on_gpu - render_all([rep], beat_counts)[rep.name])
     if rep.kind_name == "phasogram":
         off = np.minimum(off, 255 - off)
@@ -168,6 +164,4 @@ def test_high_frequencies_are_at_the_top():
     for name, planes in render_all(parse_reps("cwt,spectrogram", **row), tone, stored=False).items():
         brightest = planes[0].mean(axis=1).argmax()
         assert brightest < 224 * 0.65, name
-        assert brightest == pytest.approx(
-            {"cwt": 224 * np.log(2) / np.log(80), "spectrogram": 224 - 90}[name], abs=2
-        )
+        assert brightest == pytest.approx({"cwt": 224 * np.log(2) / np.log(80), "spectrogram": 224 - 90}[name], abs=2)
