@@ -97,10 +97,11 @@ def patient_folds(
     Returns
     -------
     ndarray of int8, shape (n_rows,), or None
-        None where there are fewer patients than folds.
+        None where there are fewer patients than folds, or fewer rows than folds in every stratum.
     """
     rows = np.flatnonzero(usable)
-    if len(np.unique(patients[rows])) < n_folds:
+    _, n_rows = np.unique(stratum[rows], return_counts=True)
+    if len(np.unique(patients[rows])) < n_folds or n_rows.max() < n_folds:
         return None
     import warnings
 
