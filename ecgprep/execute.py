@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import islice
@@ -86,12 +88,15 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     if scheduler is None:
-        with (
-            LocalCluster(
-                n_workers=workers, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0"
-            ) as cluster,
-            Client(cluster) as client,
-        ):
+        with _interruption_ignored():
+            cluster = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                dashboard_address="127.0.0.1:0",
+                silence_logs=logging.CRITICAL,  # of the workers: their errors come back and are said once
+            )
+        with cluster, Client(cluster) as client:
             yield client
         return
     try:
@@ -100,6 +105,19 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
         raise UserError(f"--scheduler {scheduler}: no Dask scheduler answers there ({error})") from error
     with client:
         yield client
+
+
+@contextmanager
+def _interruption_ignored() -> Iterator[None]:
+    """Let processes that start within ignore Ctrl-C, which a terminal sends to them too: this process ends them."""
+    if threading.current_thread() is not threading.main_thread():  # only there can handlers be set
+        yield
+        return
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def _bounded(client: Any, function: Callable[[Any], Any], arguments: Sequence[Any]) -> Iterator[Any]:

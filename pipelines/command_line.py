@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -43,6 +44,7 @@ def run_program(app: Callable[..., object], name: str) -> None:
         message = error.format_message() if hasattr(error, "format_message") else str(error)
         _stop(name, " ".join(message.split()), int(code))
     if code == INTERRUPTED:  # typer turns the signal into this code
+        logging.disable()  # asyncio would complain of what was under way
         _stop(name, "interrupted; the same command goes on from here", INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
 

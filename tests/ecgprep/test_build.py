@@ -305,7 +305,7 @@ def test_damaged_record_is_left_out_with_its_reason(
 def test_strict_stops_at_a_damaged_record(few: Path, tmp_path: Path, build_in: Build) -> None:
     shutil.copytree(few, tmp_path / "raw")
     truncate(tmp_path / "raw/mitdb", "102")
-    with pytest.raises(NothingLeftError, match="mitdb/102: .*--strict"):
+    with pytest.raises(NothingLeftError, match=r"mitdb/102: .*--strict"):
         build_in(tmp_path / "raw", dataset="mitdb", strict=True)
     assert not (tmp_path / "home").exists()
 

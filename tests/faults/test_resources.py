@@ -1,0 +1,170 @@
+"""A full disk, dying workers, an interruption, two builds at once: one clear line, and the same command goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from store.write import read_manifest
+from tests.recordings import write_mitdb
+
+pytestmark = [
+    pytest.mark.skipif(os.name == "nt", reason="POSIX signals and mounts"),
+    pytest.mark.slow,
+    pytest.mark.timeout(300),
+]
+
+ECGPREP = [sys.executable, "-c", "from ecgprep.cli import main; main()"]
+REPS = "gaf,mtf"
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("raw")
+    write_mitdb(folder, ("100", "102", "208", "210"), seconds=120)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(source: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The digest of an uninterrupted build."""
+    home = tmp_path_factory.mktemp("whole")
+    done = subprocess.run(command(source, home), capture_output=True, text=True, check=True, timeout=120)
+    return read_manifest(Path(done.stdout.strip())).digest
+
+
+def command(source: Path, home: Path, workers: int = 0, reps: str = REPS) -> list[str]:
+    options = ["--from", str(source), "--home", str(home), "--workers", str(workers), "--reps", reps]
+    return [*ECGPREP, "build", "--dataset", "mitdb", *options]
+
+
+def finish(source: Path, home: Path, workers: int = 0) -> str:
+    """Run the same command again; return the digest of the store."""
+    done = subprocess.run(command(source, home, workers), capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return read_manifest(Path(done.stdout.strip())).digest
+
+
+def last_line(stderr: str) -> str:
+    assert "Traceback" not in stderr, stderr
+    return stderr.strip().splitlines()[-1]
+
+
+def wait_for(path: Path, pattern: str, process: subprocess.Popen[str]) -> None:
+    """Wait until a build has made a file."""
+    until = time.monotonic() + 60
+    while not list(path.glob(pattern)):
+        assert process.poll() is None, "the build ended too early"
+        assert time.monotonic() < until
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own that holds too little."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)]
+    try:
+        made = subprocess.run(mount, capture_output=True, check=False, timeout=20).returncode == 0
+    except OSError:
+        made = False
+    if not made:
+        pytest.skip("mounting a small file system needs root")
+    yield place
+    subprocess.run(["umount", str(place)], check=True, timeout=20)
+
+
+def resize(place: Path, size: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,size={size}", str(place)], check=True, timeout=20)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_full_disk_is_named_and_the_build_goes_on(source: Path, small_disk: Path, whole: str, workers: int) -> None:
+    sizes = ["64k", "256k", "1m", "2m", "4m"] if workers == 0 else ["1m"]
+    for size in sizes:
+        resize(small_disk, size)
+        done = subprocess.run(
+            command(source, small_disk, workers), capture_output=True, text=True, check=False, timeout=120
+        )
+        if done.returncode == 0:
+            break
+        assert done.returncode == 4, (size, done.stderr)
+        assert "full" in last_line(done.stderr)
+        assert str(small_disk) in last_line(done.stderr)
+    assert size != "64k"
+    resize(small_disk, "200m")
+    assert finish(source, small_disk, workers) == whole
+    assert not list((small_disk / "store").glob(".building*"))
+
+
+def test_full_disk_while_pictures_are_added(source: Path, small_disk: Path, whole: str) -> None:
+    resize(small_disk, "200m")
+    subprocess.run(command(source, small_disk, reps="gaf"), capture_output=True, check=True, timeout=120)
+    used = sum(path.stat().st_blocks * 512 for path in small_disk.rglob("*"))
+    for spare in (40, 200, 800):
+        resize(small_disk, f"{used // 1024 + spare}k")
+        done = subprocess.run(command(source, small_disk), capture_output=True, text=True, check=False, timeout=120)
+        if done.returncode == 0:
+            break
+        assert done.returncode == 4, done.stderr
+        assert "full" in last_line(done.stderr)
+    assert spare > 40
+    resize(small_disk, "200m")
+    assert finish(source, small_disk) == whole
+
+
+def test_two_builds_at_once(source: Path, tmp_path: Path, whole: str) -> None:
+    first = subprocess.Popen(command(source, tmp_path), text=True, stderr=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    try:
+        wait_for(tmp_path / "store", ".building-*", first)
+        first.send_signal(signal.SIGSTOP)
+        second = subprocess.run(command(source, tmp_path), capture_output=True, text=True, check=False, timeout=60)
+    finally:
+        first.send_signal(signal.SIGCONT)
+        place, _ = first.communicate(timeout=120)
+    assert second.returncode == 4
+    assert "another build of this store is running" in last_line(second.stderr)
+    assert first.returncode == 0
+    assert read_manifest(Path(place.strip())).digest == whole
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_interruption_says_that_the_command_goes_on(source: Path, tmp_path: Path, whole: str, workers: int) -> None:
+    process = subprocess.Popen(
+        command(source, tmp_path, workers),
+        text=True,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    wait_for(tmp_path / "store", ".building-*", process)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to workers too
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert last_line(stderr) == "ecgprep: interrupted; the same command goes on from here"
+    assert finish(source, tmp_path, workers) == whole
+
+
+def test_killed_worker_stops_nothing_for_good(source: Path, tmp_path: Path, whole: str) -> None:
+    process = subprocess.Popen(
+        command(source, tmp_path, 2), text=True, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+    )
+    wait_for(tmp_path / "store", ".building-*", process)
+    workers = [
+        child for child in psutil.Process(process.pid).children(recursive=True) if "spawn_main" in str(child.cmdline())
+    ]
+    assert workers
+    workers[0].kill()
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode in (0, 4), stderr
+    assert "Traceback" not in stderr
+    assert finish(source, tmp_path, 2) == whole
