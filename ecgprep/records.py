@@ -97,18 +97,18 @@ def _by_wfdb(path: Path) -> Record:
 
     raw = wfdb.rdrecord(str(path), physical=False)
     signal = np.ascontiguousarray(raw.dac().T)
-    _check_sums(raw.sig_name, raw.checksum, raw.calc_checksum())
-    if not raw.sig_len or signal.size == 0:
+    leads = tuple(name or "" for name in raw.sig_name)  # a header may leave a lead without a name
+    _check_sums(leads, raw.checksum, raw.calc_checksum())
+    factors = [_mv_per_unit(name, unit) for name, unit in zip(leads, raw.units, strict=True)]
+    return _checked(Record(leads, float(raw.fs), signal * np.asarray(factors)[:, None], tuple(raw.comments or ())))
+
+
+def _checked(record: Record) -> Record:
+    if record.signal_mv.size == 0:
         raise RecordError("read", "has no samples")
-    if not raw.fs > 0:
-        raise RecordError("read", f"the header says a sampling rate of {raw.fs:g} Hz")
-    factors = [_mv_per_unit(name, unit) for name, unit in zip(raw.sig_name, raw.units, strict=True)]
-    return Record(
-        leads=tuple(name or "" for name in raw.sig_name),  # a header may leave a lead without a name
-        fs_hz=float(raw.fs),
-        signal_mv=np.ascontiguousarray(signal) * np.asarray(factors)[:, None],
-        comments=tuple(raw.comments or ()),
-    )
+    if not record.fs_hz > 0:
+        raise RecordError("read", f"the header says a sampling rate of {record.fs_hz:g} Hz")
+    return record
 
 
 def _check_sums(leads: Sequence[str], stated: Sequence[int | None] | None, found: Sequence[int]) -> None:
