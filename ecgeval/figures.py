@@ -81,9 +81,13 @@ class Training:
         return epochs, np.array([_look_up(line, path) for line in self.history], dtype=np.float64)
 
     def best_epoch(self) -> int | None:
-        """Return the position of the lowest validation loss, or None."""
-        _, loss = self.curve("validation_loss")
-        return None if np.isnan(loss).all() else int(np.nanargmin(loss))
+        """Return the position of the epoch whose weights were kept, by the figure that the run watched, or None."""
+        watched = self.history[0].get("watched", "validation_loss") if self.history else "validation_loss"
+        if watched == "validation_loss":
+            _, badness = self.curve("validation_loss")
+        else:
+            badness = -self.curve("validation", watched.removeprefix("macro_"))[1]
+        return None if np.isnan(badness).all() else int(np.nanargmin(badness))
 
 
 def save(figure: Figure, path: Path) -> list[Path]:

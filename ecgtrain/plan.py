@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,9 +16,8 @@ from ecgtrain.loop import pick_device
 from ecgtrain.losses import make_loss
 from ecgtrain.models import InputShape, create_model, model_facts
 from pipelines.recipe import RecipeError, nearest, override, validate
-from pipelines.workspace import Workspace
-from store.errors import MissingDataError, UserError
-from store.read import Store, open_store
+from store.errors import UserError
+from store.read import Store
 from store.vocabulary import TRAIN, VALIDATION
 
 SIGNAL_MODEL, PICTURE_MODEL, FUSION_MODEL = "resnet1d_wang", "resnet18", "joint_fusion"
@@ -48,31 +46,6 @@ class PlannedRun:
     n_train: int
     parameters: int
     seconds: float
-
-
-def find_store(workspace: Workspace, name: str | None) -> Store:
-    """Open a store by path, URL or name in the workspace; the newest for None.
-
-    Raises
-    ------
-    MissingDataError
-        If there is none.
-    """
-    if name is None:
-        newest = workspace.newest_store()
-        if newest is None:
-            raise MissingDataError(
-                f"no complete store in {workspace.stores}; build one: `ecgprep build --dataset ptbxl --reps gaf`"
-            )
-        return open_store(newest.resolve())
-    places = [Path(name), workspace.stores / name, workspace.stores / f"{name}.zarr"]
-    if "://" in name:
-        return open_store(name)
-    found = next((place for place in places if place.is_dir()), None)
-    if found is None:
-        known = [path.stem for path in workspace.complete_stores()]
-        raise MissingDataError(f"no store {name!r} here or in {workspace.stores}.{nearest(name, known)}")
-    return open_store(found.resolve())  # a run names its store for whoever resumes it, from wherever
 
 
 def default_runs(store: Store, models: Sequence[str] = (), inputs: Sequence[str] = ()) -> list[dict[str, Any]]:

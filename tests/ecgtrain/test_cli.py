@@ -10,10 +10,9 @@ from typer.testing import CliRunner
 
 from ecgtrain.cli import app
 from ecgtrain.config import RunConfig
-from ecgtrain.plan import default_runs, expect, find_store, resolve
+from ecgtrain.plan import default_runs, expect, resolve
 from pipelines.command_line import run_program
-from pipelines.workspace import Workspace
-from store.errors import MissingDataError, UserError
+from store.errors import UserError
 
 QUICK = ["--epochs", "1", "--device", "cpu"]
 
@@ -21,7 +20,7 @@ QUICK = ["--epochs", "1", "--device", "cpu"]
 def call(capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
     """Run the program as a shell would and return its exit code, output and errors."""
     with pytest.raises(SystemExit) as stop:
-        run_program(lambda: app(list(arguments)), "ecgtrain")
+        run_program(lambda *_, **options: app(list(arguments) or ["--help"], **options), "ecgtrain")
     printed = capfd.readouterr()
     return int(stop.value.code or 0), printed.out, printed.err
 
@@ -194,16 +193,6 @@ def _training_rows(store):
     from ecgtrain.loader import loaders
 
     return loaders(store).train.rows.tolist()
-
-
-def test_a_store_is_found_by_name_path_or_as_the_newest(workspace):
-    place = Workspace.at(workspace)
-    by_name, newest, by_path = (
-        find_store(place, name) for name in ("beats", None, str(Path(workspace) / "store" / "beats.zarr"))
-    )
-    assert by_name.digest == newest.digest == by_path.digest
-    with pytest.raises(MissingDataError, match="beats"):
-        find_store(place, "beast")
 
 
 def test_a_run_of_a_recipe_with_inputs_that_its_model_does_not_read_is_refused(records_store):

@@ -81,8 +81,9 @@ def test_the_history_has_a_line_an_epoch(beats_run):
     for number, line in enumerate(lines):
         entry = json.loads(line)
         assert list(entry) == [
-            "epoch", "train_loss", "validation_loss", "learning_rate", "seconds", "validation", "per_class",
-        ]  # fmt: skip
+            *("epoch", "train_loss", "validation_loss", "watched", "learning_rate", "seconds"),
+            *("validation", "per_class"),
+        ]
         assert entry["epoch"] == number
         assert set(entry["validation"]) == {"f1", "auroc"}
         assert set(entry["per_class"]) == {"N", "S", "V", "F", "Q"}

@@ -20,7 +20,7 @@ import distributed  # noqa: F401 - loaded once here, and not in every child
 import pandas as pd  # noqa: F401
 import sklearn.model_selection  # noqa: F401
 import threadpoolctl  # noqa: F401
-import wfdb  # noqa: F401
+import wfdb
 import wfdb.io.annotation  # noqa: F401
 
 import store.schema
