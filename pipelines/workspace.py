@@ -77,7 +77,8 @@ class Workspace:
         if place.is_dir():
             return str(place)
         known = [path.name for path in self.complete_stores()]
-        raise RecipeError(f"no store {name!r} here or in {self.stores}.{nearest(name, known)}")
+        hint = nearest(name, known) or f" There: {', '.join(known) or 'none'}."
+        raise RecipeError(f"no store {name!r} here or in {self.stores}.{hint}")
 
     def finished_runs(self) -> list[Path]:
         """Return the runs whose ``state`` file says finished, the one that finished last at the end."""
