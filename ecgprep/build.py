@@ -41,7 +41,7 @@ from store.errors import (
 )
 from store.manifest import MANIFEST_NAME
 from store.plan import StorePlan, Task
-from store.read import Store, open_store
+from store.read import Store, damage_named, open_store
 from store.schema import SCALE_MV
 from store.verify import find_damage
 from store.write import (
@@ -420,7 +420,8 @@ def fill(job: Fill) -> Receipt:
 
 def _stored_rows(job: Fill) -> NDArray[np.int16]:
     assert job.signals is not None
-    rows: NDArray[np.int16] = np.asarray(open_store(job.signals).signal[job.task.start : job.task.stop])
+    with damage_named(str(job.signals)):
+        rows: NDArray[np.int16] = np.asarray(open_store(job.signals).signal[job.task.start : job.task.stop])
     return rows
 
 

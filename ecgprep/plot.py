@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from store.errors import UserError
-from store.read import Store
+from store.read import Store, damage_named
 
 PAPER_MAJOR, PAPER_MINOR = "#e8a0a0", "#f6d8d8"
 MAJOR_S, MINOR_S, MAJOR_MV, MINOR_MV = 0.2, 0.04, 0.5, 0.1
@@ -37,17 +37,17 @@ def plot_row(store: Store, row: int, place: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    signal_mv = np.asarray(store.signal[row]) * store.scale_mv
-    names = store.representations
-    ratios = [3.0, *(1.2 for _ in names)]
+    with damage_named(store.location):
+        signal_mv = np.asarray(store.signal[row]) * store.scale_mv
+        pictures = {name: np.asarray(store.representation(name)[row], np.float32) for name in store.representations}
+    ratios = [3.0, *(1.2 for _ in pictures)]
     figure = Figure(figsize=(2.2 * sum(ratios), 2.4 * len(store.leads) + 0.5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(store.leads), len(ratios), squeeze=False, width_ratios=ratios)
     for lead, name in enumerate(store.leads):
         _draw_paper(axes[lead][0], signal_mv[lead], store.fs_hz, name)
-        for column, rep in enumerate(names, start=1):
-            picture = np.asarray(store.representation(rep)[row, lead])
-            axes[lead][column].imshow(picture.astype(np.float32), aspect="equal", interpolation="nearest")
+        for column, (rep, planes) in enumerate(pictures.items(), start=1):
+            axes[lead][column].imshow(planes[lead], aspect="equal", interpolation="nearest")
             axes[lead][column].set(xticks=[], yticks=[], title=f"{rep}, {name}")
     figure.suptitle(_title(store, row))
     try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 from store.codecs import check_not_forked, native_codecs
 from store.errors import (
     DamagedStoreError,
+    EcgError,
     IncompleteStoreError,
     LeakError,
     ResourceError,
@@ -188,7 +191,7 @@ class Store:
         facts: dict[str, Any] = array.attrs.asdict()
         return Label(
             scheme=scheme,
-            values=np.asarray(array[:]),
+            values=self._values(array),
             classes=tuple(facts["classes"]),
             multilabel=bool(facts["multilabel"]),
             rule=str(facts["rule"]),
@@ -202,7 +205,7 @@ class Store:
     def column(self, name: str) -> NDArray[Any]:
         """Return a column, one value a row; text as Python strings."""
         array = self._array(f"column/{self._known('column', name, self.columns)}")
-        values = np.asarray(array[:])
+        values = self._values(array)
         return values.astype(object) if values.dtype.kind in "UT" else values
 
     @property
@@ -223,7 +226,7 @@ class Store:
         facts: dict[str, Any] = array.attrs.asdict()
         split = Split(
             protocol=protocol,
-            values=np.asarray(array[:]),
+            values=self._values(array),
             leaks=tuple(facts["leaks"]),
             leak_note=str(facts.get("leak_note", "")),
             score_classes=tuple(facts["score_classes"]),
@@ -234,6 +237,10 @@ class Store:
         if "patient" not in split.leaks:
             check_patients(split, self.column("patient"))
         return split
+
+    def _values(self, array: zarr.Array[Any]) -> NDArray[Any]:
+        with damage_named(self.location):
+            return np.asarray(array[:])
 
     def _names(self, group: str) -> list[str]:
         member = self.group.get(group)
@@ -269,6 +276,30 @@ class Store:
 def open_store(location: str | Path) -> Store:
     """Return the complete store at a path or URL; see `Store`."""
     return Store(location)
+
+
+@contextmanager
+def damage_named(location: str) -> Iterator[None]:
+    """Turn what the codecs raise when they read a changed byte into an error that says so.
+
+    Parameters
+    ----------
+    location : str
+        The store that is read within.
+
+    Raises
+    ------
+    DamagedStoreError
+        If what is read fails its checksum.
+    """
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:  # of zarrs, and of Zarr's own codecs
+        if isinstance(error, EcgError):
+            raise
+        raise DamagedStoreError(
+            f"{location}: damaged ({' '.join(str(error).split())}); see `ecgprep verify`, and build the store again"
+        ) from error
 
 
 def check_patients(split: Split, patients: NDArray[Any]) -> None:

@@ -107,11 +107,13 @@ def _read_table(path: Path) -> list[dict[str, Any]]:
     if absent := [column for column in TABLE_COLUMNS if column not in table.columns]:
         raise UserError(f"{path}: column {absent[0]!r} is missing; is this PTB-XL's own table?")
     rows = table[list(TABLE_COLUMNS)]
-    for column in ("ecg_id", "patient_id", "strat_fold"):
+    for column in ("ecg_id", "patient_id", "strat_fold", "age"):
         wrong = pd.to_numeric(rows[column], errors="coerce").isna()
+        if column == "age":  # may be unknown
+            wrong &= rows[column].notna()
         if wrong.any():
             line = int(wrong.to_numpy().argmax()) + 2
-            raise UserError(f"{path}, line {line}: {column} is {rows[column][wrong].iloc[0]!r}, which is no number")
+            raise UserError(f"{path}, line {line}: {column} is {rows[column][wrong].iloc[0]}, which is no number")
     return [{str(key): value for key, value in row.items()} for row in rows.to_dict("records")]
 
 

@@ -1,10 +1,10 @@
 """Build in this process and be killed at a chosen moment: run by the tests, never imported.
 
-``build_that_dies.py SOURCE HOME START REPS STEP FIRST REPLACE``: each build starts from a copy of the workspace START, if
-one is named. The moments are the changes that the build makes in HOME (a file opened
-for writing, a name made, renamed or removed), counted by an audit hook. Every STEP-th moment from FIRST on gets a child
-of its own, which is killed there; the build is then done again to its end. Prints the number of moments that were
-tried and the set of digests that came out, as JSON. The children are forked before any codec is loaded.
+``build_that_dies.py SOURCE HOME START REPS STEP FIRST REPLACE``: each build starts from a copy of the workspace START,
+if one is named. The moments are the changes that the build makes in HOME (a file opened for writing, a name made,
+renamed or removed), counted by an audit hook. Every STEP-th moment from FIRST on gets a child of its own, which is
+killed there; the build is then done again to its end. Prints the number of moments that were tried and the distinct
+manifests that came out, as JSON. The children are forked before a codec has run.
 """
 
 from __future__ import annotations

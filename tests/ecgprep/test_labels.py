@@ -1,0 +1,80 @@
+"""Symbols and statements become classes as the literature groups them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ecgprep.config import Prepare
+from ecgprep.datasets import get_database
+from store.errors import UserError
+from store.vocabulary import BEAT_SCHEMES, SUPERCLASS_STATEMENTS, SUPERCLASSES
+
+AAMI = {**dict.fromkeys("NLRBejn", "N"), **dict.fromkeys("AaJS", "S"), **dict.fromkeys("VrE", "V"), "F": "F"}
+AAMI |= dict.fromkeys("/fQ?", "Q")
+NOT_BEATS = "+~!\"x|[]pt u()`'^sT*D=@".replace(" ", "")
+
+
+def test_every_beat_symbol_has_its_class() -> None:
+    assert BEAT_SCHEMES["aami"] == AAMI
+    assert BEAT_SCHEMES["aami_bxb"] == {**AAMI, "e": "S", "j": "S", "n": "S"}
+
+
+@pytest.mark.parametrize("symbol", NOT_BEATS)
+def test_other_annotations_are_never_beats(symbol: str) -> None:
+    assert symbol not in BEAT_SCHEMES["aami"]
+    assert symbol not in BEAT_SCHEMES["aami_bxb"]
+
+
+def test_statements_of_each_superclass() -> None:
+    sizes = {name: len(statements) for name, statements in SUPERCLASS_STATEMENTS.items()}
+    assert sizes == {"MI": 14, "STTC": 13, "CD": 11, "HYP": 5, "NORM": 1}
+
+
+def superclasses(codes: dict[str, float], rule: str) -> set[str]:
+    prepare = Prepare(dataset="ptbxl", label_rule=rule)
+    label = get_database("ptbxl").labels([{"scp_codes": codes}], np.array([""]), prepare)["superclass"]
+    return {name for name, value in zip(SUPERCLASSES, label.values[0], strict=True) if value == 1}
+
+
+@pytest.mark.parametrize(
+    ("codes", "present", "likely", "likelihood50", "certain"),
+    [
+        ({"NORM": 100.0, "SR": 0.0}, {"NORM"}, {"NORM"}, {"NORM"}, {"NORM"}),
+        ({"IMI": 0.0}, {"MI"}, set(), set(), set()),
+        ({"IMI": 15.0, "NDT": 50.0}, {"MI", "STTC"}, {"MI", "STTC"}, {"STTC"}, set()),
+        ({"LVH": 80.0, "WPW": 100.0}, {"HYP", "CD"}, {"HYP", "CD"}, {"HYP", "CD"}, {"CD"}),
+        ({"LAO/LAE": 100.0, "RAO/RAE": 0.0}, {"HYP"}, {"HYP"}, {"HYP"}, {"HYP"}),
+        ({"SR": 0.0, "PVC": 100.0}, set(), set(), set(), set()),
+        ({}, set(), set(), set(), set()),
+    ],
+)
+def test_rules_differ_by_likelihood(
+    codes: dict[str, float], present: set[str], likely: set[str], likelihood50: set[str], certain: set[str]
+) -> None:
+    expected = {"present": present, "likely": likely, "likelihood50": likelihood50, "certain": certain}
+    assert {rule: superclasses(codes, rule) for rule in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"dataset": "mitdb", "unit": "record"}, "unknown unit of mitdb 'record'"),
+        ({"dataset": "mitdb", "leads": "I"}, "unknown lead of mitdb 'I'"),
+        ({"dataset": "ptbxl", "label_rule": "likly"}, "Did you mean 'likely'"),
+        ({"dataset": "ptbxl", "fs": 360}, "comes at 100 or 500 Hz"),
+    ],
+)
+def test_request_that_a_database_cannot_meet_is_refused(section: dict[str, object], message: str) -> None:
+    prepare = Prepare.model_validate(section)
+    with pytest.raises(UserError, match=message):
+        get_database(prepare.dataset).resolve(prepare)
+
+
+def test_defaults_are_filled_in() -> None:
+    mitdb = get_database("mitdb").resolve(Prepare(dataset="mitdb"))
+    assert (mitdb.unit, mitdb.fs, mitdb.leads) == ("beat:centred186", 360.0, ("MLII",))
+    short = get_database("mitdb").resolve(Prepare(dataset="mitdb", unit="beat:kachuee186"))
+    assert short.fs == 125.0
+    ptbxl = get_database("ptbxl").resolve(Prepare(dataset="ptbxl"))
+    assert (ptbxl.unit, ptbxl.fs, ptbxl.leads, ptbxl.label_rule) == ("record", 100.0, ("II", "V1", "V5"), "present")

@@ -1,0 +1,88 @@
+"""Records: millivolts whatever the header's unit, leads by name, and rounding that is bounded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from ecgprep.records import Record, check_quality, choose_leads, read_record, to_counts
+from store.errors import RecordError
+from tests.recordings import make_signal_mv, write_mitdb_record
+
+SIGNAL = make_signal_mv(np.random.default_rng(0), np.arange(200, 3600, 300), 360.0, (2, 3600))
+
+
+@pytest.mark.parametrize(("unit", "per_mv"), [("mV", 1), ("uV", 1e3), ("V", 1e-3), ("nV", 1e6), ("MV", 1)])
+def test_units_become_millivolts(tmp_path: Path, unit: str, per_mv: float) -> None:
+    gain = [200.0 / per_mv] * 2
+    write_mitdb_record(tmp_path, "100", SIGNAL, ("MLII", "V1"), units=[unit] * 2, adc_gain=gain)
+    record = read_record(tmp_path / "100")
+    assert (record.leads, record.fs_hz, record.n_samples) == (("MLII", "V1"), 360.0, 3600)
+    assert np.abs(record.signal_mv - SIGNAL).max() <= 0.5 / 200 + 1e-6
+
+
+def test_unit_that_is_no_voltage_is_refused(tmp_path: Path) -> None:
+    write_mitdb_record(tmp_path, "100", SIGNAL, ("MLII", "RESP"), units=["mV", "l"])
+    with pytest.raises(RecordError, match="lead RESP is in 'l', which is not a voltage"):
+        read_record(tmp_path / "100")
+
+
+NAMES = ("I", "II", "AVR", "V1")
+
+
+@given(data=st.data(), order=st.permutations(NAMES))
+def test_leads_go_by_name_whatever_the_order_and_case(data: st.DataObject, order: list[str]) -> None:
+    record = Record(tuple(order), 100.0, np.arange(4.0)[:, None] * np.ones(3), ())
+    wanted = data.draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=4, unique=True))
+    spelled = [data.draw(st.sampled_from([name, name.lower(), name.capitalize()])) for name in wanted]
+    chosen = choose_leads(record, spelled, {})
+    assert chosen.signal_mv[:, 0].tolist() == [order.index(name) for name in wanted]
+    assert not chosen.substituted
+
+
+def test_absent_lead_is_an_error_or_substituted_and_said() -> None:
+    record = Record(("V5", "V2"), 360.0, np.array([[5.0], [2.0]]), ())
+    with pytest.raises(RecordError, match="lead MLII is missing; the record has V5, V2"):
+        choose_leads(record, ["MLII"], {})
+    chosen = choose_leads(record, ["MLII"], {"MLII": "V5"})
+    assert (chosen.signal_mv[0, 0], chosen.sources, chosen.substituted) == (5.0, ("V5",), True)
+
+
+@given(hnp.arrays(np.float64, (2, 20), elements=st.floats(-32.7, 32.7)))
+def test_rounding_is_off_by_half_a_microvolt_at_most(signal_mv: np.ndarray) -> None:
+    counts, n_clipped = to_counts(signal_mv)
+    assert (counts.dtype, n_clipped) == (np.int16, 0)
+    assert np.abs(counts * 0.001 - signal_mv).max() <= 0.5e-3 + 1e-9
+
+
+def test_clipping_is_counted_and_refused_above_one_in_a_thousand() -> None:
+    signal_mv = np.zeros((1, 10_000))
+    signal_mv[0, :10] = [40, -40] * 5
+    counts, n_clipped = to_counts(signal_mv)
+    assert (n_clipped, counts.max(), counts.min()) == (10, 32767, -32767)
+    signal_mv[0, 10] = 40
+    with pytest.raises(RecordError, match=r"0\.11 % of the samples exceed ±32\.767 mV"):
+        to_counts(signal_mv)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [(np.nan, "1 samples have no value, from 1.00 s"), (np.inf, "1 samples have no value")],
+)
+def test_samples_without_a_value_are_refused(value: float, message: str) -> None:
+    signal_mv = np.random.default_rng(0).normal(size=(1, 500))
+    signal_mv[0, 100] = value
+    with pytest.raises(RecordError, match=f"lead II: {message}"):
+        check_quality(signal_mv, ["II"], 100.0)
+
+
+def test_lead_without_any_value_and_flat_lead_are_refused() -> None:
+    with pytest.raises(RecordError, match="lead II has no values"):
+        check_quality(np.full((1, 9), np.nan), ["II"], 100.0)
+    with pytest.raises(RecordError, match="lead V1 is flat"):
+        check_quality(np.stack([np.arange(9.0), np.full(9, 2.0)]), ["II", "V1"], 100.0)
