@@ -259,14 +259,15 @@ def test_a_checkpoint_is_read_back_as_it_was_written(data, tmp_path):
     assert all(torch.equal(ours[p][key], theirs[p][key]) for p in ours for key in ours[p])
 
 
-def test_an_undefined_watched_score_keeps_the_first_epoch(beats_store):
+def test_an_undefined_watched_score_leaves_the_choice_to_the_loss(beats_store):
     data = loaders(beats_store)
     alone = data.validation.rows[data.label.values[data.validation.rows] == 0]
     only_normal = dataclasses.replace(data)
     only_normal.validation.rows = alone
     config = TrainingConfig(epochs=2, early_stopping=EarlyStoppingConfig(monitor="macro_auroc"))
     trained = train(fresh(data), only_normal, config)
-    assert trained.best_epoch == 0
+    losses = [entry["validation_loss"] for entry in trained.history]
+    assert trained.best_epoch == losses.index(min(losses))
     assert trained.history[0]["validation"]["auroc"] is None
 
 
