@@ -40,25 +40,15 @@ def ecgeval() -> None:
 
 @app.command()
 def report(
-    runs: Annotated[
-        list[str] | None, typer.Argument(metavar="[RUN]...", help="Names or folders of runs.")
-    ] = None,
-    bootstrap: Annotated[
-        int | None, typer.Option(help="Resamples of the patients; 0: no intervals. [1000]")
-    ] = None,
+    runs: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="Names or folders of runs.")] = None,
+    bootstrap: Annotated[int | None, typer.Option(help="Resamples of the patients; 0: no intervals. [1000]")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the resamples. [0]")] = None,
-    threshold: Annotated[
-        str | None, typer.Option(help="Multi-label: calibrated or 0.5. [calibrated]")
-    ] = None,
+    threshold: Annotated[str | None, typer.Option(help="Multi-label: calibrated or 0.5. [calibrated]")] = None,
     window: Annotated[str | None, typer.Option(help="Windows of a row: mean or max. [mean]")] = None,
     recipe: Annotated[str | None, typer.Option(help="Recipe whose section `evaluate` is used.")] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="One key of it, such as seed=1.")
-    ] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="One key of it, such as seed=1.")] = None,
     home: Annotated[Path | None, typer.Option(help="Workspace. [$ECG_HOME or ./ecg-workspace]")] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder of the report. [reports/<store> in the workspace]")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the report. [reports/<store> in the workspace]")] = None,
 ) -> None:
     """Score runs on their test split; write tables, figures and one page, whose path is the last line.
 
@@ -99,9 +89,7 @@ def _print_tables(blocks: list[Block]) -> None:
         console.print(" ".join(selection_note(block)), end="\n\n")
 
 
-def _print_table(
-    console: Console, table: Table, caption: str, headings: Mapping[str, str] | None = None
-) -> None:
+def _print_table(console: Console, table: Table, caption: str, headings: Mapping[str, str] | None = None) -> None:
     """Print a table, only the columns of `headings` and under these names where they are given."""
     from rich import box
     from rich.table import Table as RichTable
@@ -110,9 +98,7 @@ def _print_table(
     from ecgeval.tables import format_compact
 
     headings = headings or dict(zip(table.columns, table.columns, strict=True))
-    drawn = RichTable(
-        title=table.title, caption=caption, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
-    )
+    drawn = RichTable(title=table.title, caption=caption, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     drawn.title_justify = drawn.caption_justify = "left"
     shown = [table.columns.index(column) for column in headings]
     for i in shown:

@@ -27,12 +27,8 @@ class Evaluate(BaseModel):
     threshold: Literal["calibrated", "0.5"] = Field(
         "calibrated", description="Thresholds of a multi-label task: the run's own, from validation, or 0.5."
     )
-    window: Literal["mean", "max"] = Field(
-        "mean", description="How the windows of one row become one prediction."
-    )
-    out: Path | None = Field(
-        None, description="The report's folder; none means reports/<store> in the workspace."
-    )
+    window: Literal["mean", "max"] = Field("mean", description="How the windows of one row become one prediction.")
+    out: Path | None = Field(None, description="The report's folder; none means reports/<store> in the workspace.")
 
     @field_validator("threshold", mode="before")
     @classmethod

@@ -197,9 +197,7 @@ def _numbers(
     values = figures_of(counts, ranks, exact.mean(), header, included)
     reasons = {metric: why_undefined(metric, counts) for metric in METRICS}
     return {
-        key: Number(
-            key, source, float(value), reason=_reason(key, reasons.get(key.metric, []), header, included)
-        )
+        key: Number(key, source, float(value), reason=_reason(key, reasons.get(key.metric, []), header, included))
         for key, value in values.items()
     }
 
@@ -219,9 +217,7 @@ def _decision_rule(run: Run, config: Evaluate) -> tuple[Array | None, str]:
     if header.task == "single":
         return None, "the most probable class"
     if config.threshold == "calibrated" and run.thresholds:
-        return np.array(
-            [run.thresholds[label] for label in header.classes]
-        ), "thresholds fitted on validation"
+        return np.array([run.thresholds[label] for label in header.classes]), "thresholds fitted on validation"
     why = "" if config.threshold == "0.5" else " (the run has no fitted thresholds)"
     return np.full(len(header.classes), 0.5), f"threshold 0.5{why}"
 

@@ -81,9 +81,13 @@ class Training:
         return epochs, np.array([_look_up(line, path) for line in self.history], dtype=np.float64)
 
     def best_epoch(self) -> int | None:
-        """Return the position of the lowest validation loss, or None."""
-        _, loss = self.curve("validation_loss")
-        return None if np.isnan(loss).all() else int(np.nanargmin(loss))
+        """Return the position of the epoch whose weights were kept, by the figure that the run watched, or None."""
+        watched = self.history[0].get("watched", "validation_loss") if self.history else "validation_loss"
+        if watched == "validation_loss":
+            _, badness = self.curve("validation_loss")
+        else:
+            badness = -self.curve("validation", watched.removeprefix("macro_"))[1]
+        return None if np.isnan(badness).all() else int(np.nanargmin(badness))
 
 
 def save(figure: Figure, path: Path) -> list[Path]:
@@ -267,9 +271,7 @@ def roc(
     return figure
 
 
-def pr(
-    classes: Sequence[str], y: NDArray[np.bool_], p: Array, areas: Sequence[str], title: str, note: str
-) -> Figure:
+def pr(classes: Sequence[str], y: NDArray[np.bool_], p: Array, areas: Sequence[str], title: str, note: str) -> Figure:
     """Draw a precision–recall curve a class, with its prevalence as a thin line at the level of chance.
 
     Parameters
@@ -335,9 +337,7 @@ def _style() -> Iterator[None]:
         yield
 
 
-def _panels(
-    n_rows: int, n_columns: int, size: tuple[float, float], **options: Any
-) -> tuple[Figure, NDArray[Any]]:
+def _panels(n_rows: int, n_columns: int, size: tuple[float, float], **options: Any) -> tuple[Figure, NDArray[Any]]:
     figure = Figure(figsize=size, layout="constrained")
     return figure, figure.subplots(n_rows, n_columns, squeeze=False, **options)
 
@@ -387,9 +387,7 @@ def _matrix(axis: Axes, counts: NDArray[Any], names: Sequence[str], title: str, 
 def _write_cells(axis: Axes, values: Array, text: Sequence[Sequence[str]], lightness: Array) -> None:
     for i, j in np.ndindex(values.shape):
         dark = not np.isnan(lightness[i, j]) and lightness[i, j] < 0.5
-        axis.text(
-            j, i, text[i][j], ha="center", va="center", fontsize=9.5, color="white" if dark else "black"
-        )
+        axis.text(j, i, text[i][j], ha="center", va="center", fontsize=9.5, color="white" if dark else "black")
 
 
 def _no_frame(axis: Axes) -> None:
@@ -406,16 +404,12 @@ def _line(i: int) -> dict[str, Any]:
     return {"color": COLOURS[i % len(COLOURS)], "ls": DASHES[i % len(DASHES)], "lw": 1.8}
 
 
-def _epoch_curve(
-    axis: Axes, training: Training, path: tuple[str, ...], i: int, label: str | None = None
-) -> None:
+def _epoch_curve(axis: Axes, training: Training, path: tuple[str, ...], i: int, label: str | None = None) -> None:
     epochs, values = training.curve(*path)
     axis.plot(epochs, values, label=label, **_line(i))
     best = training.best_epoch()
     if best is not None:
-        axis.plot(
-            epochs[best], values[best], "o", ms=6.5, mec="white", color=COLOURS[i % len(COLOURS)], zorder=3
-        )
+        axis.plot(epochs[best], values[best], "o", ms=6.5, mec="white", color=COLOURS[i % len(COLOURS)], zorder=3)
 
 
 def _label_training(loss: Axes, f1: Axes, auroc: Axes, per_class: Axes, best: str) -> None:

@@ -71,9 +71,7 @@ def resample_mean(draws: Array, values: NDArray[np.bool_], patient: NDArray[np.i
     return divide(draws @ sums, draws @ np.bincount(patient, minlength=n_patients))
 
 
-def resample_ranking(
-    draws: Array, y: NDArray[np.bool_], p: Array, patient: NDArray[np.int64]
-) -> dict[str, Array]:
+def resample_ranking(draws: Array, y: NDArray[np.bool_], p: Array, patient: NDArray[np.int64]) -> dict[str, Array]:
     """Return AUROC and average precision of each class in each resample.
 
     Parameters

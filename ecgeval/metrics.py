@@ -29,15 +29,11 @@ METRICS = {
     "f1": Metric("F1-Score", "2 TP / (2 TP + FP + FN)"),
     "accuracy": Metric("Accuracy", "(TP + TN) / n, one class against the rest"),
     "auroc": Metric("AUC-ROC", "P(score of a positive > score of a negative) + half the ties"),
-    "auprc": Metric(
-        "AUC-PR", "average precision, the sum of (R_k - R_k-1) P_k; its chance level is the prevalence"
-    ),
+    "auprc": Metric("AUC-PR", "average precision, the sum of (R_k - R_k-1) P_k; its chance level is the prevalence"),
 }
 OF_COUNTS = ("sensitivity", "specificity", "precision", "npv", "f1", "accuracy")
 RANKING = ("auroc", "auprc")
-EXACT_MATCH = Metric(
-    "Exact-Match", "share of rows with all labels right; for a single-label task the accuracy"
-)
+EXACT_MATCH = Metric("Exact-Match", "share of rows with all labels right; for a single-label task the accuracy")
 
 
 class Counts(NamedTuple):

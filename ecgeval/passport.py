@@ -91,9 +91,7 @@ class Number:
         title, formula = METRICS[metric]
         if average == "class":
             return f"{title} of {label}: {formula}"
-        return (
-            f"{average} {title} over {', '.join(self.source.score_classes)} ({AVERAGES[average]}): {formula}"
-        )
+        return f"{average} {title} over {', '.join(self.source.score_classes)} ({AVERAGES[average]}): {formula}"
 
 
 def provenance(test: Predictions, rule: str, windows: str, resamples: int, seed: int) -> Provenance:

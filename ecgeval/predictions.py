@@ -129,17 +129,13 @@ def read_header(path: Path) -> Header:
         If it is not a Parquet file, or its footer does not keep the contract.
     """
     if not path.is_file():
-        raise RunNotFoundError(
-            f"{path}: no such file; finish the run with `ecgtrain run --resume {_run_of(path)}`"
-        )
+        raise RunNotFoundError(f"{path}: no such file; finish the run with `ecgtrain run --resume {_run_of(path)}`")
     try:
         metadata = pq.read_schema(path).metadata or {}
     except (pa.ArrowException, OSError) as error:
         raise RunFileError(f"{path}: not a readable Parquet file ({error}); {_remedy(path)}") from error
     if FOOTER_KEY not in metadata:
-        raise RunFileError(
-            f"{path}: its footer has no key 'ecg', so it is no predictions file; {_remedy(path)}"
-        )
+        raise RunFileError(f"{path}: its footer has no key 'ecg', so it is no predictions file; {_remedy(path)}")
     return parse_header(metadata[FOOTER_KEY], str(path))
 
 
@@ -164,9 +160,7 @@ def parse_header(text: bytes, source: str) -> Header:
     except (ValueError, KeyError, TypeError) as error:
         raise RunFileError(f"{source}: the footer's key 'ecg' is no JSON object with a 'schema'") from error
     if version != SCHEMA:
-        raise RunFileError(
-            f"{source}: schema {version}, but this ecgeval reads schema {SCHEMA}; update ecgprep"
-        )
+        raise RunFileError(f"{source}: schema {version}, but this ecgeval reads schema {SCHEMA}; update ecgprep")
     try:
         return Header.model_validate(data)
     except ValidationError as error:
@@ -237,11 +231,7 @@ def combine_windows(predictions: Predictions, how: Literal["mean", "max"] = "mea
 
 def _check(table: pa.Table, header: Header, path: Path) -> None:
     """Raise with every fault of the columns in one line."""
-    faults = [
-        f"{name} is empty in {column.null_count} rows"
-        for name, column in _columns(table)
-        if column.null_count
-    ]
+    faults = [f"{name} is empty in {column.null_count} rows" for name, column in _columns(table) if column.null_count]
     if not faults:
         y, p = _matrix(table, "y", header), _matrix(table, "p", header)
         faults += _label_faults(y, header) + _probability_faults(p, header)
@@ -250,9 +240,7 @@ def _check(table: pa.Table, header: Header, path: Path) -> None:
         repeated = (keys[1:] == keys[:-1]).all(axis=1)
         if repeated.any():
             fold, row, window = keys[1:][repeated][0]
-            faults.append(
-                f"{repeated.sum()} rows are there twice, the first is row {row} window {window} fold {fold}"
-            )
+            faults.append(f"{repeated.sum()} rows are there twice, the first is row {row} window {window} fold {fold}")
         same_row = (keys[1:, :2] == keys[:-1, :2]).all(axis=1)
         if (same_row & (y[order][1:] != y[order][:-1]).any(axis=1)).any():
             faults.append("windows of one row have different labels")
@@ -270,9 +258,7 @@ def _label_faults(y: NDArray[Any], header: Header) -> list[str]:
     if not np.isin(y, (0, 1)).all():
         faults.append(f"{(~np.isin(y, (0, 1))).any(axis=1).sum()} rows have labels other than 0 and 1")
     elif header.task == "single" and (y.sum(axis=1) != 1).any():
-        faults.append(
-            f"{(y.sum(axis=1) != 1).sum()} rows do not have exactly one label, but the task is single"
-        )
+        faults.append(f"{(y.sum(axis=1) != 1).sum()} rows do not have exactly one label, but the task is single")
     return faults
 
 
@@ -326,8 +312,7 @@ def _row_starts(predictions: Predictions) -> NDArray[np.int64]:
 
 def _take(predictions: Predictions, index: NDArray[np.int64]) -> Predictions:
     arrays = {
-        name: getattr(predictions, name)[index]
-        for name in ("row", "window", "fold", "record", "patient", "y", "p")
+        name: getattr(predictions, name)[index] for name in ("row", "window", "fold", "record", "patient", "y", "p")
     }
     return replace(predictions, **arrays)
 

@@ -93,16 +93,9 @@ def _write_block(block: Block, folder: Path, created: datetime) -> Section:
     made = tables.block_tables(block)
     for table in made:
         tables.write_csv(table, folder / f"{table.name}.csv")
-    (folder / "EVALUATION_SUMMARY.txt").write_text(
-        tables.evaluation_summary(block, created), encoding="utf-8"
-    )
-    (folder / "DETAILED_METRICS_REPORT.txt").write_text(
-        tables.detailed_report(block, created), encoding="utf-8"
-    )
-    drawn = {
-        name: figures.save(figure, folder / "visualizations" / name)[0]
-        for name, figure in _draw(block).items()
-    }
+    (folder / "EVALUATION_SUMMARY.txt").write_text(tables.evaluation_summary(block, created), encoding="utf-8")
+    (folder / "DETAILED_METRICS_REPORT.txt").write_text(tables.detailed_report(block, created), encoding="utf-8")
+    drawn = {name: figures.save(figure, folder / "visualizations" / name)[0] for name, figure in _draw(block).items()}
     return Section(block, made, drawn)
 
 
@@ -123,13 +116,9 @@ def _draw(block: Block) -> dict[str, Any]:
         matrix = confusion_matrix(best.test.y, best.predicted)
         drawn["08_confusion_matrices"] = figures.confusion(header.classes, matrix, title, note)
     else:
-        drawn["08_confusion_matrices"] = figures.two_by_two(
-            header.classes, np.stack(best.counts, axis=1), title, note
-        )
+        drawn["08_confusion_matrices"] = figures.two_by_two(header.classes, np.stack(best.counts, axis=1), title, note)
     drawn |= _draw_curves(block, note)
-    trainings = [
-        figures.Training(label, run.run.history) for label, run in block.labelled() if run.run.history
-    ]
+    trainings = [figures.Training(label, run.run.history) for label, run in block.labelled() if run.run.history]
     if trainings:
         drawn["training_curves"] = figures.training_curves(trainings, block.best_label, header.classes, note)
     return drawn
@@ -147,8 +136,7 @@ def _draw_curves(block: Block, note: str) -> dict[str, Any]:
     best, header = block.best, block.header
     y, p, name = best.test.y, best.test.p, block.best_label
     roc_areas, pr_areas = (
-        [tables.format_number(best.of(metric, "class", c)) for c in header.classes]
-        for metric in ("auroc", "auprc")
+        [tables.format_number(best.of(metric, "class", c)) for c in header.classes] for metric in ("auroc", "auprc")
     )
     macro = f"macro {tables.format_number(best.of('auroc'))}"
     return {

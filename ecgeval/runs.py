@@ -82,9 +82,7 @@ def find_runs(workspace: Workspace, names: Sequence[str] = ()) -> list[Path]:
     folders = list(dict.fromkeys(_find_run(workspace, name).resolve() for name in names))
     repeated = {folder.name for folder in folders if [f.name for f in folders].count(folder.name) > 1}
     if repeated:
-        raise RequestError(
-            f"two runs are called {min(repeated)!r}; rename the folder of one, or leave it out"
-        )
+        raise RequestError(f"two runs are called {min(repeated)!r}; rename the folder of one, or leave it out")
     return folders
 
 
@@ -166,17 +164,11 @@ def _find_run(workspace: Workspace, name: str) -> Path:
         if (folder / "state").is_file():
             state = (folder / "state").read_text(encoding="utf-8").strip()
             if state != "finished":
-                raise RunNotFoundError(
-                    f"run {name!r} is {state}; finish it with `ecgtrain run --resume {name}`"
-                )
+                raise RunNotFoundError(f"run {name!r} is {state}; finish it with `ecgtrain run --resume {name}`")
             return folder
     known = [path.parent.name for path in workspace.runs.glob("*/state")]
     close = difflib.get_close_matches(name, known, n=1)
-    hint = (
-        f"Did you mean {close[0]!r}?"
-        if close
-        else f"Known: {', '.join(sorted(known)) or 'none'}; {ASK_FOR_RUNS}."
-    )
+    hint = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(sorted(known)) or 'none'}; {ASK_FOR_RUNS}."
     raise RunNotFoundError(f"unknown run {name!r} in {workspace.runs}. {hint}")
 
 
@@ -203,9 +195,7 @@ def _read_history(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     lines = path.read_text(encoding="utf-8").splitlines()
-    return [
-        _parse_mapping(line, f"{path}, line {i}") for i, line in enumerate(lines, start=1) if line.strip()
-    ]
+    return [_parse_mapping(line, f"{path}, line {i}") for i, line in enumerate(lines, start=1) if line.strip()]
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:

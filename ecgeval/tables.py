@@ -97,9 +97,7 @@ def write_csv(table: Table, path: Path) -> None:
     path : Path
         The file.
     """
-    with_interval = [
-        i for i in range(len(table.columns)) if any(isinstance(row[i], Number) for row in table.rows)
-    ]
+    with_interval = [i for i in range(len(table.columns)) if any(isinstance(row[i], Number) for row in table.rows)]
     header = [
         *table.columns,
         *(f"{table.columns[i]}_{end}" for i in with_interval for end in ("low", "high")),
@@ -144,12 +142,9 @@ def per_class_comparison(block: Block, metric: str) -> Table:
         "auroc": "04_per_class_auc_roc_comparison",
     }[metric]
     rows: list[Row] = [
-        (label, *(run.of(metric, "class", c) for c in block.header.classes))
-        for label, run in block.labelled()
+        (label, *(run.of(metric, "class", c) for c in block.header.classes)) for label, run in block.labelled()
     ]
-    return Table(
-        name, f"{METRICS[metric].title} of each class", ("Model", *block.header.classes), tuple(rows)
-    )
+    return Table(name, f"{METRICS[metric].title} of each class", ("Model", *block.header.classes), tuple(rows))
 
 
 def best_model_detailed(block: Block) -> Table:
@@ -261,10 +256,7 @@ def evaluation_summary(block: Block, created: datetime) -> str:
         *_left_out(best),
         "",
         "Ranking by macro F1 on test:",
-        *(
-            f"  {i}. {label}  {format_number(run.of('f1'))}"
-            for i, (label, run) in enumerate(block.labelled(), 1)
-        ),
+        *(f"  {i}. {label}  {format_number(run.of('f1'))}" for i, (label, run) in enumerate(block.labelled(), 1)),
         "",
         *selection_note(block),
     ]
@@ -292,9 +284,7 @@ def detailed_report(block: Block, created: datetime) -> str:
         lines += ["", *_class_lines(best, i)]
     for average, meaning in AVERAGES.items():
         lines += ["", f"{average} ({meaning})"]
-        lines += [
-            f"  {METRICS[m].title:<12} {_at_half_beside(best, Key(m, average))}" for m in _metrics(average)
-        ]
+        lines += [f"  {METRICS[m].title:<12} {_at_half_beside(best, Key(m, average))}" for m in _metrics(average)]
     lines += ["", *_left_out(best)]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -369,9 +359,7 @@ def _beat_cells(counts: Counts) -> list[Cell]:
     return [cell for n, se, ppv in triples for cell in (int(n), float(se), float(ppv))]
 
 
-def _record_summary(
-    counts: Counts, beats: NDArray[np.int64], chosen: NDArray[np.bool_], suffix: str
-) -> list[Row]:
+def _record_summary(counts: Counts, beats: NDArray[np.int64], chosen: NDArray[np.bool_], suffix: str) -> list[Row]:
     n_beats = int(beats[chosen].sum())
     rate = rates(Counts(*(cell[chosen] for cell in counts)))
     pairs = zip(_means(rate["sensitivity"]), _means(rate["precision"]), strict=True)

@@ -56,7 +56,7 @@ from store.write import (
     write_task,
 )
 
-INDEX_RECORDS = 16  # records that one call of the first pass reads
+INDEX_BYTES = 2_000_000  # of raw data that one call of the first pass reads
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ def index_database(
     if not found.records:
         at = f" at {prepare.fs:g} Hz" if len(database.rates_hz) > 1 else ""
         raise MissingDataError(f"{folder}: no record of {database.name}{at} is here. {_how_to_get(database)}")
-    batches = [found.records[i : i + INDEX_RECORDS] for i in range(0, len(found.records), INDEX_RECORDS)]
+    batches = _batches(found.records)
     results: dict[str, IndexedRecord | Quarantined] = {}
     function = partial(_index_batch, prepare)
     for batch in runner.run(function, batches):
@@ -246,6 +246,20 @@ def _how_to_get(database: Database) -> str:
         f"Get them ({database.download_size}, {database.licence}) from {database.url} and name the folder that holds "
         f"{database.folder}/ by --from DIR; or make synthetic ones: ecgprep synth DIR --like {database.name}"
     )
+
+
+def _batches(refs: Sequence[RecordRef]) -> list[list[RecordRef]]:
+    """Cut the records into batches of about `INDEX_BYTES`."""
+    batches: list[list[RecordRef]] = []
+    room = 0
+    for ref in refs:
+        files = [ref.path.with_name(ref.path.name + suffix) for suffix in ref.suffixes]
+        if room <= 0:
+            batches.append([])
+            room = INDEX_BYTES
+        batches[-1].append(ref)
+        room -= sum(file.stat().st_size for file in files if file.is_file())
+    return batches
 
 
 def _index_batch(prepare: Prepare, refs: Sequence[RecordRef]) -> list[IndexedRecord | Quarantined]:

@@ -18,6 +18,7 @@ Result = TypeVar("Result")
 
 IN_FLIGHT_PER_WORKER = 2
 CONNECT_S = 10
+WORTH_PROCESSES = 8  # fewer tasks are done before worker processes have started
 
 
 class TaskRunner:
@@ -26,7 +27,7 @@ class TaskRunner:
     Parameters
     ----------
     workers : int or None
-        Local worker processes: 0 for this process alone, without Dask; None for one a core.
+        Local worker processes: 0 for this process alone, without Dask; None for one a core where tasks are many.
     scheduler : str or None
         Address of a Dask scheduler to use instead of local processes.
     """
@@ -60,7 +61,7 @@ class TaskRunner:
         UserError
             If the scheduler does not answer.
         """
-        alone = self.workers == 0 or (self.workers is None and len(arguments) < 2)
+        alone = self.workers == 0 or (self.workers is None and len(arguments) < WORTH_PROCESSES)
         if alone and self.scheduler is None:
             yield from map(function, arguments)
             return

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgprep.wfdb_files import NO_VALUE, Header, parse_header, read_signals
 from store.errors import RecordError
 from store.schema import CLIP_COUNT, SCALE_MV
 from store.vocabulary import MV_PER_UNIT, lead_key
@@ -70,25 +71,44 @@ def read_record(path: Path, suffixes: Sequence[str] = (".hea", ".dat")) -> Recor
             raise RecordError("read", f"{file.name} is missing")
         if file.stat().st_size == 0:
             raise RecordError("read", f"{file.name} is empty")
-    import wfdb
-
     try:
-        raw = wfdb.rdrecord(str(path), physical=False)
-        signal = raw.dac().T
+        header = parse_header(path.with_name(f"{path.name}.hea").read_text(encoding="latin-1"))
+        return _by_header(path, header) if header else _by_wfdb(path)
+    except RecordError:
+        raise
     except Exception as error:  # the parser raises whatever a damaged file trips: IndexError, ValueError, …
         raise RecordError("read", f"cannot be read: {type(error).__name__}: {' '.join(str(error).split())}") from error
-    _check_sums(raw.sig_name, raw.checksum, raw.calc_checksum())
-    if not raw.sig_len or signal.size == 0:
+
+
+def _by_header(path: Path, header: Header) -> Record:
+    leads = [signal.lead for signal in header.signals]
+    counts = read_signals(path.parent, header)
+    _check_sums(leads, [signal.checksum for signal in header.signals], counts.sum(axis=1, dtype=np.int64).tolist())
+    units = np.array([_mv_per_unit(signal.lead, signal.units) / signal.gain for signal in header.signals])
+    baseline = np.array([signal.baseline for signal in header.signals])
+    signal_mv = (counts - baseline[:, None]) * units[:, None]
+    no_value = np.array([NO_VALUE[signal.format] for signal in header.signals])
+    signal_mv[counts == no_value[:, None]] = np.nan
+    return _checked(Record(tuple(leads), header.fs_hz, signal_mv, header.comments))
+
+
+def _by_wfdb(path: Path) -> Record:
+    import wfdb
+
+    raw = wfdb.rdrecord(str(path), physical=False)
+    signal = np.ascontiguousarray(raw.dac().T)
+    leads = tuple(name or "" for name in raw.sig_name)  # a header may leave a lead without a name
+    _check_sums(leads, raw.checksum, raw.calc_checksum())
+    factors = [_mv_per_unit(name, unit) for name, unit in zip(leads, raw.units, strict=True)]
+    return _checked(Record(leads, float(raw.fs), signal * np.asarray(factors)[:, None], tuple(raw.comments or ())))
+
+
+def _checked(record: Record) -> Record:
+    if record.signal_mv.size == 0:
         raise RecordError("read", "has no samples")
-    if not raw.fs > 0:
-        raise RecordError("read", f"the header says a sampling rate of {raw.fs:g} Hz")
-    factors = [_mv_per_unit(name, unit) for name, unit in zip(raw.sig_name, raw.units, strict=True)]
-    return Record(
-        leads=tuple(name or "" for name in raw.sig_name),  # a header may leave a lead without a name
-        fs_hz=float(raw.fs),
-        signal_mv=np.ascontiguousarray(signal) * np.asarray(factors)[:, None],
-        comments=tuple(raw.comments or ()),
-    )
+    if not record.fs_hz > 0:
+        raise RecordError("read", f"the header says a sampling rate of {record.fs_hz:g} Hz")
+    return record
 
 
 def _check_sums(leads: Sequence[str], stated: Sequence[int | None] | None, found: Sequence[int]) -> None:

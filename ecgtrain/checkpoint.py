@@ -21,7 +21,7 @@ from store.errors import EcgError
 from store.files import sync_file, sync_folder
 
 STATE_KEY = "ecg"
-MODEL, OPTIMIZER = "model.", "optimizer."
+MODEL, AVERAGE, OPTIMIZER = "model.", "average.", "optimizer."
 
 
 class CheckpointError(EcgError, OSError):
@@ -29,7 +29,11 @@ class CheckpointError(EcgError, OSError):
 
 
 def save_checkpoint(
-    path: Path, model: nn.Module, state: Mapping[str, Any], optimizer: torch.optim.Optimizer | None = None
+    path: Path,
+    model: nn.Module,
+    state: Mapping[str, Any],
+    optimizer: torch.optim.Optimizer | None = None,
+    average: nn.Module | None = None,
 ) -> None:
     """Write a checkpoint whole.
 
@@ -43,8 +47,12 @@ def save_checkpoint(
         Plain data, such as the epoch and the history.
     optimizer : torch.optim.Optimizer, optional
         Whose state, for a run that goes on.
+    average : torch.nn.Module, optional
+        The running mean of the weights, for a run that goes on.
     """
-    tensors = {MODEL + name: value.detach().contiguous() for name, value in model.state_dict().items()}
+    tensors = _weights(MODEL, model)
+    if average is not None:
+        tensors |= _weights(AVERAGE, average)
     if optimizer is not None:
         tensors |= _optimizer_tensors(optimizer)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,7 +63,12 @@ def save_checkpoint(
     sync_folder(path.parent)
 
 
-def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> dict[str, Any]:
+def load_checkpoint(
+    path: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer | None = None,
+    average: nn.Module | None = None,
+) -> dict[str, Any]:
     """Put a checkpoint's weights into a model, and its state into an optimizer.
 
     Parameters
@@ -66,6 +79,8 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimiz
         Takes the weights.
     optimizer : torch.optim.Optimizer, optional
         Takes the state; its settings, such as the learning rate, are the caller's.
+    average : torch.nn.Module, optional
+        Takes the running mean of the weights.
 
     Returns
     -------
@@ -85,11 +100,17 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimiz
         raise CheckpointError(f"{path}: no whole checkpoint ({error}); start the run anew") from error
     try:
         model.load_state_dict(_below(MODEL, tensors))
+        if average is not None:
+            average.load_state_dict(_below(AVERAGE, tensors))
     except RuntimeError as error:
         raise CheckpointError(f"{path}: weights of another model: {error}") from error
     if optimizer is not None:
         _load_optimizer(optimizer, _below(OPTIMIZER, tensors))
     return state
+
+
+def _weights(prefix: str, model: nn.Module) -> dict[str, Tensor]:
+    return {prefix + name: value.detach().contiguous() for name, value in model.state_dict().items()}
 
 
 def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

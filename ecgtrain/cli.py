@@ -76,10 +76,11 @@ def _train(
     recipe: str | None,
     settings: list[str],
 ) -> int:
-    from ecgtrain.plan import default_runs, expect, find_store, recipe_runs, resolve
+    from ecgtrain.plan import default_runs, expect, recipe_runs, resolve
     from ecgtrain.run_folder import new_run
+    from store.read import open_store
 
-    store = find_store(workspace, store_name)
+    store = open_store(workspace.find_store(store_name))
     if recipe is None:
         requests = default_runs(store, models or (), inputs or ())
     else:

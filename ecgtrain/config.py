@@ -36,8 +36,8 @@ class EarlyStoppingConfig(_Section):
 
     monitor: Monitor = Field(
         "auto",
-        description="what is watched on validation; auto: the loss of a multi-label task, macro F1 over the scored "
-        "classes of a single-label one",
+        description="what is watched on validation, over the scored classes; auto: macro AUROC of a multi-label task, "
+        "macro F1 of a single-label one",
     )
     patience: int = Field(5, ge=1, description="epochs without a better score before the run ends")
 
@@ -51,6 +51,13 @@ class TrainingConfig(_Section):
     early_stopping: EarlyStoppingConfig = Field(EarlyStoppingConfig(), description="when to stop")
     gradient_clip: Annotated[float, Field(gt=0)] | None = Field(
         1.0, description="largest gradient norm; none: no limit"
+    )
+    average_decay: float = Field(
+        0.99,
+        ge=0,
+        lt=1,
+        description="share of the running mean of the weights that a step keeps; the mean is scored and kept; 0: "
+        "the last step's weights",
     )
     class_weights: ClassWeights = Field(
         "auto",
@@ -77,6 +84,9 @@ class RunConfig(TrainingConfig):
     channels: tuple[str, ...] | None = Field(None, min_length=1, description="leads by name; none: all that are stored")
     features: Literal["auto", "rr", "none"] = Field(
         "auto", description="RR intervals beside the signal; auto: where the store has them and the model reads signals"
+    )
+    neighbours: bool = Field(
+        True, description="the beats before and after as further channels of the signal, where the store links them"
     )
     standardise: Standardise = Field(
         "auto",

@@ -21,6 +21,7 @@ from store.read import Store
 from store.vocabulary import lead_key
 
 RECORD_COLUMNS = ("record_mean_mv", "record_sd_mv")
+NEIGHBOUR_COLUMNS = ("prev_row", "next_row")
 PADDING_COLUMN = "valid_n"
 PICTURE_BLOCKS = 16  # a picture's statistics settle within some hundred rows
 
@@ -100,6 +101,33 @@ class RowScaledInput:
         return {"by": "row", "from": "minimum", "to": "maximum"}
 
 
+class NeighbourInput:
+    """Each beat's signal between those of the beat before and the beat after, as further channels.
+
+    Parameters
+    ----------
+    signal : ModelInput
+        The signals.
+    previous, following : ndarray of int64, shape (n_rows,)
+        Rows of the neighbours; −1 where there is none, and the beat itself stands in.
+    """
+
+    def __init__(self, signal: ModelInput, previous: Rows, following: Rows) -> None:
+        self.signal = signal
+        self.previous = previous
+        self.following = following
+
+    def take(self, rows: Rows) -> NDArray[np.float32]:
+        """Return previous, current and following signals, shape (n, 3 · n_leads, n_samples)."""
+        before, after = (np.where(of[rows] < 0, rows, of[rows]) for of in (self.previous, self.following))
+        taken = self.signal.take(np.concatenate([before, rows, after]))
+        return np.concatenate(np.split(taken, 3), axis=1)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what was done to the signals, and that neighbours stand beside them."""
+        return {**self.signal.describe(), "neighbours": True}
+
+
 class FeatureInput:
     """Numbers beside a row: standardised, 0 where unknown, with a flag for each that says so.
 
@@ -132,7 +160,12 @@ class FeatureInput:
 
 
 def input_shape(
-    store: Store, names: Sequence[str], channels: Sequence[str] | None, features: str, n_classes: int
+    store: Store,
+    names: Sequence[str],
+    channels: Sequence[str] | None = None,
+    features: str = "auto",
+    neighbours: bool = True,
+    n_classes: int = 1,
 ) -> InputShape:
     """Return what a model for some of a store's inputs is made for, after a look at every name.
 
@@ -142,10 +175,12 @@ def input_shape(
         Where the rows lie.
     names : sequence of str
         ``signal`` and stored representations.
-    channels : sequence of str or None
+    channels : sequence of str, optional
         Leads by name; None for all.
     features : str
         ``rr``, ``none`` or ``auto``.
+    neighbours : bool
+        Whether neighbouring beats are wanted.
     n_classes : int
         Number of classes.
 
@@ -167,13 +202,18 @@ def input_shape(
         raise UserError(f"pictures of one model need one size, found {listed}; name one of them with --input")
     height, width = next(iter(sizes.values()), (0, 0))
     return InputShape(
-        n_leads=n_leads,
+        n_leads=n_leads * (3 if uses_neighbours(store, neighbours) else 1),
         n_samples=store.signal.shape[2],
         fs_hz=store.fs_hz,
         n_classes=n_classes,
         picture=(n_leads * len(sizes), height, width) if sizes else None,
         n_features=2 * len(rr.FEATURES) if uses_rr(store, names, features) else 0,
     )
+
+
+def uses_neighbours(store: Store, wanted: bool) -> bool:
+    """Tell whether neighbouring beats stand beside a store's signals: where they are wanted and linked."""
+    return wanted and set(NEIGHBOUR_COLUMNS) <= set(store.columns)
 
 
 def uses_rr(store: Store, names: Sequence[str], features: str) -> bool:

@@ -18,12 +18,15 @@ from torch import Tensor
 
 from ecgtrain.config import SIGNAL
 from ecgtrain.inputs import (
+    NEIGHBOUR_COLUMNS,
     ModelInput,
+    NeighbourInput,
     feature_input,
     input_shape,
     lead_numbers,
     picture_input,
     signal_input,
+    uses_neighbours,
     uses_rr,
 )
 from ecgtrain.models.registry import InputShape
@@ -157,6 +160,7 @@ def loaders(
     *,
     channels: Sequence[str] | None = None,
     features: str = "auto",
+    neighbours: bool = True,
     standardise: str = "auto",
     placement: str = "auto",
 ) -> Loaders:
@@ -174,7 +178,7 @@ def loaders(
         The split; by default the store's.
     batch_size : int
         Rows of a batch, at most.
-    channels, features, standardise, placement
+    channels, features, neighbours, standardise, placement
         As in `ecgtrain.config.RunConfig`.
 
     Returns
@@ -191,15 +195,17 @@ def loaders(
     UserError
         If the protocol has no training or validation rows, or numbers folds.
     """
-    split = store.split(protocol)
+    split = trainable_split(store, protocol)
     label = store.label(split.scheme)
     parts = {part: known_rows(split, label, part) for part in (TRAIN, VALIDATION, TEST)}
     _check_parts(store, split, parts)
     assert store.signal.chunks is not None
     block_rows = store.signal.chunks[0]  # pictures' chunks divide it: the order does not depend on what is read
-    shape = input_shape(store, inputs, channels, features, len(label.classes))
+    shape = input_shape(store, inputs, channels, features, neighbours, len(label.classes))
     leads = lead_numbers(store, channels)
     read = _model_inputs(store, inputs, leads, parts[TRAIN], block_rows, standardise, placement)
+    if "signal" in read and uses_neighbours(store, neighbours):
+        read["signal"] = NeighbourInput(read["signal"], *(store.column(name) for name in NEIGHBOUR_COLUMNS))
     if uses_rr(store, inputs, features):
         read["features"] = feature_input(store, parts[TRAIN])
     targets = _targets(label)
@@ -218,10 +224,24 @@ def known_rows(split: Split, label: Label, part: int) -> Rows:
     return np.flatnonzero((split.values == part) & known)
 
 
-def _check_parts(store: Store, split: Split, parts: Mapping[int, Rows]) -> None:
+def trainable_split(store: Store, protocol: str | None) -> Split:
+    """Return a split that has training, validation and test rows.
+
+    Raises
+    ------
+    LeakError
+        If the split puts a patient on two sides and does not say so.
+    UserError
+        If the protocol numbers folds.
+    """
+    split = store.split(protocol)
     if split.kind == "folds":
-        others = [name for name in store.protocols if store.split(name).kind != "folds"]
-        raise UserError(f"protocol {split.protocol!r} numbers folds; train on one of {', '.join(others)}")
+        default = store.attributes["default_protocol"]
+        raise UserError(f"protocol {split.protocol!r} numbers folds and has no test rows; use {default!r}")
+    return split
+
+
+def _check_parts(store: Store, split: Split, parts: Mapping[int, Rows]) -> None:
     for part, rows in parts.items():
         if not len(rows):
             raise UserError(

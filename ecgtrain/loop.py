@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from ecgtrain.averaging import WeightAverage
 from ecgtrain.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from ecgtrain.config import TrainingConfig
 from ecgtrain.loader import Batch, Loader, Loaders
@@ -119,6 +120,7 @@ class _Training:
         self.device = pick_device(config.device)
         self.model = model.to(self.device)
         self.loaders, self.config, self.folder, self.watch = loaders, config, folder, watch
+        self.average = WeightAverage(self.model, config.average_decay)
         self.loss = make_loss(loaders.train.target, len(loaders.label.classes), config.class_weights)
         self.monitor = _monitor(config, loaders)
         self.optimizer = torch.optim.Adam(
@@ -140,16 +142,16 @@ class _Training:
             self.history.append(entry)
             self.schedule.step(self._badness(entry))
             if self._best() == epoch:
-                save_checkpoint(self.folder / BEST, self.model, {"epoch": epoch})
+                save_checkpoint(self.folder / BEST, self.average.model, {"epoch": epoch})
             state = {"history": self.history, "schedule": self.schedule.state_dict()}
-            save_checkpoint(self.folder / LAST, self.model, state, self.optimizer)
+            save_checkpoint(self.folder / LAST, self.model, state, self.optimizer, self.average.model)
             if tell:
                 tell(entry)
         self._restore_best()
         return Trained(self.model, self.history, self._best())
 
     def _go_on(self) -> None:
-        state = load_checkpoint(self.folder / LAST, self.model, self.optimizer)
+        state = load_checkpoint(self.folder / LAST, self.model, self.optimizer, self.average.model)
         self.history = state["history"]
         self.schedule.load_state_dict(state["schedule"])
         for group, rate in zip(self.optimizer.param_groups, state["schedule"]["_last_lr"], strict=True):
@@ -159,12 +161,18 @@ class _Training:
         started = time.monotonic()
         rate = self.optimizer.param_groups[0]["lr"]
         train_loss = self._pass(epoch)
-        validation_loss, scores = self._validate()
+        validation_loss, scores = self._validate(self.average.model)
+        if not math.isfinite(validation_loss):
+            raise TrainingError(
+                f"the loss of validation is {validation_loss} after epoch {epoch + 1}, at learning rate {rate:g}; "
+                "lower optimizer.lr, or look for damaged rows or for classes without a training row"
+            )
         score_classes = [self.loaders.label.classes.index(name) for name in self.loaders.split.score_classes]
         return {
             "epoch": epoch,
             "train_loss": train_loss,
             "validation_loss": validation_loss,
+            "watched": self.monitor,
             "learning_rate": rate,
             "seconds": round(time.monotonic() - started, 3),
             "validation": _plain(scores.macro(score_classes)),
@@ -182,6 +190,7 @@ class _Training:
         for k, batch in enumerate(batches):
             torch.manual_seed(step_seed(self.config.seed, epoch, k))
             loss = self._step(batch)
+            self.average.update(self.model, epoch * loader.n_batches + k)
             if not math.isfinite(loss):
                 raise TrainingError(
                     f"the loss is {loss} in epoch {epoch + 1}, step {k + 1}, at learning rate "
@@ -201,9 +210,9 @@ class _Training:
         self.optimizer.step()
         return loss.item()
 
-    def _validate(self) -> tuple[float, Scores]:
+    def _validate(self, model: nn.Module) -> tuple[float, Scores]:
         loader = self.loaders.validation
-        logits = predict_logits(self.model, loader, self.device, self.config.precision, self.watch)
+        logits = predict_logits(model, loader, self.device, self.config.precision, self.watch)
         loss = float(self.loss(torch.from_numpy(logits), loader.target))
         multilabel = self.loaders.label.multilabel
         truth = one_hot(loader.target, len(self.loaders.label.classes))
@@ -217,7 +226,9 @@ class _Training:
         return math.inf if value is None else -float(value)
 
     def _best(self) -> int:
-        return int(np.argmin([self._badness(entry) for entry in self.history]))
+        """Return the best epoch; of those that score alike, as perfect ones do, the one of least loss."""
+        ranks = [(self._badness(entry), entry["validation_loss"], i) for i, entry in enumerate(self.history)]
+        return min(ranks)[2]
 
     def _stalled(self) -> bool:
         return bool(self.history) and len(self.history) - 1 - self._best() >= self.config.early_stopping.patience
@@ -226,7 +237,7 @@ class _Training:
         """Load the best weights and score them again: a file that gives another score is not what was selected."""
         best = self.history[self._best()]
         load_checkpoint(self.folder / BEST, self.model)
-        loss, _ = self._validate()
+        loss, _ = self._validate(self.model)
         if not math.isclose(loss, best["validation_loss"], rel_tol=RESCORE_TOLERANCE, abs_tol=RESCORE_TOLERANCE):
             raise CheckpointError(
                 f"{self.folder / BEST}: its validation loss is {loss:.6g}, but {best['validation_loss']:.6g} was "
@@ -272,7 +283,7 @@ def _forward(model: nn.Module, batch: Batch, device: torch.device, precision: st
 def _monitor(config: TrainingConfig, loaders: Loaders) -> str:
     if config.early_stopping.monitor != "auto":
         return config.early_stopping.monitor
-    return "validation_loss" if loaders.label.multilabel else "macro_f1"
+    return "macro_auroc" if loaders.label.multilabel else "macro_f1"
 
 
 def _plain(values: dict[str, float]) -> dict[str, float | None]:

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from ecgtrain.config import SIGNAL, RunConfig
 from ecgtrain.inputs import input_shape
-from ecgtrain.loader import known_rows
+from ecgtrain.loader import known_rows, trainable_split
 from ecgtrain.loop import pick_device
 from ecgtrain.losses import make_loss
 from ecgtrain.models import InputShape, create_model, model_facts
 from pipelines.recipe import RecipeError, nearest, override, validate
-from pipelines.workspace import Workspace
-from store.errors import MissingDataError, UserError
-from store.read import Store, open_store
+from store.errors import UserError
+from store.read import Store
 from store.vocabulary import TRAIN, VALIDATION
 
 SIGNAL_MODEL, PICTURE_MODEL, FUSION_MODEL = "resnet1d_wang", "resnet18", "joint_fusion"
 FIRST_PICTURE = "gaf"
-TIMED_ROWS = 32
+TIMED_ROWS = 64  # at most, so that the plan does not wait
+TIMED_STEPS = 3
 FORWARD_SHARE = 1 / 3  # of a training step
 
 
@@ -50,29 +49,6 @@ class PlannedRun:
     seconds: float
 
 
-def find_store(workspace: Workspace, name: str | None) -> Store:
-    """Open a store by path, URL or name in the workspace; the newest for None.
-
-    Raises
-    ------
-    MissingDataError
-        If there is none.
-    """
-    if name is None:
-        newest = workspace.newest_store()
-        if newest is None:
-            raise MissingDataError(
-                f"no complete store in {workspace.stores}; build one: `ecgprep build --dataset ptbxl --reps gaf`"
-            )
-        return open_store(newest)
-    places = [Path(name), workspace.stores / name, workspace.stores / f"{name}.zarr"]
-    found = next((place for place in places if place.is_dir()), None)
-    if found is None and "://" not in name:
-        known = [path.stem for path in workspace.complete_stores()]
-        raise MissingDataError(f"no store {name!r} here or in {workspace.stores}.{nearest(name, known)}")
-    return open_store(found or name)
-
-
 def default_runs(store: Store, models: Sequence[str] = (), inputs: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Return a run for each kind of input: signals, pictures, both.
 
@@ -91,7 +67,7 @@ def default_runs(store: Store, models: Sequence[str] = (), inputs: Sequence[str]
         Plain data of `RunConfig`.
     """
     available = list(inputs) or [SIGNAL, *_first_picture(store)]
-    input_shape(store, available if len(inputs) else [SIGNAL], None, "auto", 1)
+    input_shape(store, available)  # unknown inputs are named before models
     pictures = [name for name in available if name != SIGNAL]
     if not models:
         signals = [SIGNAL_MODEL] if SIGNAL in available else []
@@ -179,9 +155,11 @@ def _merged(defaults: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str,
 
 def _on_store(config: RunConfig, store: Store) -> RunConfig:
     """Return the configuration with store and protocol filled in, after a look at every name in it."""
-    protocol = store.split(config.protocol).protocol
-    input_shape(store, config.inputs, config.channels, config.features, 1)
-    _inputs_of(config.model, config.inputs, store)
+    protocol = trainable_split(store, config.protocol).protocol
+    input_shape(store, config.inputs, config.channels, config.features)
+    if set(_inputs_of(config.model, config.inputs, store)) != set(config.inputs):
+        reads = model_facts(config.model).reads
+        raise UserError(f"{config.model} reads the {reads} alone, not {' and '.join(config.inputs)}; mend its inputs")
     return config.model_copy(update={"store": store.location, "protocol": protocol})
 
 
@@ -190,7 +168,7 @@ def expect(config: RunConfig, store: Store) -> PlannedRun:
     split = store.split(config.protocol)
     label = store.label(split.scheme)
     n_train, n_validation = (len(known_rows(split, label, part)) for part in (TRAIN, VALIDATION))
-    shape = input_shape(store, config.inputs, config.channels, config.features, len(label.classes))
+    shape = input_shape(store, config.inputs, config.channels, config.features, config.neighbours, len(label.classes))
     parameters, row_seconds = time_step(config, shape, multilabel=label.multilabel)
     seconds = config.epochs * row_seconds * (n_train + FORWARD_SHARE * n_validation)
     return PlannedRun(config, n_train, parameters, seconds)
@@ -213,10 +191,14 @@ def time_step(config: RunConfig, shape: InputShape, *, multilabel: bool) -> tupl
             torch.cuda.synchronize()
 
     step()  # the first one chooses kernels and takes memory
+    seconds = min(_seconds(step) for _ in range(TIMED_STEPS)) / n
+    return sum(parameter.numel() for parameter in model.parameters()), seconds
+
+
+def _seconds(step: Callable[[], None]) -> float:
     started = time.perf_counter()
     step()
-    seconds = (time.perf_counter() - started) / n
-    return sum(parameter.numel() for parameter in model.parameters()), seconds
+    return time.perf_counter() - started
 
 
 def _sizes(config: RunConfig, shape: InputShape) -> dict[str, tuple[int, ...]]:

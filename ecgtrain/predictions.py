@@ -78,7 +78,7 @@ def write_predictions(path: Path, table: pa.Table) -> None:
     """Write a predictions table whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    pq.write_table(table, aside, compression="zstd")
+    pq.write_table(table, aside, compression="zstd", write_page_checksum=True)
     sync_file(aside)
     aside.replace(path)
     sync_folder(path.parent)

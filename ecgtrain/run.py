@@ -52,6 +52,9 @@ def execute(config: RunConfig, store: Store, folder: RunFolder, watch: Watch | N
     with folder.log() as log:
         try:
             _execute(config, store, folder, log, watch)
+        except KeyboardInterrupt:
+            log.warning("interrupted; go on with: ecgtrain run --resume %s", folder.name)
+            raise
         except EcgError as error:
             log.error("%s failed: %s", folder.name, " ".join(str(error).split()))  # noqa: TRY400 - a person's line
         except Exception:
@@ -73,6 +76,7 @@ def _execute(config: RunConfig, store: Store, folder: RunFolder, log: logging.Lo
         config.batch_size,
         channels=config.channels,
         features=config.features,
+        neighbours=config.neighbours,
         standardise=config.standardise,
         placement=config.placement,
     )
@@ -125,8 +129,9 @@ def _introduce(
         for name, part in (("train", data.train), ("validation", data.validation), ("test", data.test))
     )
     log.info(
-        "%s: %s on %s, leads %s, protocol %s (%s)",
-        folder.name, config.model, "+".join(config.inputs), " ".join(data.leads), data.split.protocol, sizes,
+        "%s: %s on %s, leads %s, context %s, protocol %s (%s)",
+        folder.name, config.model, "+".join(config.inputs), " ".join(data.leads),
+        " and ".join(_context(data)) or "none", data.split.protocol, sizes,
     )  # fmt: skip
     if store.synthetic:
         log.info("SYNTHETIC recordings: the figures say nothing about patients")
@@ -140,6 +145,12 @@ def _introduce(
 def _absent_classes(data: Loaders) -> list[str]:
     rows_of = one_hot(data.train.target, len(data.label.classes)).sum(axis=0)
     return [name for name, n in zip(data.label.classes, rows_of.tolist(), strict=True) if n == 0]
+
+
+def _context(data: Loaders) -> list[str]:
+    """Return what stands beside a row's own signal: RR intervals, neighbouring beats."""
+    neighbours = data.preprocessing.get("signal", {}).get("neighbours", False)
+    return [*(["rr"] if "features" in data.preprocessing else []), *(["neighbours"] if neighbours else [])]
 
 
 def _parameters(model: nn.Module) -> int:
@@ -197,6 +208,7 @@ def predictions_footer(config: RunConfig, store: Store, run: str, data: Loaders,
         "model": config.model,
         "input": "+".join(config.inputs),
         "leads": list(data.leads),
+        "context": _context(data),
         "seed": config.seed,
         "parameters": _parameters(model),
         "store": {

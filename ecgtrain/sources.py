@@ -73,7 +73,8 @@ class MemorySource:
 class StreamedSource:
     """Rows read from the store in blocks, of which two windows are kept.
 
-    Asked for an epoch's batches in order it reads each block once.
+    Asked for an epoch's batches in order it reads each block once; beats whose neighbours are read with them touch the
+    blocks beside it as well.
 
     Parameters
     ----------
@@ -120,7 +121,7 @@ def place(stored: Sequence[StoredRows], block_rows: int, placement: str) -> list
         ``memory``, ``streamed``, or ``auto``: in memory if they fit in a quarter of what is free.
     """
     if placement == "auto":
-        import psutil  # type: ignore[import-untyped]
+        import psutil
 
         fits = sum(rows.nbytes for rows in stored) <= MEMORY_SHARE * psutil.virtual_memory().available
         placement = "memory" if fits else "streamed"

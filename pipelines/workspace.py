@@ -70,13 +70,15 @@ class Workspace:
             newest = self.newest_store()
             if newest is None:
                 raise RecipeError(f"no complete store in {self.stores}; make one: ecgprep build --dataset ptbxl")
-            return str(newest)
-        if "://" in name or Path(name).is_dir():
+            return str(newest.resolve())
+        if "://" in name:
             return name
+        if Path(name).is_dir():
+            return str(Path(name).resolve())  # a run names its store for whoever resumes it, from wherever
         place = self.stores / (name if name.endswith(".zarr") else f"{name}.zarr")
         if place.is_dir():
-            return str(place)
-        known = [path.name for path in self.complete_stores()]
+            return str(place.resolve())
+        known = [path.stem for path in self.complete_stores()]
         hint = nearest(name, known) or f" There: {', '.join(known) or 'none'}."
         raise RecipeError(f"no store {name!r} here or in {self.stores}.{hint}")
 

@@ -33,9 +33,7 @@ class Block:
         Memory that blocks of one call hand on: fresh pages cost more than the arithmetic on them.
     """
 
-    def __init__(
-        self, signal_mv: Array, valid_n: Array | None = None, scratch: Scratch | None = None
-    ) -> None:
+    def __init__(self, signal_mv: Array, valid_n: Array | None = None, scratch: Scratch | None = None) -> None:
         self.xp = array_namespace(signal_mv)
         self.device = device(signal_mv)
         self.signal_mv = signal_mv
@@ -108,9 +106,7 @@ class Block:
 
     def _take_rows(self, planes: Array, index: Array, out: Array) -> None:
         if is_numpy_array(planes):
-            np.take(
-                planes, index, axis=-2, out=out, mode="clip"
-            )  # in its default mode it fills a buffer first
+            np.take(planes, index, axis=-2, out=out, mode="clip")  # in its default mode it fills a buffer first
         else:
             out[...] = self.xp.take(planes, index, axis=-2)
 

@@ -63,9 +63,7 @@ def parse_reps(text: str, *, kind: Literal["beat", "record"], fs_hz: float, n_sa
     reps = [rep for request in requests for rep in _parse_one(request.strip(), row)]
     repeated = [name for name, count in Counter(rep.name for rep in reps).items() if count > 1]
     if repeated:
-        raise UserError(
-            f"two representations would be called {repeated[0]!r}. Name one of them with :as=NAME"
-        )
+        raise UserError(f"two representations would be called {repeated[0]!r}. Name one of them with :as=NAME")
     return reps
 
 

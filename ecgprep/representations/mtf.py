@@ -48,9 +48,7 @@ class MarkovTransitionField(Representation):
 
     size: int = Field(ge=2, le=4096, description="side of the picture")
     n_bins: int = Field(8, ge=2, le=64, description="number of bins")
-    strategy: Literal["quantile", "uniform"] = Field(
-        "quantile", description="bins of equal population or width"
-    )
+    strategy: Literal["quantile", "uniform"] = Field("quantile", description="bins of equal population or width")
 
     @classmethod
     def resolve(cls, given: dict[str, str], row: RowFormat) -> list[Self]:
@@ -95,9 +93,7 @@ class MarkovTransitionField(Representation):
         counts = block.counts if block.valid is None else xp.where(block.valid, block.counts, last_count)
         ordered = xp.sort(counts, axis=-1, stable=False)
         n_valid = (
-            xp.asarray([[block.n_samples]], device=block.device)
-            if block.valid_n is None
-            else block.valid_n[:, None]
+            xp.asarray([[block.n_samples]], device=block.device) if block.valid_n is None else block.valid_n[:, None]
         )
         k = xp.arange(1, self.n_bins, device=block.device)
         last = xp.clip(n_valid - 1, 0, None)

@@ -54,8 +54,7 @@ class Phasogram(WaveletPicture):
         """Draw a block of planes."""
         xp = block.xp
         real, imaginary = (
-            block.resized(part, self.height, ("phasogram", i))
-            for i, part in enumerate(self.coefficients(block))
+            block.resized(part, self.height, ("phasogram", i)) for i, part in enumerate(self.coefficients(block))
         )
         power = xp.multiply(real, real, out=block.empty("planes", real.shape))
         power += xp.multiply(imaginary, imaginary, out=block.empty("tap", real.shape))

@@ -52,9 +52,7 @@ class Spectrogram(Representation):
     @model_validator(mode="after")
     def _bins_exist(self) -> Self:
         require(self.window % 2 == 0, f"spectrogram: window {self.window} must be even, to have a centre")
-        require(
-            self.window <= self.nfft, f"spectrogram: nfft {self.nfft} is shorter than window {self.window}"
-        )
+        require(self.window <= self.nfft, f"spectrogram: nfft {self.nfft} is shorter than window {self.window}")
         require(
             self.height <= self.nfft // 2,
             f"spectrogram: height {self.height} needs an nfft of at least {2 * self.height}, not {self.nfft}",
@@ -66,9 +64,7 @@ class Spectrogram(Representation):
         """Complete the parameters; frames keep their duration at every sampling frequency."""
         given = dict(given)
         size = given.pop("size", row.size)
-        window_s, hop_s, nfft_s = (
-            (0.64, 0.04, 4.48) if row.kind == "record" else (48 / 360, 1 / 360, 256 / 360)
-        )
+        window_s, hop_s, nfft_s = (0.64, 0.04, 4.48) if row.kind == "record" else (48 / 360, 1 / 360, 256 / 360)
         parameters: dict[str, Any] = {"height": size, "width": size, **given}
         parameters.setdefault("window", 2 * max(2, round(window_s * row.fs_hz / 2)))
         parameters.setdefault("hop", max(1, round(hop_s * row.fs_hz)))
@@ -126,9 +122,7 @@ class Spectrogram(Representation):
         magnitude = np.abs(transform[self.height : 0 : -1, :n_frames]) * hann.sum()
         if self.scale == "db":
             level = 20 * np.log10(np.maximum(magnitude, SMALLEST) / max(magnitude.max(), SMALLEST))
-            magnitude = (
-                np.maximum(level, FLOOR_DB) if magnitude.max() > SMALLEST else np.full_like(level, FLOOR_DB)
-            )
+            magnitude = np.maximum(level, FLOOR_DB) if magnitude.max() > SMALLEST else np.full_like(level, FLOOR_DB)
         resized: np.ndarray = magnitude @ dense(bilinear(n_frames, self.width), n_frames).T
         return resized
 
@@ -163,9 +157,7 @@ def _windowed_waves(window: int, nfft: int, height: int, xp: Any, where: Any) ->
     hann = 0.5 + 0.5 * np.cos(2 * np.pi * away / window)
     hann[0] /= 2  # the centre is in the even part twice
     angle = 2 * np.pi * away * np.arange(height, 0, -1) / nfft
-    cos, sin = (
-        xp.asarray((wave(angle) * hann).astype(np.float32), device=where) for wave in (np.cos, np.sin)
-    )
+    cos, sin = (xp.asarray((wave(angle) * hann).astype(np.float32), device=where) for wave in (np.cos, np.sin))
     return cos, sin
 
 

@@ -319,9 +319,7 @@ PRESETS = {
 }
 
 
-def wavelet_parameters(
-    kind_name: str, given: dict[str, str], row: RowFormat
-) -> tuple[dict[str, Any], Preset]:
+def wavelet_parameters(kind_name: str, given: dict[str, str], row: RowFormat) -> tuple[dict[str, Any], Preset]:
     """Complete the parameters of a wavelet picture.
 
     Parameters

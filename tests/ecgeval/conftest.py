@@ -119,9 +119,7 @@ def write_history(path: Path, header: dict[str, Any], n_epochs: int, rng: np.ran
                 "learning_rate": 1e-3,
                 "seconds": 2.5,
                 "validation": {"f1": f1, "auroc": 0.9 - 0.3 * np.exp(-epoch / 4)},
-                "per_class": {
-                    c: {"f1": f1 - 0.05 * i, "auroc": 0.9} for i, c in enumerate(header["classes"])
-                },
+                "per_class": {c: {"f1": f1 - 0.05 * i, "auroc": 0.9} for i, c in enumerate(header["classes"])},
             }
         )
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -159,12 +157,8 @@ def run_maker(home: Path) -> MakeRun:
         if header["task"] == "multi":
             calibration["thresholds"] = thresholds or dict.fromkeys(header["classes"], 0.4)
         (folder / "calibration.json").write_text(json.dumps(calibration))
-        (folder / "environment.json").write_text(
-            json.dumps({"versions": header["versions"], "commit": "1234abcd"})
-        )
-        (folder / "config.yaml").write_text(
-            yaml.safe_dump({"model": header["model"], "seed": header["seed"]})
-        )
+        (folder / "environment.json").write_text(json.dumps({"versions": header["versions"], "commit": "1234abcd"}))
+        (folder / "config.yaml").write_text(yaml.safe_dump({"model": header["model"], "seed": header["seed"]}))
         (folder / "state").write_text(state + "\n")
         moment = next(clock)
         os.utime(folder / "state", (moment, moment))

@@ -31,9 +31,7 @@ def test_options_and_recipe_reach_the_report(make_run, home, tmp_path):
     recipe = tmp_path / "mine.yaml"
     recipe.write_text("evaluate: {threshold: 0.5, bootstrap: 7, seed: 3}\n")
     out = tmp_path / "out"
-    done = ecgeval(
-        "report", "--home", home, "--recipe", recipe, "--set", "seed=4", "--bootstrap", 0, "--out", out
-    )
+    done = ecgeval("report", "--home", home, "--recipe", recipe, "--set", "seed=4", "--bootstrap", 0, "--out", out)
     assert done.returncode == 0, done.stderr
     text = (out / "report.json").read_text()
     assert '"threshold": "0.5"' in text

@@ -18,9 +18,7 @@ LONG = [f"a_rather_long_model_name_{i}" for i in range(12)]
 Y = RNG.random((80, 5)) < 0.3
 P = RNG.random((80, 5))
 AREAS = ["0.912 [0.880–0.934]"] * 5
-VALUES = {
-    title: RNG.random(12) for title in ("Sensitivity", "Specificity", "Precision", "F1-Score", "AUC-ROC")
-}
+VALUES = {title: RNG.random(12) for title in ("Sensitivity", "Specificity", "Precision", "F1-Score", "AUC-ROC")}
 LINES = [
     {
         "epoch": i,
@@ -42,9 +40,7 @@ DRAWN = {
     "bars": draw_bars,
     "heatmap": lambda: figures.heatmap(LONG, CLASSES, RNG.random((12, 5)), "F1 of each class", NOTE),
     "one by one heatmap": lambda: figures.heatmap(["m"], ["NORM"], [[np.nan]], "F1 of each class", NOTE),
-    "two by two": lambda: figures.two_by_two(
-        CLASSES, np.full((5, 4), 12345), "resnet1d_wang: threshold", NOTE
-    ),
+    "two by two": lambda: figures.two_by_two(CLASSES, np.full((5, 4), 12345), "resnet1d_wang: threshold", NOTE),
     "confusion": lambda: figures.confusion(list("NSVFQ"), np.full((5, 5), 44259), "resnet1d_wang", NOTE),
     "roc": lambda: figures.roc(CLASSES, Y, P, AREAS, [True] * 5, AREAS[0], "ROC curves", NOTE),
     "pr": lambda: figures.pr(CLASSES, Y, P, AREAS, "Precision–recall curves", NOTE),
@@ -120,9 +116,7 @@ def test_the_best_epoch_is_that_of_the_lowest_validation_loss():
 
 
 def test_absent_figures_of_an_epoch_are_gaps():
-    _, values = figures.Training("a", [{"epoch": 0}, {"epoch": 1, "validation": {"f1": 0.5}}]).curve(
-        "validation", "f1"
-    )
+    _, values = figures.Training("a", [{"epoch": 0}, {"epoch": 1, "validation": {"f1": 0.5}}]).curve("validation", "f1")
     np.testing.assert_array_equal(values, [np.nan, 0.5])
 
 

@@ -16,9 +16,7 @@ def sample(rng, n=80, n_patients=9, ties=False):
 
 def _rows_of(draw, patient):
     """The rows of a resample, each as often as its patient was drawn."""
-    return np.concatenate(
-        [np.repeat(np.flatnonzero(patient == i), times) for i, times in enumerate(draw.astype(int))]
-    )
+    return np.concatenate([np.repeat(np.flatnonzero(patient == i), times) for i, times in enumerate(draw.astype(int))])
 
 
 @pytest.mark.parametrize("ties", [False, True], ids=["distinct", "ties"])

@@ -21,9 +21,7 @@ def test_golden_file_is_what_its_script_writes():
     spec = importlib.util.spec_from_file_location("make_predictions", GOLDEN / "make_predictions.py")
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
-    assert pq.read_table(GOLDEN / "predictions_multi.parquet").equals(
-        script.golden_table(), check_metadata=True
-    )
+    assert pq.read_table(GOLDEN / "predictions_multi.parquet").equals(script.golden_table(), check_metadata=True)
 
 
 def test_golden_file_is_read():
@@ -51,9 +49,7 @@ def test_order_of_rows_in_the_file_does_not_matter(tmp_path, made_up):
         "records": [f"ptbxl/{i:05d}" for i in order],
         "patients": [f"ptbxl/{i // 2}" for i in order],
     }
-    shuffled = read_predictions(
-        made_up.write(tmp_path / "b.parquet", made_up.header(), y[order], p[order], **columns)
-    )
+    shuffled = read_predictions(made_up.write(tmp_path / "b.parquet", made_up.header(), y[order], p[order], **columns))
     np.testing.assert_array_equal(plain.p, shuffled.p)
     assert plain.digest() == shuffled.digest()
 

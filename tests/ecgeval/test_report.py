@@ -156,9 +156,7 @@ def test_json_holds_every_number_with_its_passport(shared_page):
 
 
 def test_blocks_stand_apart(make_run, made_up, write_report):
-    leaking = make_run(
-        "a", header={"protocol": "random", "leaks": ["patient"], "leak_note": "Rows at random."}
-    )
+    leaking = make_run("a", header={"protocol": "random", "leaks": ["patient"], "leak_note": "Rows at random."})
     page = write_report(leaking, make_run("b"))
     folder = page.parent
     assert (folder / "random-superclass" / "01_macro_comparison.csv").is_file()
@@ -187,9 +185,7 @@ def test_beats_get_their_tables(make_run, made_up, write_report):
 
 
 def test_a_second_report_leaves_no_stale_file_and_no_foreign_one_is_touched(make_run, made_up, write_report):
-    first = write_report(
-        make_run("a", header=made_up.beat_header()), make_run("b", header={"protocol": "other"})
-    )
+    first = write_report(make_run("a", header=made_up.beat_header()), make_run("b", header={"protocol": "other"}))
     folder = first.parent
     (folder / "notes.txt").write_text("mine")
     write_report(make_run("c"))

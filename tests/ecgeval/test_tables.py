@@ -54,9 +54,7 @@ def test_columns_come_in_the_published_order_with_intervals_after_them(block, re
     ends = [column for column in columns if column.endswith(("_low", "_high"))]
     assert columns[-len(ends) :] == ends
     for column in (end.removesuffix("_low") for end in ends if end.endswith("_low")):
-        assert all(
-            float(row[f"{column}_low"]) <= float(row[column]) <= float(row[f"{column}_high"]) for row in rows
-        )
+        assert all(float(row[f"{column}_low"]) <= float(row[column]) <= float(row[f"{column}_high"]) for row in rows)
 
 
 def test_the_best_run_comes_first(block, read_csv):

@@ -69,8 +69,19 @@ def beats_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return make_beats_store(tmp_path_factory.mktemp("beats") / "store" / "beats.zarr")
 
 
-def make_beats_store(place: Path) -> Store:
-    """Write the beats store."""
+@pytest.fixture(scope="session")
+def linked_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """The beats store with the rows of each beat's neighbours."""
+    rows = np.arange(N_RECORDS * BEATS_OF_RECORD)
+    links = {
+        "column/prev_row": Values(np.where(rows % BEATS_OF_RECORD == 0, -1, rows - 1), {}),
+        "column/next_row": Values(np.where(rows % BEATS_OF_RECORD == BEATS_OF_RECORD - 1, -1, rows + 1), {}),
+    }
+    return make_beats_store(tmp_path_factory.mktemp("linked") / "store" / "linked.zarr", links)
+
+
+def make_beats_store(place: Path, more: Mapping[str, Values] | None = None) -> Store:
+    """Write the beats store, with some more columns."""
     generator = np.random.default_rng(5)
     place.parent.mkdir(parents=True, exist_ok=True)
     n = N_RECORDS * BEATS_OF_RECORD
@@ -113,7 +124,7 @@ def make_beats_store(place: Path) -> Store:
     signal = np.round(beat_mv * 1000).astype(np.int16)[:, None]
     pictures = {"cwt": draw(signal, PICTURE)}
     attributes = {"default_protocol": "interpatient", "default_scheme": "aami", "unit": "beat"}
-    return write_store(place, signal, ("MLII",), 360.0, values, pictures, attributes)
+    return write_store(place, signal, ("MLII",), 360.0, values | dict(more or {}), pictures, attributes)
 
 
 @pytest.fixture(scope="session")

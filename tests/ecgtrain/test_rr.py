@@ -16,7 +16,9 @@ def feature(name: str) -> np.ndarray:
 
 def test_intervals_and_neighbours_stay_within_their_record():
     np.testing.assert_allclose(feature("log_rr_prev"), PREV, rtol=1e-6)
-    np.testing.assert_allclose(feature("log_rr_before_prev"), [np.nan, np.nan, 0.8, 0.8, 0.4, np.nan, np.nan], rtol=1e-6)
+    np.testing.assert_allclose(
+        feature("log_rr_before_prev"), [np.nan, np.nan, 0.8, 0.8, 0.4, np.nan, np.nan], rtol=1e-6
+    )
     np.testing.assert_allclose(feature("log_rr_after_next"), [0.8, 0.4, 1.2, np.nan, np.nan, np.nan, np.nan], rtol=1e-6)
 
 

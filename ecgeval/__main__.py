@@ -1,0 +1,5 @@
+"""``python -m ecgeval``."""
+
+from ecgeval.cli import main
+
+main()

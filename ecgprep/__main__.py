@@ -1,0 +1,5 @@
+"""``python -m ecgprep``."""
+
+from ecgprep.cli import main
+
+main()

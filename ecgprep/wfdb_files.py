@@ -1,0 +1,147 @@
+"""Reading the WFDB headers and signal formats that most databases use, at the speed of the disk.
+
+The wfdb package reads every format and takes milliseconds to parse a header; a database of 20,000 short records
+spends more time there than in all its pictures. What is read here, formats 16 and 212 with one sample a frame, is
+tested to be equal to wfdb, which reads the rest.
+
+References
+----------
+.. [1] PhysioNet, WFDB header and signal file formats, header(5) and signal(5).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+DEFAULT_GAIN = 200.0  # units per mV of a signal whose header states none
+NO_VALUE = {"16": -32768, "212": -2048}
+
+RECORD_LINE = re.compile(
+    r"^(?P<name>[-\w]+)(?P<segments>/\d+)?\s+(?P<n_signals>\d+)"
+    r"(?:\s+(?P<fs>[\d.eE+-]+)(?:/[\d.eE+()-]+)?(?:\s+(?P<n_samples>\d+)(?:\s+\S.*)?)?)?\s*$"
+)
+SIGNAL_LINE = re.compile(
+    r"^(?P<file>\S+)\s+(?P<format>\d+)(?P<special>[x:][^\s+]*)?(?:\+(?P<offset>\d+))?"
+    r"(?:\s+(?P<gain>[\d.eE+-]+)(?:\((?P<baseline>-?\d+)\))?(?:/(?P<units>\S+))?"
+    r"(?:\s+\d+(?:\s+(?P<zero>-?\d+)(?:\s+-?\d+(?:\s+(?P<checksum>-?\d+)(?:\s+\d+(?:\s+(?P<lead>.*?))?)?)?)?)?)?)?\s*$"
+)
+
+
+@dataclass(frozen=True)
+class SignalLine:
+    """What a header says of one signal."""
+
+    file: str
+    format: str
+    offset: int
+    gain: float
+    baseline: int
+    units: str
+    checksum: int | None
+    lead: str
+
+
+@dataclass(frozen=True)
+class Header:
+    """A header whose signals `read_signals` can decode."""
+
+    fs_hz: float
+    n_samples: int
+    signals: tuple[SignalLine, ...]
+    comments: tuple[str, ...]
+
+
+def parse_header(text: str) -> Header | None:
+    """Return a header, or None where it uses what only the wfdb package reads.
+
+    Parameters
+    ----------
+    text : str
+        The header file's text.
+    """
+    lines = [line.strip() for line in text.splitlines()]
+    comments = tuple(line.lstrip("# ").rstrip() for line in lines if line.startswith("#"))
+    stated = [line for line in lines if line and not line.startswith("#")]
+    record = RECORD_LINE.match(stated[0]) if stated else None
+    matches = [SIGNAL_LINE.match(line) for line in stated[1:]]
+    if record is None or record["segments"] or not record["fs"] or not record["n_samples"]:
+        return None
+    if len(matches) != int(record["n_signals"]) or not matches:
+        return None
+    readable = [match for match in matches if match and not match["special"] and match["format"] in NO_VALUE]
+    if len(readable) < len(matches):
+        return None
+    signals = tuple(_signal(match) for match in readable)
+    return Header(float(record["fs"]), int(record["n_samples"]), signals, comments)
+
+
+def _signal(match: re.Match[str]) -> SignalLine:
+    zero = int(match["zero"] or 0)
+    return SignalLine(
+        file=match["file"],
+        format=match["format"],
+        offset=int(match["offset"] or 0),
+        gain=float(match["gain"] or 0) or DEFAULT_GAIN,
+        baseline=int(match["baseline"]) if match["baseline"] else zero,
+        units=match["units"] or "mV",
+        checksum=int(match["checksum"]) if match["checksum"] else None,
+        lead=match["lead"] or "",
+    )
+
+
+def read_signals(folder: Path, header: Header) -> NDArray[np.int16]:
+    """Return the digital signals of a record, int16, shape (n_signals, n_samples).
+
+    Parameters
+    ----------
+    folder : Path
+        Where the signal files lie.
+    header : Header
+        The parsed header.
+
+    Raises
+    ------
+    ValueError
+        If a file is shorter than the header says.
+    """
+    blocks = []
+    for file, group in groupby(header.signals, key=lambda signal: signal.file):
+        blocks.append(_read_file(folder / file, list(group), header.n_samples))
+    return np.concatenate(blocks)
+
+
+def _read_file(path: Path, signals: Sequence[SignalLine], n_samples: int) -> NDArray[np.int16]:
+    raw = np.fromfile(path, np.uint8, offset=signals[0].offset)
+    decode = _decode_16 if signals[0].format == "16" else _decode_212
+    samples = decode(raw)
+    wanted = n_samples * len(signals)
+    if len(samples) < wanted:
+        found = len(samples) // len(signals)
+        raise ValueError(f"{path.name} holds {found} samples a signal, the header says {n_samples}")
+    return samples[:wanted].reshape(n_samples, len(signals)).T
+
+
+def _decode_16(raw: NDArray[np.uint8]) -> NDArray[np.int16]:
+    return raw[: len(raw) // 2 * 2].view("<i2").astype(np.int16, copy=False)
+
+
+def _decode_212(raw: NDArray[np.uint8]) -> NDArray[np.int16]:
+    """Decode pairs of 12-bit samples in three bytes: low byte, both high nibbles, low byte."""
+    pairs = raw[: len(raw) // 3 * 3].reshape(-1, 3).astype(np.int16)
+    low, nibbles, high = pairs.T
+    samples = np.empty((len(pairs), 2), np.int16)
+    samples[:, 0] = low | ((nibbles & 0x0F) << 8)
+    samples[:, 1] = high | ((nibbles & 0xF0) << 4)
+    samples -= (samples & 0x800) << 1
+    flat = samples.reshape(-1)
+    if len(raw) % 3 == 2:  # an odd number of samples ends in two bytes
+        last = int(raw[-2]) | (int(raw[-1]) & 0x0F) << 8
+        flat = np.append(flat, np.int16(last - ((last & 0x800) << 1)))
+    return flat

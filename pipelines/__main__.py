@@ -1,0 +1,5 @@
+"""``python -m pipelines``."""
+
+from pipelines.run import main
+
+main()

@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from ecgtrain.cli import app
+from ecgtrain.config import RunConfig
+from ecgtrain.plan import default_runs, expect, resolve
+from pipelines.command_line import run_program
+from store.errors import UserError
+
+QUICK = ["--epochs", "1", "--device", "cpu"]
+
+
+def call(capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Run the program as a shell would and return its exit code, output and errors."""
+    with pytest.raises(SystemExit) as stop:
+        run_program(lambda *_, **options: app(list(arguments) or ["--help"], **options), "ecgtrain")
+    printed = capfd.readouterr()
+    return int(stop.value.code or 0), printed.out, printed.err
+
+
+@pytest.fixture
+def home(workspace, tmp_path):
+    """A workspace of this test's own that has the beats store."""
+    (tmp_path / "store").symlink_to(workspace / "store")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "command", [[], ["run"], ["models"], ["runs"], ["env"]], ids=lambda c: " ".join(c) or "ecgtrain"
+)
+def test_every_command_has_help(command):
+    result = CliRunner().invoke(app, [*command, "--help"])
+    assert result.exit_code == 0
+    assert "Usage" in result.output
+
+
+def test_help_does_not_wait_for_torch():
+    code = (
+        "import sys; from typer.testing import CliRunner; from ecgtrain.cli import app;"
+        "CliRunner().invoke(app, ['run', '--help']);"
+        "print([name for name in ('torch', 'zarr', 'pandas', 'matplotlib', 'pyarrow') if name in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_run_trains_each_kind_of_input_and_says_what_comes_next(records_store, tmp_path, capfd):
+    home = tmp_path
+    (home / "store").symlink_to(Path(records_store.location).parent)
+    code, out, err = call(capfd, "run", "--home", str(home), *QUICK)
+    assert code == 0
+    runs = sorted(path.name for path in (home / "runs").iterdir())
+    assert runs == [f"{model}-ptbxl-folds-1" for model in ("joint_fusion", "resnet18", "resnet1d_wang")]
+    assert [(home / "runs" / run / "state").read_text().strip() for run in runs] == ["finished"] * 3
+    assert [line.split(":")[0].strip() for line in out.splitlines()[1:4]] == [
+        "resnet1d_wang",
+        "resnet18",
+        "joint_fusion",
+    ]
+    assert "1 epochs at most, up to" in out
+    assert err.count("epoch 1/1") == 3
+    assert "SYNTHETIC" in out
+    assert out.splitlines()[-1] == "next: ecgeval report"
+
+
+def test_a_failed_run_does_not_stop_the_next_and_shows_in_the_exit_code(home, tmp_path, capfd):
+    recipe = tmp_path / "two.yaml"
+    steep = {"name": "steep", "model": "resnet1d_wang", "optimizer": {"lr": 1e30}, "gradient_clip": None}
+    recipe.write_text(yaml.safe_dump({"train": [steep, {"name": "fine", "model": "resnet1d_wang"}]}))
+    code, out, err = call(capfd, "run", "--home", str(home), "--recipe", str(recipe), "--batch-size", "100", *QUICK)
+    assert code == 1
+    assert "the loss is" in err
+    assert [(home / "runs" / name / "state").read_text().strip() for name in ("steep", "fine")] == [
+        "failed",
+        "finished",
+    ]
+    code, out, _ = call(capfd, "runs", "--home", str(home))
+    assert code == 0
+    assert "failed" in out
+    assert "finished" in out
+
+
+def test_resume_goes_on_with_a_run(home, capfd):
+    once = ["run", "--home", str(home), "--model", "resnet1d_wang", "--name", "mine", *QUICK]
+    assert call(capfd, *once)[0] == 0
+    config = home / "runs" / "mine" / "config.yaml"
+    config.write_text(config.read_text().replace("epochs: 1", "epochs: 2"))
+    code, _, err = call(capfd, "run", "--home", str(home), "--resume", "mine")
+    assert code == 0
+    assert "epoch 2/2" in err
+    assert "epoch 1/2" not in err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--model", "resnet1d_wong"], "Did you mean 'resnet1d_wang'?"),
+        (["--protocol", "interpatent"], "Did you mean 'interpatient'?"),
+        (["--input", "signl"], "Did you mean 'signal'?"),
+        (["--channels", "MLI"], "Did you mean 'MLII'?"),
+        (["--set", "optimiser.lr=1e-4"], "Did you mean 'optimizer'?"),
+        (["--set", "optimizer.weight_deacy=0"], "Did you mean 'weight_decay'?"),
+        (["--set", "train.resnet18.epoch=3"], "resnet18: unknown key 'epoch'. Did you mean 'epochs'?"),
+        (["--set", "epochs"], "write it as key=value"),
+        (["--epochs", "0"], "epochs: Input should be greater than or equal to 1"),
+        (["--device", "gpu"], "device: Input should be 'auto', 'cpu', 'cuda' or 'mps'"),
+        (["--protocol", "kfold-3"], "numbers folds"),
+        (["--name", "mine"], "--name is for one run, and 3 are planned"),
+        (["--model", "resnet18", "--input", "signal"], "resnet18 reads pictures"),
+        (["--model", "joint_fusion", "--input", "cwt"], "joint_fusion reads signals"),
+        (["--store", "beat"], "Did you mean 'beats'?"),
+        (["--recipe", "no-such-recipe"], "unknown recipe"),
+        (["--resume", "mine"], "no run 'mine'"),
+        (["--resume", "mine", "--epochs", "3"], "give no other option"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_is_met_in_one_line_before_anything_starts(home, capfd, options, said):
+    code, _, err = call(capfd, "run", "--home", str(home), *options)
+    assert code == 2
+    assert said in err
+    assert len(err.strip().splitlines()) == 1
+    assert not (home / "runs").exists()
+
+
+def test_an_undeclared_leak_is_refused(home, capfd):
+    code, _, err = call(capfd, "run", "--home", str(home), "--protocol", "undeclared")
+    assert code == 1
+    assert "patients on two sides" in err
+    assert not (home / "runs").exists()
+
+
+def test_without_a_store_the_build_command_is_named(tmp_path, capfd):
+    code, _, err = call(capfd, "run", "--home", str(tmp_path))
+    assert code == 2
+    assert "ecgprep build" in err
+
+
+def test_models_lists_every_model_with_its_paper(capfd):
+    code, out, _ = call(capfd, "models")
+    assert code == 0
+    assert "resnet1d_wang" in out
+    assert "0.47 M" in out
+    assert "1512.03385" in out
+
+
+def test_env_names_versions_and_codec(capfd):
+    code, out, _ = call(capfd, "env")
+    assert code == 0
+    assert "torch" in out
+    assert "Zarrs" in out
+
+
+def test_the_plan_follows_what_the_store_holds(beats_store, records_store):
+    assert default_runs(records_store) == [
+        {"model": "resnet1d_wang", "inputs": ["signal"]},
+        {"model": "resnet18", "inputs": ["gaf"]},
+        {"model": "joint_fusion", "inputs": ["signal", "gaf"]},
+    ]
+    assert [run["inputs"] for run in default_runs(beats_store)] == [["signal"], ["cwt"], ["signal", "cwt"]]
+    assert default_runs(records_store, inputs=["cwt"]) == [{"model": "resnet18", "inputs": ["cwt"]}]
+    assert default_runs(records_store, models=["bigru_attention"]) == [
+        {"model": "bigru_attention", "inputs": ["signal"]}
+    ]
+
+
+def test_settings_reach_all_runs_or_the_named_one_and_models_have_their_own_defaults(beats_store):
+    settings = ["optimizer.lr=3e-4", "train.resnet18.seed=5"]
+    wang, resnet, _ = resolve(default_runs(beats_store), {"batch_size": 8}, settings, beats_store, "test")
+    assert (wang.optimizer.lr, resnet.optimizer.lr) == (3e-4, 3e-4)
+    assert (wang.seed, resnet.seed) == (0, 5)
+    assert (wang.epochs, resnet.epochs) == (50, 15)
+    assert wang.batch_size == 8
+    assert wang.protocol == "interpatient"
+
+
+def test_the_plan_states_rows_parameters_and_time(beats_store):
+    config = RunConfig(model="resnet1d_wang", epochs=3, protocol="interpatient", device="cpu")
+    planned = expect(config, beats_store)
+    assert planned.parameters == 469_189
+    assert planned.n_train == len(set(range(beats_store.n_rows)) & set(_training_rows(beats_store)))
+    assert planned.seconds > 0
+
+
+def _training_rows(store):
+    from ecgtrain.loader import loaders
+
+    return loaders(store).train.rows.tolist()
+
+
+def test_a_run_of_a_recipe_with_inputs_that_its_model_does_not_read_is_refused(records_store):
+    with pytest.raises(UserError, match="resnet1d_wang reads the signal alone, not signal and gaf"):
+        resolve([{"model": "resnet1d_wang", "inputs": ["signal", "gaf"]}], {}, [], records_store, "test")

@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from ecgtrain.loader import loaders
+from ecgtrain.rr import FEATURES
+from ecgtrain.sources import MemorySource, StoredRows, StreamedSource, moments, place
+from store.errors import LeakError, UnknownNameError, UserError
+from store.vocabulary import TEST, TRAIN, VALIDATION
+
+
+def batches(loader, epoch=0):
+    return list(loader.shuffled(seed=3, epoch=epoch))
+
+
+def test_parts_hold_the_split_s_rows_with_a_known_label_and_no_others(beats_store):
+    data = loaders(beats_store)
+    known = beats_store.label("aami").values >= 0
+    values = beats_store.split("interpatient").values
+    for part, loader in ((TRAIN, data.train), (VALIDATION, data.validation), (TEST, data.test)):
+        np.testing.assert_array_equal(loader.rows, np.flatnonzero((values == part) & known))
+    patients = beats_store.column("patient")
+    assert not set(patients[data.train.rows]) & (set(patients[data.validation.rows]) | set(patients[data.test.rows]))
+
+
+@pytest.mark.parametrize("multilabel", [False, True], ids=["beats", "records"])
+def test_an_epoch_trains_on_each_training_row_once_with_its_own_target(multilabel, beats_store, records_store):
+    data = loaders(records_store if multilabel else beats_store, batch_size=16)
+    seen = batches(data.train)
+    rows = np.concatenate([batch.rows for batch in seen])
+    np.testing.assert_array_equal(np.sort(rows), data.train.rows)
+    targets = data.label.values[rows]
+    np.testing.assert_array_equal(torch.cat([batch.target for batch in seen]).numpy(), targets)
+
+
+@pytest.mark.parametrize("inputs", [("signal",), ("cwt", "gaf"), ("signal", "gaf")], ids="+".join)
+@pytest.mark.parametrize("channels", [None, ("V5", "II")], ids=["all-leads", "two-leads"])
+def test_streamed_batches_equal_those_from_memory(records_store, inputs, channels):
+    made = [
+        loaders(records_store, inputs, batch_size=16, channels=channels, placement=placement)
+        for placement in ("memory", "streamed")
+    ]
+    for epoch in (0, 1):
+        for ours, theirs in zip(*(batches(data.train, epoch) for data in made), strict=True):
+            np.testing.assert_array_equal(ours.rows, theirs.rows)
+            assert ours.inputs.keys() == theirs.inputs.keys()
+            assert all(torch.equal(ours.inputs[name], theirs.inputs[name]) for name in ours.inputs)
+    for ours, theirs in zip(*(data.test.in_order() for data in made), strict=True):
+        assert all(torch.equal(ours.inputs[name], theirs.inputs[name]) for name in ours.inputs)
+
+
+def test_the_order_does_not_depend_on_what_is_read(records_store):
+    orders = [
+        np.concatenate([batch.rows for batch in batches(loaders(records_store, inputs).train)])
+        for inputs in (("signal",), ("gaf",))
+    ]
+    np.testing.assert_array_equal(*orders)
+
+
+def test_an_epoch_can_be_entered_at_any_batch(beats_store):
+    train = loaders(beats_store, batch_size=32).train
+    whole, rest = list(train.shuffled(0, 1)), list(train.shuffled(0, 1, first=5))
+    for ours, theirs in zip(whole[5:], rest, strict=True):
+        np.testing.assert_array_equal(ours.rows, theirs.rows)
+
+
+def test_scoring_passes_all_rows_in_order(beats_store):
+    test = loaders(beats_store, batch_size=50).test
+    passed = [batch.rows for batch in test.in_order()]
+    np.testing.assert_array_equal(np.concatenate(passed), test.rows)
+    assert len(test.rows) % 50
+    assert len(passed[-1]) == len(test.rows) % 50
+
+
+def test_arrays_that_fit_are_held_in_memory(records_store):
+    stored = StoredRows(records_store.signal, [0])
+    assert isinstance(place([stored], 16, "auto")[0], MemorySource)
+    vast = StoredRows(records_store.signal, [0])
+    vast.n_rows = 10**12
+    assert isinstance(place([stored, vast], 16, "auto")[0], StreamedSource)
+
+
+def test_a_streamed_epoch_reads_each_block_once(beats_store, monkeypatch):
+    stored, reads = StoredRows(beats_store.signal, [0]), []
+    whole = stored.read(0, stored.n_rows)
+    monkeypatch.setattr(stored, "read", lambda start, stop: reads.append(start) or whole[start:stop])
+    source = StreamedSource(stored, block_rows=64)
+    rows = np.arange(stored.n_rows)
+    for start in range(0, len(rows), 50):
+        np.testing.assert_array_equal(source.take(rows[start : start + 50]), whole[start : start + 50])
+    assert reads == sorted(set(reads))
+
+
+def test_beats_are_standardised_by_their_record(beats_store):
+    data = loaders(beats_store)
+    batch = data.train.batch(data.train.rows[:4])
+    millivolts = beats_store.signal[:][batch.rows] * beats_store.scale_mv
+    np.testing.assert_allclose(batch.inputs["signal"].numpy(), (millivolts - 0.1) / 0.3, rtol=1e-4, atol=1e-4)
+    assert data.preprocessing["signal"] == {"by": "record"}
+
+
+def test_records_are_standardised_by_training_rows_alone(records_store):
+    data = loaders(records_store, ("signal", "gaf"))
+    batch = data.train.batch(data.train.rows)
+    for name, axes in (("signal", (0, 2)), ("picture", (0, 2, 3))):
+        values = batch.inputs[name].double()
+        torch.testing.assert_close(values.mean(axes), torch.zeros(3, dtype=torch.float64), atol=1e-4, rtol=0)
+        torch.testing.assert_close(values.std(axes), torch.ones(3, dtype=torch.float64), atol=1e-3, rtol=0)
+    train_mv = records_store.signal[:][data.train.rows] * records_store.scale_mv
+    np.testing.assert_allclose(data.preprocessing["signal"]["mean_mv"], train_mv.mean(axis=(0, 2)), atol=1e-9)
+
+
+def test_rows_scaled_by_themselves_run_from_zero_to_one(beats_store):
+    data = loaders(beats_store, standardise="row")
+    signal = data.train.batch(data.train.rows[:9]).inputs["signal"]
+    assert torch.equal(signal.amin(dim=2), torch.zeros(9, 1))
+    assert torch.equal(signal.amax(dim=2), torch.ones(9, 1))
+
+
+def test_features_are_standardised_and_unknown_ones_flagged(beats_store):
+    data = loaders(beats_store)
+    values = data.train.batch(data.train.rows).inputs["features"].numpy()
+    features, flags = np.split(values, 2, axis=1)
+    assert features.shape[1] == len(FEATURES)
+    assert set(np.unique(flags)) == {0.0, 1.0}
+    assert (features[flags == 1] == 0).all()
+    for column, flag in zip(features.T, flags.T, strict=True):
+        np.testing.assert_allclose([column[flag == 0].mean(), column[flag == 0].std()], [0, 1], atol=1e-5)
+
+
+def test_leads_go_by_name(records_store):
+    both = loaders(records_store, ("signal", "gaf"), channels=("v5", "II"))
+    assert both.leads == ("V5", "II")
+    batch = both.train.batch(both.train.rows[:5])
+    whole = loaders(records_store, ("signal", "gaf"))
+    everything = whole.train.batch(both.train.rows[:5])
+    for name in ("signal", "picture"):
+        torch.testing.assert_close(batch.inputs[name], everything.inputs[name][:, [2, 0]])
+
+
+def test_pictures_are_stacked_as_channels(records_store):
+    data = loaders(records_store, ("gaf", "cwt"))
+    assert data.shape.picture == (6, 32, 32)
+    assert next(data.test.in_order()).inputs["picture"].shape[1:] == (6, 32, 32)
+
+
+def test_a_leak_is_refused_unless_it_is_declared(beats_store):
+    with pytest.raises(LeakError, match="undeclared"):
+        loaders(beats_store, protocol="undeclared")
+    assert loaders(beats_store, protocol="intrapatient").split.leaks == ("patient",)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"inputs": ("gfa",)}, "input of .*gaf"),
+        ({"channels": ("V3",)}, "lead of .*V"),
+        ({"protocol": "ptbxl-fold"}, "ptbxl-folds"),
+    ],
+)
+def test_unknown_names_are_met_with_the_nearest(records_store, options, message):
+    with pytest.raises(UnknownNameError, match=message):
+        loaders(records_store, **options)
+
+
+def test_what_does_not_fit_is_refused(beats_store, records_store):
+    with pytest.raises(UserError, match="numbers folds and has no test rows; use 'interpatient'"):
+        loaders(beats_store, protocol="kfold-3")
+    with pytest.raises(UserError, match="no RR intervals"):
+        loaders(records_store, features="rr")
+
+
+def test_moments_equal_those_of_the_rows(records_store):
+    stored = StoredRows(records_store.signal, [0, 2])
+    rows = np.arange(3, 80, 2)
+    mean, sd = moments(stored, rows, block_rows=16)
+    values = MemorySource(stored).take(rows).astype(np.float64)
+    np.testing.assert_allclose(mean, values.mean(axis=(0, 2)))
+    np.testing.assert_allclose(sd, values.std(axis=(0, 2)))
+
+
+@pytest.mark.parametrize("placement", ["memory", "streamed"])
+def test_neighbours_stand_beside_each_beat_and_the_beat_itself_where_there_is_none(linked_store, placement):
+    data = loaders(linked_store, placement=placement)
+    alone = loaders(linked_store, neighbours=False)
+    assert (data.shape.n_leads, alone.shape.n_leads) == (3, 1)
+    rows = np.array([0, 1, 59, 60])  # a record has sixty beats
+    before, beat, after = data.train.batch(rows).inputs["signal"].split(1, dim=1)
+    for found, of in ((before, [0, 0, 58, 60]), (beat, rows), (after, [1, 2, 59, 61])):
+        assert torch.equal(found, alone.train.batch(np.array(of)).inputs["signal"])

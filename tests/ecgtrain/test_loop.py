@@ -1,0 +1,289 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from ecgtrain.averaging import WeightAverage
+from ecgtrain.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from ecgtrain.config import EarlyStoppingConfig, OptimizerConfig, TrainingConfig
+from ecgtrain.loader import loaders
+from ecgtrain.loop import BEST, LAST, TrainingError, predict_logits, train
+from ecgtrain.models import create_model
+
+CONFIG = TrainingConfig(epochs=4, device="cpu")
+
+
+class Linear(torch.nn.Module):
+    """A user's own module: dropout, batch normalisation and one layer."""
+
+    def __init__(self, n_samples: int, n_classes: int) -> None:
+        super().__init__()
+        self.layers = torch.nn.Sequential(
+            torch.nn.Flatten(),
+            torch.nn.BatchNorm1d(n_samples),
+            torch.nn.Dropout(0.3),
+            torch.nn.Linear(n_samples, n_classes),
+        )
+
+    def forward(self, signal, features=None):
+        return self.layers(signal)
+
+
+@pytest.fixture
+def data(beats_store):
+    return loaders(beats_store, batch_size=32)
+
+
+def fresh(data):
+    torch.manual_seed(0)
+    return Linear(data.shape.n_samples * data.shape.n_leads, data.shape.n_classes)
+
+
+def without_time(history):
+    return [{key: value for key, value in entry.items() if key != "seconds"} for entry in history]
+
+
+def equal_weights(one, other):
+    return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
+
+
+def test_a_user_s_own_module_learns(data):
+    trained = train(fresh(data), data, TrainingConfig(epochs=8, device="cpu", optimizer=OptimizerConfig(lr=3e-3)))
+    history = trained.history
+    assert history[-1]["train_loss"] < 0.5 * history[0]["train_loss"]
+    assert history[trained.best_epoch]["validation"]["f1"] > 0.5
+    assert list(history[0]["per_class"]) == ["N", "S", "V", "F", "Q"]
+
+
+@pytest.mark.parametrize("name", ["resnet1d_wang", "joint_fusion"])
+def test_the_same_seed_gives_the_same_numbers(name, beats_store):
+    data = loaders(beats_store, ("signal", "cwt") if name == "joint_fusion" else ("signal",), batch_size=16)
+    data.train.rows, data.validation.rows = data.train.rows[:32], data.validation.rows[:16]
+    results = []
+    for _ in range(2):
+        torch.manual_seed(7)
+        model = create_model(name, **vars(data.shape))
+        results.append(train(model, data, TrainingConfig(epochs=2, seed=7, device="cpu")))
+    assert without_time(results[0].history) == without_time(results[1].history)
+    assert equal_weights(results[0].model, results[1].model)
+
+
+def test_another_seed_gives_other_numbers(data):
+    losses = [train(fresh(data), data, TrainingConfig(epochs=1, seed=seed)).history[0]["train_loss"] for seed in (0, 1)]
+    assert losses[0] != losses[1]
+
+
+@pytest.mark.parametrize("stop_after", [1, 2, 3])
+def test_a_resumed_training_equals_an_uninterrupted_one(data, tmp_path, stop_after):
+    whole = train(fresh(data), data, CONFIG, tmp_path / "whole")
+
+    class Killed(Exception):
+        pass
+
+    def kill(entry):
+        if entry["epoch"] + 1 == stop_after:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(fresh(data), data, CONFIG, tmp_path / "half", tell=kill)
+    torch.manual_seed(99)  # weights and generator of the second process are its own
+    other = Linear(data.shape.n_samples, data.shape.n_classes)
+    resumed = train(other, data, CONFIG, tmp_path / "half")
+    assert without_time(resumed.history) == without_time(whole.history)
+    assert equal_weights(resumed.model, whole.model)
+    last = [Linear(data.shape.n_samples, data.shape.n_classes) for _ in range(2)]
+    for model, folder in zip(last, ("whole", "half"), strict=True):
+        load_checkpoint(tmp_path / folder / LAST, model)
+    assert equal_weights(*last)
+
+
+def test_a_training_killed_within_an_epoch_goes_on_from_the_one_before(data, tmp_path):
+    whole = train(fresh(data), data, CONFIG, tmp_path / "whole")
+
+    class Killed(Exception):
+        pass
+
+    def kill(batches, n_batches, name):
+        for k, batch in enumerate(batches):
+            if name == "epoch 3" and k == 4:
+                raise Killed
+            yield batch
+
+    with pytest.raises(Killed):
+        train(fresh(data), data, CONFIG, tmp_path / "half", watch=kill)
+    resumed = train(fresh(data), data, CONFIG, tmp_path / "half")
+    assert without_time(resumed.history) == without_time(whole.history)
+    assert equal_weights(resumed.model, whole.model)
+
+
+def test_the_best_weights_are_restored_and_not_the_last(data, tmp_path):
+    steep = TrainingConfig(epochs=6, device="cpu", optimizer=OptimizerConfig(lr=0.5), average_decay=0)
+    trained = train(fresh(data), data, steep, tmp_path)
+    scores = [entry["validation"]["f1"] for entry in trained.history]
+    assert trained.best_epoch == int(np.argmax(scores))
+    assert trained.best_epoch < len(scores) - 1
+    logits = predict_logits(trained.model, data.validation, torch.device("cpu"))
+    again = float(torch.nn.functional.cross_entropy(torch.from_numpy(logits), data.validation.target))
+    last = fresh(data)
+    load_checkpoint(tmp_path / LAST, last)
+    assert not equal_weights(trained.model, last)
+    assert np.isfinite(again)
+
+
+def test_a_best_checkpoint_that_scores_otherwise_is_refused(data, tmp_path):
+    train(fresh(data), data, CONFIG, tmp_path)
+    save_checkpoint(tmp_path / BEST, fresh(data), {"epoch": 0})
+    with pytest.raises(CheckpointError, match="validation loss"):
+        train(fresh(data), data, CONFIG, tmp_path)
+
+
+def test_training_stops_when_the_watched_score_stalls(data):
+    config = TrainingConfig(
+        epochs=30,
+        device="cpu",
+        optimizer=OptimizerConfig(lr=1e-8),
+        early_stopping=EarlyStoppingConfig(monitor="validation_loss", patience=3),
+    )
+
+    class Frozen(Linear):
+        def forward(self, signal, features=None):
+            return super().forward(signal) * 0
+
+    torch.manual_seed(0)
+    trained = train(Frozen(186, 5), data, config)
+    assert len(trained.history) == 4
+    assert trained.best_epoch == 0
+
+
+def test_the_rate_falls_before_training_stops(data):
+    config = TrainingConfig(epochs=30, device="cpu", early_stopping=EarlyStoppingConfig(monitor="macro_f1"))
+
+    class Constant(Linear):
+        def forward(self, signal, features=None):
+            return super().forward(signal) * 0
+
+    torch.manual_seed(0)
+    rates = [entry["learning_rate"] for entry in train(Constant(186, 5), data, config).history]
+    assert rates == [1e-3] * 4 + [5e-4] * 2
+
+
+def test_a_loss_that_is_not_a_number_stops_with_what_was_seen(data):
+    class Broken(Linear):
+        def forward(self, signal, features=None):
+            return super().forward(signal) + float("nan")
+
+    with pytest.raises(TrainingError, match=r"the loss is nan in epoch 1, step 1, at learning rate 0\.001"):
+        train(Broken(186, 5), data, CONFIG)
+
+
+def test_a_validation_loss_that_is_not_a_number_stops_too(data):
+    class BrokenInScoring(Linear):
+        def forward(self, signal, features=None):
+            return super().forward(signal) + (0.0 if self.training else float("inf"))
+
+    with pytest.raises(TrainingError, match="the loss of validation is nan after epoch 1"):
+        train(BrokenInScoring(186, 5), data, CONFIG)
+
+
+def test_the_gradient_is_clipped(data):
+    weights = []
+    for clip in (1e-12, None):
+        model = fresh(data)
+        before = {name: value.clone() for name, value in model.named_parameters()}
+        config = TrainingConfig(epochs=1, gradient_clip=clip, optimizer=OptimizerConfig(weight_decay=0.0))
+        train(model, data, config)
+        weights.append(max((value - before[name]).abs().max().item() for name, value in model.named_parameters()))
+    assert weights[0] < 0.1 * weights[1]
+
+
+def test_training_never_sees_a_validation_or_test_row(data):
+    seen: list[int] = []
+
+    def spy(batches, n_batches, name):
+        for batch in batches:
+            if name.startswith("epoch"):
+                seen.extend(batch.rows.tolist())
+            yield batch
+
+    train(fresh(data), data, TrainingConfig(epochs=2, device="cpu"), watch=spy)
+    assert sorted(seen) == sorted(data.train.rows.tolist() * 2)
+    assert not set(seen) & (set(data.validation.rows.tolist()) | set(data.test.rows.tolist()))
+
+
+def test_several_labels_a_row_are_watched_by_auroc_then_loss(records_store):
+    data = loaders(records_store, batch_size=16)
+    trained = train(Linear(750, 5), data, CONFIG)
+    ranks = [(-entry["validation"]["auroc"], entry["validation_loss"]) for entry in trained.history]
+    assert trained.best_epoch == ranks.index(min(ranks))
+
+
+def test_bfloat16_trains_with_float32_weights(beats_store):
+    data = loaders(beats_store, batch_size=64)
+    torch.manual_seed(0)
+    model = create_model("resnet1d_wang", **vars(data.shape))
+    trained = train(model, data, TrainingConfig(epochs=1, precision="bfloat16", device="cpu"))
+    assert all(parameter.dtype == torch.float32 for parameter in trained.model.parameters())
+    assert np.isfinite(trained.history[0]["validation_loss"])
+
+
+def test_a_cut_checkpoint_is_refused(data, tmp_path):
+    path = tmp_path / "last.safetensors"
+    save_checkpoint(path, fresh(data), {"history": []})
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match="no whole checkpoint"):
+        load_checkpoint(path, fresh(data))
+
+
+def test_a_checkpoint_of_another_model_is_refused(data, tmp_path):
+    save_checkpoint(tmp_path / "best.safetensors", fresh(data), {"epoch": 0})
+    with pytest.raises(CheckpointError, match="another model"):
+        load_checkpoint(tmp_path / "best.safetensors", Linear(186, 7))
+
+
+def test_a_checkpoint_is_read_back_as_it_was_written(data, tmp_path):
+    model = fresh(data)
+    optimizer = torch.optim.Adam(model.parameters())
+    model(signal=torch.randn(4, 1, 186)).sum().backward()
+    optimizer.step()
+    state = json.loads(json.dumps({"history": [{"epoch": 0, "f1": None}], "schedule": {"best": float("inf")}}))
+    save_checkpoint(tmp_path / "last.safetensors", model, state, optimizer)
+    other = Linear(186, 5)
+    other_optimizer = torch.optim.Adam(other.parameters())
+    assert load_checkpoint(tmp_path / "last.safetensors", other, other_optimizer) == state
+    assert equal_weights(model, other)
+    ours, theirs = (one.state_dict()["state"] for one in (optimizer, other_optimizer))
+    assert all(torch.equal(ours[p][key], theirs[p][key]) for p in ours for key in ours[p])
+
+
+def test_an_undefined_watched_score_leaves_the_choice_to_the_loss(beats_store):
+    data = loaders(beats_store)
+    alone = data.validation.rows[data.label.values[data.validation.rows] == 0]
+    only_normal = dataclasses.replace(data)
+    only_normal.validation.rows = alone
+    config = TrainingConfig(epochs=2, early_stopping=EarlyStoppingConfig(monitor="macro_auroc"))
+    trained = train(fresh(data), only_normal, config)
+    losses = [entry["validation_loss"] for entry in trained.history]
+    assert trained.best_epoch == losses.index(min(losses))
+    assert trained.history[0]["validation"]["auroc"] is None
+
+
+def test_the_average_follows_the_weights_and_forgets_the_start():
+    model = torch.nn.Linear(2, 1)
+    average = WeightAverage(model, decay=0.9)
+    with torch.no_grad():
+        model.weight.fill_(1.0)
+    for step in range(200):
+        average.update(model, step)
+    torch.testing.assert_close(average.model.weight, model.weight)
+
+
+def test_without_decay_the_average_is_the_last_step():
+    model = torch.nn.BatchNorm1d(3)
+    average = WeightAverage(model, decay=0)
+    model(torch.randn(8, 3))
+    average.update(model, 0)
+    assert equal_weights(average.model, model)
