@@ -146,7 +146,7 @@ def test_interruption_says_that_the_command_goes_on(source: Path, tmp_path: Path
         stdout=subprocess.DEVNULL,
         start_new_session=True,
     )
-    wait_for(tmp_path / "store", ".building-*/journal/*.json", process)
+    wait_for(tmp_path / "store", ".building-*/plan.sha256", process)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to workers too
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130, stderr
