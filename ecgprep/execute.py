@@ -104,6 +104,10 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
     except (OSError, ValueError) as error:
         raise UserError(f"--scheduler {scheduler}: no Dask scheduler answers there ({error})") from error
     with client:
+        try:
+            client.wait_for_workers(1, timeout=CONNECT_S)
+        except TimeoutError as error:
+            raise UserError(f"--scheduler {scheduler}: the cluster has no workers") from error
         yield client
 
 

@@ -102,6 +102,8 @@ def read_clean(database: Database, ref: RecordRef, prepare: Prepare) -> CleanRec
     assert prepare.leads is not None
     assert prepare.fs is not None
     record = read_record(ref.path, ref.suffixes)
+    if database.record_s is not None and record.n_samples != round(database.record_s * record.fs_hz):
+        raise RecordError("read", f"lasts {record.n_samples / record.fs_hz:g} s, not {database.record_s:g} s")
     chosen = choose_leads(record, prepare.leads, database.substitutes)
     check_quality(chosen.signal_mv, chosen.sources, record.fs_hz)
     counts, n_clipped = to_counts(resample(chosen.signal_mv, record.fs_hz, prepare.fs))

@@ -7,6 +7,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 SIGNAL = "signal"
+NEIGHBOURS: Literal["neighbours"] = "neighbours"
+TYPICAL: Literal["typical"] = "typical"
+CONTEXT = (NEIGHBOURS, TYPICAL)
 
 ClassWeights = Literal["auto", "none", "inverse", "sqrt_inverse", "effective", "context"]
 Standardise = Literal["auto", "record", "training", "row"]
@@ -85,8 +88,10 @@ class RunConfig(TrainingConfig):
     features: Literal["auto", "rr", "none"] = Field(
         "auto", description="RR intervals beside the signal; auto: where the store has them and the model reads signals"
     )
-    neighbours: bool = Field(
-        True, description="the beats before and after as further channels of the signal, where the store links them"
+    context: tuple[Literal["neighbours", "typical"], ...] = Field(
+        CONTEXT,
+        description="beats beside a beat's own signal, as further channels: those before and after it, and the median "
+        "beat of its record; rows that are no beats have none",
     )
     standardise: Standardise = Field(
         "auto",

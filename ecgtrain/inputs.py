@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgtrain import rr
-from ecgtrain.config import SIGNAL
+from ecgtrain.config import CONTEXT, NEIGHBOURS, SIGNAL, TYPICAL
 from ecgtrain.models.registry import InputShape
 from ecgtrain.samplers import Rows
 from ecgtrain.sources import RowSource, StoredRows, moments
@@ -22,6 +22,7 @@ from store.vocabulary import lead_key
 
 RECORD_COLUMNS = ("record_mean_mv", "record_sd_mv")
 NEIGHBOUR_COLUMNS = ("prev_row", "next_row")
+CHANNELS_OF = {NEIGHBOURS: 2, TYPICAL: 1}  # for each lead
 PADDING_COLUMN = "valid_n"
 PICTURE_BLOCKS = 16  # a picture's statistics settle within some hundred rows
 
@@ -125,7 +126,50 @@ class NeighbourInput:
 
     def describe(self) -> dict[str, Any]:
         """Return what was done to the signals, and that neighbours stand beside them."""
-        return {**self.signal.describe(), "neighbours": True}
+        return {**self.signal.describe(), NEIGHBOURS: True}
+
+
+class TypicalBeatInput:
+    """Each beat's signal beside the typical beat of its record, as further channels.
+
+    What tells an ectopic beat from a normal one is its difference from the patient's usual beat, and that differs
+    between patients. The typical beat is the median over all beats of the record, labels unseen; it looks ahead, so a
+    model that reads it is not causal.
+
+    Parameters
+    ----------
+    signal : ModelInput
+        The signals, with what stands beside them already.
+    typical : ndarray of float32, shape (n_records, n_leads, n_samples)
+        Typical beat of each record.
+    record : ndarray of int64, shape (n_rows,)
+        Number of each row's record.
+    """
+
+    def __init__(self, signal: ModelInput, typical: NDArray[np.float32], record: Rows) -> None:
+        self.signal = signal
+        self.typical = typical
+        self.record = record
+
+    def take(self, rows: Rows) -> NDArray[np.float32]:
+        """Return the signals of some rows, and after them their records' typical beats."""
+        return np.concatenate([self.signal.take(rows), self.typical[self.record[rows]]], axis=1)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what was done to the signals, and that the typical beat stands beside them."""
+        return {**self.signal.describe(), TYPICAL: True}
+
+
+def with_context(store: Store, signal: ModelInput, context: Sequence[str]) -> ModelInput:
+    """Return signals with what `signal_context` names beside them."""
+    beside = signal
+    if NEIGHBOURS in context:
+        beside = NeighbourInput(beside, *(store.column(name) for name in NEIGHBOUR_COLUMNS))
+    if TYPICAL in context:
+        _, first, record = np.unique(store.column("record").astype(str), return_index=True, return_inverse=True)
+        beats = [np.median(signal.take(np.flatnonzero(record == i)), axis=0) for i in range(len(first))]
+        beside = TypicalBeatInput(beside, np.stack(beats).astype(np.float32), record)
+    return beside
 
 
 class FeatureInput:
@@ -164,7 +208,7 @@ def input_shape(
     names: Sequence[str],
     channels: Sequence[str] | None = None,
     features: str = "auto",
-    neighbours: bool = True,
+    context: Sequence[str] = CONTEXT,
     n_classes: int = 1,
 ) -> InputShape:
     """Return what a model for some of a store's inputs is made for, after a look at every name.
@@ -179,8 +223,8 @@ def input_shape(
         Leads by name; None for all.
     features : str
         ``rr``, ``none`` or ``auto``.
-    neighbours : bool
-        Whether neighbouring beats are wanted.
+    context : sequence of str
+        What may stand beside a beat's own signal; see `signal_context`.
     n_classes : int
         Number of classes.
 
@@ -202,7 +246,7 @@ def input_shape(
         raise UserError(f"pictures of one model need one size, found {listed}; name one of them with --input")
     height, width = next(iter(sizes.values()), (0, 0))
     return InputShape(
-        n_leads=n_leads * (3 if uses_neighbours(store, neighbours) else 1),
+        n_leads=n_leads * (1 + sum(CHANNELS_OF[name] for name in signal_context(store, context))),
         n_samples=store.signal.shape[2],
         fs_hz=store.fs_hz,
         n_classes=n_classes,
@@ -211,9 +255,21 @@ def input_shape(
     )
 
 
-def uses_neighbours(store: Store, wanted: bool) -> bool:
-    """Tell whether neighbouring beats stand beside a store's signals: where they are wanted and linked."""
-    return wanted and set(NEIGHBOUR_COLUMNS) <= set(store.columns)
+def signal_context(store: Store, wanted: Sequence[str]) -> list[str]:
+    """Return what stands beside a store's signals: of what is wanted, what the store's rows have.
+
+    Parameters
+    ----------
+    store : Store
+        Where the rows lie.
+    wanted : sequence of str
+        ``neighbours``, the beats before and after, and ``typical``, the typical beat of the record.
+    """
+    here = {
+        NEIGHBOURS: set(NEIGHBOUR_COLUMNS) <= set(store.columns),
+        TYPICAL: str(store.attributes["unit"]).startswith("beat") and "record" in store.columns,
+    }
+    return [name for name in CONTEXT if name in wanted and here[name]]
 
 
 def uses_rr(store: Store, names: Sequence[str], features: str) -> bool:

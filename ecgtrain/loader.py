@@ -16,18 +16,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ecgtrain.config import SIGNAL
+from ecgtrain.config import CONTEXT, SIGNAL
 from ecgtrain.inputs import (
-    NEIGHBOUR_COLUMNS,
     ModelInput,
-    NeighbourInput,
     feature_input,
     input_shape,
     lead_numbers,
     picture_input,
+    signal_context,
     signal_input,
-    uses_neighbours,
     uses_rr,
+    with_context,
 )
 from ecgtrain.models.registry import InputShape
 from ecgtrain.samplers import Rows, batch_rows, count_batches, epoch_order
@@ -160,7 +159,7 @@ def loaders(
     *,
     channels: Sequence[str] | None = None,
     features: str = "auto",
-    neighbours: bool = True,
+    context: Sequence[str] = CONTEXT,
     standardise: str = "auto",
     placement: str = "auto",
 ) -> Loaders:
@@ -178,7 +177,7 @@ def loaders(
         The split; by default the store's.
     batch_size : int
         Rows of a batch, at most.
-    channels, features, neighbours, standardise, placement
+    channels, features, context, standardise, placement
         As in `ecgtrain.config.RunConfig`.
 
     Returns
@@ -201,11 +200,11 @@ def loaders(
     _check_parts(store, split, parts)
     assert store.signal.chunks is not None
     block_rows = store.signal.chunks[0]  # pictures' chunks divide it: the order does not depend on what is read
-    shape = input_shape(store, inputs, channels, features, neighbours, len(label.classes))
+    shape = input_shape(store, inputs, channels, features, context, len(label.classes))
     leads = lead_numbers(store, channels)
     read = _model_inputs(store, inputs, leads, parts[TRAIN], block_rows, standardise, placement)
-    if "signal" in read and uses_neighbours(store, neighbours):
-        read["signal"] = NeighbourInput(read["signal"], *(store.column(name) for name in NEIGHBOUR_COLUMNS))
+    if SIGNAL in read:
+        read[SIGNAL] = with_context(store, read[SIGNAL], signal_context(store, context))
     if uses_rr(store, inputs, features):
         read["features"] = feature_input(store, parts[TRAIN])
     targets = _targets(label)

@@ -168,7 +168,7 @@ def expect(config: RunConfig, store: Store) -> PlannedRun:
     split = store.split(config.protocol)
     label = store.label(split.scheme)
     n_train, n_validation = (len(known_rows(split, label, part)) for part in (TRAIN, VALIDATION))
-    shape = input_shape(store, config.inputs, config.channels, config.features, config.neighbours, len(label.classes))
+    shape = input_shape(store, config.inputs, config.channels, config.features, config.context, len(label.classes))
     parameters, row_seconds = time_step(config, shape, multilabel=label.multilabel)
     seconds = config.epochs * row_seconds * (n_train + FORWARD_SHARE * n_validation)
     return PlannedRun(config, n_train, parameters, seconds)

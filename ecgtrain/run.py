@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from ecgtrain.config import RunConfig
+from ecgtrain.config import CONTEXT, SIGNAL, RunConfig
 from ecgtrain.curves import draw_curves
 from ecgtrain.environment import code_state, devices, versions
 from ecgtrain.loader import Loaders, loaders
@@ -76,7 +76,7 @@ def _execute(config: RunConfig, store: Store, folder: RunFolder, log: logging.Lo
         config.batch_size,
         channels=config.channels,
         features=config.features,
-        neighbours=config.neighbours,
+        context=config.context,
         standardise=config.standardise,
         placement=config.placement,
     )
@@ -148,9 +148,9 @@ def _absent_classes(data: Loaders) -> list[str]:
 
 
 def _context(data: Loaders) -> list[str]:
-    """Return what stands beside a row's own signal: RR intervals, neighbouring beats."""
-    neighbours = data.preprocessing.get("signal", {}).get("neighbours", False)
-    return [*(["rr"] if "features" in data.preprocessing else []), *(["neighbours"] if neighbours else [])]
+    """Return what stands beside a row's own signal: RR intervals, neighbouring beats, the record's typical beat."""
+    beside = data.preprocessing.get(SIGNAL, {})
+    return [*(["rr"] if "features" in data.preprocessing else []), *(name for name in CONTEXT if beside.get(name))]
 
 
 def _parameters(model: nn.Module) -> int:

@@ -51,14 +51,11 @@ class Receipt:
         SHA-256 by path in the store.
     empty : tuple of str
         Shards that hold nothing but fill value and have no file.
-    clipped : int
-        Signal samples that did not fit and were clipped.
     """
 
     task: int
     digests: Mapping[str, str]
     empty: tuple[str, ...]
-    clipped: int = 0
 
 
 class Building:
@@ -350,7 +347,7 @@ def create_array(group: zarr.Group, spec: ArraySpec) -> zarr.Array[Any]:
     )
 
 
-def write_task(folder: Path, task: Task, blocks: Mapping[str, NDArray[Any]], clipped: int = 0) -> Receipt:
+def write_task(folder: Path, task: Task, blocks: Mapping[str, NDArray[Any]]) -> Receipt:
     """Write one task's rows of every array and return the receipt.
 
     Parameters
@@ -361,8 +358,6 @@ def write_task(folder: Path, task: Task, blocks: Mapping[str, NDArray[Any]], cli
         Whose rows they are.
     blocks : mapping
         Rows ``task.start`` to ``task.stop`` of each array, by its path in the store.
-    clipped : int
-        How many signal samples were clipped.
 
     Raises
     ------
@@ -389,7 +384,7 @@ def write_task(folder: Path, task: Task, blocks: Mapping[str, NDArray[Any]], cli
                 sync_folder((folder / name).parent)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return Receipt(task.number, digests, tuple(empty), clipped)
+    return Receipt(task.number, digests, tuple(empty))
 
 
 def _write_shard(folder: Path, scratch: Path, path: str, task: Task, block: NDArray[Any]) -> Path:

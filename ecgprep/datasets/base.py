@@ -90,6 +90,7 @@ class Database(ABC):
     default_leads: ClassVar[tuple[str, ...]]
     all_leads: ClassVar[tuple[str, ...] | None] = None
     substitutes: ClassVar[Mapping[str, str]] = {}
+    record_s: ClassVar[float | None] = None  # where all records have one length
     units: ClassVar[tuple[str, ...]]
     label_rules: ClassVar[tuple[str, ...]]
     default_protocol: ClassVar[str]

@@ -47,6 +47,7 @@ class PtbXl(Database):
     leads = STANDARD_LEADS
     default_leads = ("II", "V1", "V5")
     all_leads = STANDARD_LEADS
+    record_s = 10.0
     units = ("record",)
     label_rules = tuple(MIN_LIKELIHOOD)
     default_protocol = "ptbxl-folds"
@@ -106,6 +107,8 @@ def _read_table(path: Path) -> list[dict[str, Any]]:
         raise UserError(f"{path}: not a table: {error}") from error
     if absent := [column for column in TABLE_COLUMNS if column not in table.columns]:
         raise UserError(f"{path}: column {absent[0]!r} is missing; is this PTB-XL's own table?")
+    if (twice := table["ecg_id"].duplicated()).any():
+        raise UserError(f"{path}: ecg_id {table['ecg_id'][twice].iloc[0]} is there twice")
     rows = table[list(TABLE_COLUMNS)]
     for column in ("ecg_id", "patient_id", "strat_fold", "age"):
         wrong = pd.to_numeric(rows[column], errors="coerce").isna()

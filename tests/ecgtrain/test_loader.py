@@ -94,7 +94,7 @@ def test_a_streamed_epoch_reads_each_block_once(beats_store, monkeypatch):
 
 
 def test_beats_are_standardised_by_their_record(beats_store):
-    data = loaders(beats_store)
+    data = loaders(beats_store, context=[])
     batch = data.train.batch(data.train.rows[:4])
     millivolts = beats_store.signal[:][batch.rows] * beats_store.scale_mv
     np.testing.assert_allclose(batch.inputs["signal"].numpy(), (millivolts - 0.1) / 0.3, rtol=1e-4, atol=1e-4)
@@ -113,7 +113,7 @@ def test_records_are_standardised_by_training_rows_alone(records_store):
 
 
 def test_rows_scaled_by_themselves_run_from_zero_to_one(beats_store):
-    data = loaders(beats_store, standardise="row")
+    data = loaders(beats_store, standardise="row", context=[])
     signal = data.train.batch(data.train.rows[:9]).inputs["signal"]
     assert torch.equal(signal.amin(dim=2), torch.zeros(9, 1))
     assert torch.equal(signal.amax(dim=2), torch.ones(9, 1))
@@ -183,10 +183,23 @@ def test_moments_equal_those_of_the_rows(records_store):
 
 @pytest.mark.parametrize("placement", ["memory", "streamed"])
 def test_neighbours_stand_beside_each_beat_and_the_beat_itself_where_there_is_none(linked_store, placement):
-    data = loaders(linked_store, placement=placement)
-    alone = loaders(linked_store, neighbours=False)
+    data = loaders(linked_store, placement=placement, context=["neighbours"])
+    alone = loaders(linked_store, context=[])
     assert (data.shape.n_leads, alone.shape.n_leads) == (3, 1)
     rows = np.array([0, 1, 59, 60])  # a record has sixty beats
     before, beat, after = data.train.batch(rows).inputs["signal"].split(1, dim=1)
     for found, of in ((before, [0, 0, 58, 60]), (beat, rows), (after, [1, 2, 59, 61])):
         assert torch.equal(found, alone.train.batch(np.array(of)).inputs["signal"])
+
+
+def test_the_typical_beat_of_its_record_stands_beside_each_beat(linked_store):
+    data, alone = loaders(linked_store), loaders(linked_store, context=[])
+    assert data.shape.n_leads == 4
+    second_record = np.arange(60, 120)  # a record has sixty beats
+    expected = np.median(alone.train.batch(second_record).inputs["signal"].numpy(), axis=0)
+    found = data.train.batch(np.array([60, 119, 90])).inputs["signal"].numpy()[:, 3:]
+    np.testing.assert_allclose(found, np.stack([expected] * 3), rtol=1e-5)
+
+
+def test_records_have_no_beats_beside_them(records_store):
+    assert loaders(records_store).shape.n_leads == records_store.signal.shape[1]

@@ -35,7 +35,7 @@ class Linear(torch.nn.Module):
 
 @pytest.fixture
 def data(beats_store):
-    return loaders(beats_store, batch_size=32)
+    return loaders(beats_store, batch_size=32, context=[])
 
 
 def fresh(data):
@@ -222,7 +222,7 @@ def test_several_labels_a_row_are_watched_by_auroc_then_loss(records_store):
 
 
 def test_bfloat16_trains_with_float32_weights(beats_store):
-    data = loaders(beats_store, batch_size=64)
+    data = loaders(beats_store, batch_size=64, context=[])
     torch.manual_seed(0)
     model = create_model("resnet1d_wang", **vars(data.shape))
     trained = train(model, data, TrainingConfig(epochs=1, precision="bfloat16", device="cpu"))
@@ -260,7 +260,7 @@ def test_a_checkpoint_is_read_back_as_it_was_written(data, tmp_path):
 
 
 def test_an_undefined_watched_score_leaves_the_choice_to_the_loss(beats_store):
-    data = loaders(beats_store)
+    data = loaders(beats_store, context=[])
     alone = data.validation.rows[data.label.values[data.validation.rows] == 0]
     only_normal = dataclasses.replace(data)
     only_normal.validation.rows = alone

@@ -137,9 +137,9 @@ def test_the_footer_says_what_a_report_needs(beats_run, beats_store):
         "model": "resnet1d_wang",
         "input": "signal",
         "leads": ["MLII"],
-        "context": ["rr"],
+        "context": ["rr", "typical"],
         "seed": 0,
-        "parameters": 469_189,
+        "parameters": 470_085,
         "store": {
             "name": "beats.zarr",
             "digest": beats_store.digest,
@@ -248,5 +248,5 @@ def test_neighbouring_beats_are_read_where_they_are_linked_and_named_in_the_foot
     config = RunConfig(**BEATS | {"epochs": 1}, store=linked_store.location)
     assert execute(config, linked_store, folder)
     _, footer = read_predictions(folder.path / "predictions" / "test.parquet")
-    assert footer["context"] == ["rr", "neighbours"]
-    assert footer["parameters"] == 469_189 + 2 * 7 * 128  # two more channels of the stem
+    assert footer["context"] == ["rr", "neighbours", "typical"]
+    assert footer["parameters"] == 469_189 + 3 * 7 * 128  # three more channels of the stem
