@@ -11,6 +11,7 @@ import zarr
 from numpy.typing import NDArray
 
 from ecgtrain.samplers import WINDOW_BLOCKS, Rows
+from store.read import damage_named
 
 MEMORY_SHARE = 0.25
 
@@ -38,7 +39,17 @@ class StoredRows:
         return self.n_rows * int(np.prod(self.row_shape)) * self.array.dtype.itemsize
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        """Return the rows from `start` to `stop`, decoding no more chunks than hold them."""
+        """Return the rows from `start` to `stop`, decoding no more chunks than hold them.
+
+        Raises
+        ------
+        DamagedStoreError
+            If a chunk fails its checksum.
+        """
+        with damage_named(str(self.array.store_path)):
+            return self._decode(start, stop)
+
+    def _decode(self, start: int, stop: int) -> NDArray[Any]:
         if self.leads == list(range(self.array.shape[1])):
             return np.asarray(self.array[start:stop])
         if self.array.chunks[1] == 1:

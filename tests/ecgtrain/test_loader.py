@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +10,8 @@ import torch
 from ecgtrain.loader import loaders
 from ecgtrain.rr import FEATURES
 from ecgtrain.sources import MemorySource, StoredRows, StreamedSource, moments, place
-from store.errors import LeakError, UnknownNameError, UserError
+from store.errors import DamagedStoreError, LeakError, UnknownNameError, UserError
+from store.read import open_store
 from store.vocabulary import TEST, TRAIN, VALIDATION
 
 
@@ -203,3 +207,13 @@ def test_the_typical_beat_of_its_record_stands_beside_each_beat(linked_store):
 
 def test_records_have_no_beats_beside_them(records_store):
     assert loaders(records_store).shape.n_leads == records_store.signal.shape[1]
+
+
+def test_a_changed_byte_of_the_signals_is_named(beats_store, tmp_path):
+    place = Path(shutil.copytree(beats_store.location, tmp_path / "beats.zarr"))
+    shard = place / "signal" / "c" / "0" / "0" / "0"
+    content = bytearray(shard.read_bytes())
+    content[100] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(DamagedStoreError, match=r"signal.*damaged"):
+        loaders(open_store(place))
