@@ -7,7 +7,7 @@ PACKAGES := store ecgprep ecgtrain ecgeval pipelines
 # make demo DATA=DIR takes real recordings (DIR holds mitdb/ and ptb-xl/) instead of synthetic ones.
 DATA ?=
 DEMO_MINUTES ?= 1
-DEMO_RECORDS ?= 120
+DEMO_RECORDS ?= 80
 DEMO_HOME := ecg-workspace/$(if $(DATA),demo-real,demo-synthetic)
 DEMO_RAW := $(or $(DATA),$(DEMO_HOME)/raw)
 DEMO := ECG_HOME="$(DEMO_HOME)" $(BIN)
