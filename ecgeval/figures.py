@@ -76,8 +76,8 @@ class Training:
     history: list[dict[str, Any]]
 
     def curve(self, *path: str) -> tuple[Array, Array]:
-        """Return epochs and values of one figure, such as ``curve("validation", "f1")``, NaN where absent."""
-        epochs = np.array([float(line.get("epoch", i)) for i, line in enumerate(self.history)])
+        """Return epochs, from 1, and values of one figure, such as ``curve("validation", "f1")``; NaN where absent."""
+        epochs = np.array([float(line.get("epoch", i)) + 1 for i, line in enumerate(self.history)])
         return epochs, np.array([_look_up(line, path) for line in self.history], dtype=np.float64)
 
     def best_epoch(self) -> int | None:
@@ -327,7 +327,7 @@ def training_curves(trainings: Sequence[Training], best: str, classes: Sequence[
                 _epoch_curve(per_class, training, ("per_class", name, "f1"), i, name)
         _label_training(loss, f1, auroc, per_class, best)
         figure.legend(*loss.get_legend_handles_labels(), loc="outside right upper", title="validation")
-        _finish(figure, "Training, dots at the epoch of the lowest validation loss", note)
+        _finish(figure, "Training, dots at the epoch that was kept", note)
     return figure
 
 
