@@ -63,7 +63,8 @@ def _title(store: Store, row: int) -> str:
     here = np.flatnonzero(value == 1) if label.multilabel else [value] * int(value >= 0)
     names = [label.classes[i] for i in here]
     mark = "SYNTHETIC " if store.synthetic else ""
-    return f"{mark}{record}, row {row}: {' + '.join(names) or 'no class'}"
+    stand_in = ", one lead stands in for another" if store.column("lead_substituted")[row] else ""
+    return f"{mark}{record}, row {row}: {' + '.join(names) or 'no class'}{stand_in}"
 
 
 def _draw_paper(axis: Any, signal_mv: Any, fs_hz: float, lead: str) -> None:
