@@ -24,6 +24,7 @@ SIGNAL_MODEL, PICTURE_MODEL, FUSION_MODEL = "resnet1d_wang", "resnet18", "joint_
 FIRST_PICTURE = "gaf"
 TIMED_ROWS = 64  # at most, so that the plan does not wait
 TIMED_STEPS = 3
+SMALL_BATCH, LARGE_BATCH, MANY_ROWS = 32, 128, 10_000
 FORWARD_SHARE = 1 / 3  # of a training step
 
 
@@ -127,9 +128,17 @@ def resolve(
         if not isinstance(model, str):
             raise RecipeError(f"{source}, train: each run needs a model, found {dict(request)}")
         wanted = override({**request, **options}, _settings_of(name, names, settings), "train")
-        whole = _merged(model_facts(str(wanted["model"])).settings, wanted)
+        usual = {"batch_size": _usual_batch(store, wanted.get("protocol"))}
+        whole = _merged({**usual, **model_facts(str(wanted["model"])).settings}, wanted)
         configs.append(_on_store(validate(RunConfig, whole, f"{source}, {name}"), store))
     return configs
+
+
+def _usual_batch(store: Store, protocol: str | None) -> int:
+    """Return the rows of a step where nobody names them: few rows need small steps to have enough of them."""
+    split = store.split(protocol)
+    n_train = len(known_rows(split, store.label(split.scheme), TRAIN))
+    return LARGE_BATCH if n_train >= MANY_ROWS else SMALL_BATCH
 
 
 def _settings_of(name: str, names: Sequence[str], settings: Sequence[str]) -> list[str]:

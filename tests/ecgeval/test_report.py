@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from matplotlib.image import imread as read_image
 
 from ecgeval.config import Evaluate
 from ecgeval.errors import RequestError
@@ -102,6 +105,23 @@ def test_the_page_holds_every_figure_and_loads_nothing(shared_page):
 def test_styles_load_nothing(shared_page):
     text = shared_page.read_text(encoding="utf-8")
     assert not re.search(r"url\(|@import|https?://", text)
+
+
+def test_a_browser_shows_the_page_with_its_figures(shared_page, tmp_path):
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("a browser: install chromium")
+    picture = tmp_path / "page.png"
+    flags = (
+        "--headless --no-sandbox --disable-gpu --disable-background-networking --no-first-run --window-size=1400,6000"
+    )
+    command = [chromium, *flags.split(), f"--user-data-dir={tmp_path / 'profile'}", f"--screenshot={picture}"]
+    subprocess.run([*command, shared_page.as_uri()], check=True, capture_output=True, timeout=120)
+    page = read_image(picture)[..., :3]
+    marked = (page.min(axis=2) < 0.9).mean(axis=1)  # share of each line that is not near white
+    assert page.shape[:2] == (6000, 1400)
+    assert marked[:600].max() > 0.05
+    assert (marked[1500:] > 0.15).sum() > 300, "the figures' bars and cells are not there"
 
 
 def test_class_names_are_escaped(make_run, made_up, write_report):

@@ -198,3 +198,11 @@ def _training_rows(store):
 def test_a_run_of_a_recipe_with_inputs_that_its_model_does_not_read_is_refused(records_store):
     with pytest.raises(UserError, match="resnet1d_wang reads the signal alone, not signal and gaf"):
         resolve([{"model": "resnet1d_wang", "inputs": ["signal", "gaf"]}], {}, [], records_store, "test")
+
+
+def test_many_training_rows_take_larger_steps(beats_store, monkeypatch):
+    runs = [{"model": "resnet1d_wang"}]
+    assert resolve(runs, {}, [], beats_store, "test")[0].batch_size == 32
+    monkeypatch.setattr("ecgtrain.plan.MANY_ROWS", 100)
+    assert resolve(runs, {}, [], beats_store, "test")[0].batch_size == 128
+    assert resolve(runs, {"batch_size": 64}, [], beats_store, "test")[0].batch_size == 64
