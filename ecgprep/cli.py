@@ -155,7 +155,7 @@ def verify(store: StoreName = None, home: Home = None) -> None:
         damaged += 1
         typer.echo(f"{damage.path} {damage.fault}")
     if damaged:
-        typer.echo(f"{place}: {damaged} files are not what the manifest says; build it again with --replace", err=True)
+        typer.echo(f"{place}: damaged files: {damaged}; build it again with --replace", err=True)
         raise typer.Exit(1)
     typer.echo(f"{place}: whole")
 
