@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,6 @@ class Protocol:
     leaks: Sequence[str] = ()
     leak_note: str = ""
     kind: str = "split"
-    facts: Mapping[str, Any] = field(default_factory=dict)
 
     def stored(self) -> Values:
         """Return the values with the attributes that the store keeps."""
@@ -60,7 +59,7 @@ class Protocol:
             "leak_note": self.leak_note,
             "kind": self.kind,
         }
-        return Values(self.values.astype(np.int8), {**attributes, **self.facts})
+        return Values(self.values.astype(np.int8), attributes)
 
 
 def strata(label: Values) -> NDArray[np.int64]:
