@@ -106,4 +106,5 @@ def mix_rows(first: NDArray[Any], second: NDArray[Any], weights: NDArray[np.floa
     """
     step = np.asarray(weights, np.float32)[:, None, None]
     mixed = first.astype(np.float32) + step * (second.astype(np.float32) - first)
-    return np.rint(mixed).astype(np.int16)
+    counts: NDArray[np.int16] = np.rint(mixed).astype(np.int16)
+    return counts
