@@ -107,7 +107,7 @@ def test_ludb_table_has_the_columns_of_the_real_one(folder: Path, real_data: Pat
 def test_nstdb_noise_stands_in_the_ratio_of_the_name(folder: Path, suffix: str, snr_db: float) -> None:
     noisy, clean = (read_mv(folder / "nstdb" / f"118e{name}") for name in (suffix, "24"))
     peaks = r_peaks(folder / "nstdb/118e24")
-    start, stop = round(10 * 360), round(14 * 360)  # the first noisy stretch of a minute
+    start, stop = 10 * 360, 14 * 360  # the first noisy stretch of a minute
     np.testing.assert_allclose(noisy[:, :start], clean[:, :start], atol=0.006)
     if suffix != "24":
         em = read_mv(folder / "nstdb/em")
