@@ -34,7 +34,7 @@ TABLE_HEADER = (
 )
 AXES = ("normal", "left axis deviation", "vertical", "horizontal")
 SYMBOL_OF_WAVE = {"P": "p", "R": "N", "T": "t"}
-HALF_WIDTHS_S = {"P": 0.035, "R": 0.045, "T": 0.070}  # from a wave's boundary to its peak
+HALF_WIDTHS_S = {"P": 0.030, "R": 0.045, "T": 0.055}  # from a wave's boundary to its peak
 
 
 class Rhythm(NamedTuple):
@@ -50,7 +50,7 @@ RHYTHMS = (
     Rhythm("Sinus bradycardia", 46.0, 58.0),
     Rhythm("Sinus rhythm", 62.0, 98.0),
     Rhythm("Atrial fibrillation", 65.0, 100.0),
-    Rhythm("Sinus tachycardia", 102.0, 110.0),
+    Rhythm("Sinus tachycardia", 101.0, 106.0),
 )
 
 
