@@ -218,22 +218,15 @@ def plot(
 @app.command()
 def synth(
     folder: Annotated[Path, typer.Argument(help="Where the database's folder is made.")],
-    like: Annotated[str, typer.Option(help="Database whose file layout is written: mitdb or ptbxl.")],
-    minutes: Annotated[float, typer.Option(help="Length of each record of mitdb.")] = 1.0,
-    records: Annotated[int, typer.Option(help="Number of records of ptbxl.")] = 100,
+    like: Annotated[str, typer.Option(help="Database whose file layout is written, such as mitdb or ptbxl.")],
+    minutes: Annotated[float | None, typer.Option(help="Length of each record, where it is not fixed.")] = None,
+    records: Annotated[int | None, typer.Option(help="Number of records, where it is not fixed.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all that is drawn.")] = 0,
 ) -> None:
     """Write synthetic recordings in a database's own file layout; all that is made of them says SYNTHETIC."""
-    from ecgprep.synth import LIKE, write_mitdb, write_ptbxl
-    from store.errors import UnknownNameError
+    from ecgprep.synth import write_like
 
-    if like not in LIKE:
-        raise UnknownNameError("database to imitate", like, LIKE)
-    if like == "mitdb":
-        place = write_mitdb(folder, n_minutes=minutes, seed=seed)
-    else:
-        place = write_ptbxl(folder, n_records=records, seed=seed)
-    typer.echo(place)
+    typer.echo(write_like(like, folder, n_minutes=minutes, n_records=records, seed=seed))
 
 
 def _say(line: str) -> None:
