@@ -85,6 +85,8 @@ class Database(ABC):
     url: ClassVar[str]
     published_records: ClassVar[int]
     download_size: ClassVar[str]
+    mean_record_bytes: ClassVar[int] = 0  # of a record's files, for the size of a download
+    optional_files: ClassVar[tuple[str, ...]] = ()  # patterns of published files that no build reads
     rates_hz: ClassVar[tuple[float, ...]]
     leads: ClassVar[tuple[str, ...]]
     default_leads: ClassVar[tuple[str, ...]]
@@ -114,6 +116,24 @@ class Database(ABC):
     @abstractmethod
     def protocols(self, rows: Rows, facts: Sequence[Mapping[str, Any]], prepare: Prepare) -> list[Protocol]:
         """Return every split protocol that applies to these rows."""
+
+    @property
+    def published_path(self) -> str | None:
+        """PhysioNet's name and version of the database, such as ``mitdb/1.0.0``; None if it is not published there."""
+        _, found, path = self.url.partition("physionet.org/content/")
+        return path.strip("/") if found else None
+
+    def wants(self, path: str, prepare: Prepare) -> bool:
+        """Tell whether a published file, by its path below the database's folder, is part of what a recipe asks for."""
+        return True
+
+    def expected_records(self, prepare: Prepare) -> int:
+        """Return how many records, each with a header, are at least published of what a recipe asks for."""
+        return self.published_records
+
+    def record_bytes(self, prepare: Prepare) -> int:
+        """Return the mean size of a record's files."""
+        return self.mean_record_bytes
 
     def beats(self, ref: RecordRef) -> Annotated:
         """Return the annotated beats of a record."""
