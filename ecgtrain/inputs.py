@@ -11,26 +11,28 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgprep.beats import PRESETS
 from ecgtrain import rr
-from ecgtrain.config import CONTEXT, NEIGHBOURS, SIGNAL, TYPICAL
+from ecgtrain.channels import CHANNEL_SETS, leads_of
+from ecgtrain.config import CONTEXT, NEIGHBOURS, PREVIOUS, SIGNAL, TYPICAL
 from ecgtrain.models.registry import InputShape
 from ecgtrain.samplers import Rows
 from ecgtrain.sources import RowSource, StoredRows, moments
 from store.errors import UnknownNameError, UserError
-from store.read import Store
+from store.read import Label, Store
 from store.vocabulary import lead_key
 
 RECORD_COLUMNS = ("record_mean_mv", "record_sd_mv")
 NEIGHBOUR_COLUMNS = ("prev_row", "next_row")
-CHANNELS_OF = {NEIGHBOURS: 2, TYPICAL: 1}  # for each lead
-PADDING_COLUMN = "valid_n"
+CHANNELS_OF = {NEIGHBOURS: 2, PREVIOUS: 1, TYPICAL: 1}  # for each lead
+PADDING_COLUMN, PADDING_START = "valid_n", "valid_from"
 PICTURE_BLOCKS = 16  # a picture's statistics settle within some hundred rows
 
 
 class ModelInput(Protocol):
     """One keyword tensor of a model."""
 
-    def take(self, rows: Rows) -> NDArray[np.float32]:
+    def take(self, rows: Rows) -> NDArray[Any]:
         """Return the values of some rows, in their order."""
 
     def describe(self) -> dict[str, Any]:
@@ -102,6 +104,88 @@ class RowScaledInput:
         return {"by": "row", "from": "minimum", "to": "maximum"}
 
 
+class SilentPadding:
+    """Signals whose padding is 0, after whatever was done to them.
+
+    Parameters
+    ----------
+    signal : ModelInput
+        The signals.
+    extents : ndarray of int64, shape (n_rows, 2)
+        First sample of each row's signal and the one after its last.
+    """
+
+    def __init__(self, signal: ModelInput, extents: NDArray[np.int64]) -> None:
+        self.signal = signal
+        self.extents = extents
+
+    def take(self, rows: Rows) -> NDArray[np.float32]:
+        """Return the signals of some rows."""
+        values = self.signal.take(rows)
+        sample = np.arange(values.shape[2])
+        first, stop = (self.extents[rows][:, None, i, None] for i in (0, 1))
+        return np.where((sample >= first) & (sample < stop), values, np.float32(0.0))
+
+    def describe(self) -> dict[str, Any]:
+        """Return what was done to the signals."""
+        return {**self.signal.describe(), "padding": 0}
+
+
+class ExtentInput:
+    """Where each row's signal lies: what models need to tell padding from signal.
+
+    Parameters
+    ----------
+    extents : ndarray of int64, shape (n_rows, 2)
+        First sample of each row's signal and the one after its last.
+    """
+
+    def __init__(self, extents: NDArray[np.int64]) -> None:
+        self.extents = extents
+
+    def take(self, rows: Rows) -> NDArray[np.int64]:
+        """Return the extents of some rows."""
+        return self.extents[rows]
+
+    def describe(self) -> dict[str, Any]:
+        """Return from which columns they come."""
+        return {"from": [PADDING_START, PADDING_COLUMN]}
+
+
+def padding_extents(store: Store) -> NDArray[np.int64] | None:
+    """Return first and one past the last sample of each row's signal, shape (n_rows, 2); None if no row is padded."""
+    if PADDING_COLUMN not in store.columns:
+        return None
+    length = store.column(PADDING_COLUMN).astype(np.int64)
+    first = store.column(PADDING_START).astype(np.int64) if PADDING_START in store.columns else np.zeros_like(length)
+    return np.stack([first, first + length], axis=1)
+
+
+class PreviousInput:
+    """Each beat's signal after that of the beat before, as further channels: what a causal model may read.
+
+    Parameters
+    ----------
+    signal : ModelInput
+        The signals.
+    previous : ndarray of int64, shape (n_rows,)
+        Row of the beat before; −1 where there is none, and the beat itself stands in.
+    """
+
+    def __init__(self, signal: ModelInput, previous: Rows) -> None:
+        self.signal = signal
+        self.previous = previous
+
+    def take(self, rows: Rows) -> NDArray[np.float32]:
+        """Return previous and current signals, shape (n, 2 · n_leads, n_samples)."""
+        before = np.where(self.previous[rows] < 0, rows, self.previous[rows])
+        return np.concatenate(np.split(self.signal.take(np.concatenate([before, rows])), 2), axis=1)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what was done to the signals, and that the beat before stands beside them."""
+        return {**self.signal.describe(), PREVIOUS: True}
+
+
 class NeighbourInput:
     """Each beat's signal between those of the beat before and the beat after, as further channels.
 
@@ -165,6 +249,8 @@ def with_context(store: Store, signal: ModelInput, context: Sequence[str]) -> Mo
     beside = signal
     if NEIGHBOURS in context:
         beside = NeighbourInput(beside, *(store.column(name) for name in NEIGHBOUR_COLUMNS))
+    if PREVIOUS in context:
+        beside = PreviousInput(beside, store.column(NEIGHBOUR_COLUMNS[0]))
     if TYPICAL in context:
         _, first, record = np.unique(store.column("record").astype(str), return_index=True, return_inverse=True)
         beats = [np.median(signal.take(np.flatnonzero(record == i)), axis=0) for i in range(len(first))]
@@ -209,7 +295,7 @@ def input_shape(
     channels: Sequence[str] | None = None,
     features: str = "auto",
     context: Sequence[str] = CONTEXT,
-    n_classes: int = 1,
+    label: Label | None = None,
 ) -> InputShape:
     """Return what a model for some of a store's inputs is made for, after a look at every name.
 
@@ -222,11 +308,11 @@ def input_shape(
     channels : sequence of str, optional
         Leads by name; None for all.
     features : str
-        ``rr``, ``none`` or ``auto``.
+        ``rr``, ``rr_past``, ``none`` or ``auto``.
     context : sequence of str
         What may stand beside a beat's own signal; see `signal_context`.
-    n_classes : int
-        Number of classes.
+    label : Label, optional
+        What is to be told apart.
 
     Raises
     ------
@@ -238,7 +324,8 @@ def input_shape(
     for name in names:
         if name not in (SIGNAL, *store.representations):
             known = (SIGNAL, *store.representations)
-            raise UnknownNameError(f"input of {store.name}", name, known, "`ecgprep build --reps …` adds pictures.")
+            hint = f"`{_build_command(store)} --reps {','.join([*store.representations, name])}` adds a picture."
+            raise UnknownNameError(f"input of {store.name}", name, known, hint)
     n_leads = len(lead_numbers(store, channels))
     sizes = {name: tuple(store.representation(name).shape[2:]) for name in names if name != SIGNAL}
     if len(set(sizes.values())) > 1:
@@ -249,10 +336,22 @@ def input_shape(
         n_leads=n_leads * (1 + sum(CHANNELS_OF[name] for name in signal_context(store, context))),
         n_samples=store.signal.shape[2],
         fs_hz=store.fs_hz,
-        n_classes=n_classes,
+        n_classes=len(label.classes) if label else 1,
         picture=(n_leads * len(sizes), height, width) if sizes else None,
-        n_features=2 * len(rr.FEATURES) if uses_rr(store, names, features) else 0,
+        n_features=2 * len(rr.names_of(features)) if uses_rr(store, names, features) else 0,
+        r_sample=_r_sample(store),
+        multilabel=label is not None and label.multilabel,
     )
+
+
+def _r_sample(store: Store) -> int | None:
+    """Return the sample of a beat's R peak; None if rows are no beats of a known preset."""
+    preset = PRESETS.get(str(store.attributes["unit"]).partition(":")[2])
+    return preset.before if preset else None
+
+
+def _build_command(store: Store) -> str:
+    return f"ecgprep build --dataset {store.attributes.get('recipe', {}).get('dataset', 'NAME')}"
 
 
 def signal_context(store: Store, wanted: Sequence[str]) -> list[str]:
@@ -263,13 +362,16 @@ def signal_context(store: Store, wanted: Sequence[str]) -> list[str]:
     store : Store
         Where the rows lie.
     wanted : sequence of str
-        ``neighbours``, the beats before and after, and ``typical``, the typical beat of the record.
+        ``neighbours``, the beats before and after, ``previous``, the one before, and ``typical``, the typical beat of
+        the record.
     """
+    linked = set(NEIGHBOUR_COLUMNS) <= set(store.columns)
     here = {
-        NEIGHBOURS: set(NEIGHBOUR_COLUMNS) <= set(store.columns),
+        NEIGHBOURS: linked,
+        PREVIOUS: linked,
         TYPICAL: str(store.attributes["unit"]).startswith("beat") and "record" in store.columns,
     }
-    return [name for name in CONTEXT if name in wanted and here[name]]
+    return [name for name in here if name in wanted and here[name]]
 
 
 def uses_rr(store: Store, names: Sequence[str], features: str) -> bool:
@@ -280,13 +382,13 @@ def uses_rr(store: Store, names: Sequence[str], features: str) -> bool:
     UserError
         If they are asked for and the store has none.
     """
-    if features == "rr" and not rr.has_rr(store):
+    if features in ("rr", "rr_past") and not rr.has_rr(store):
         raise UserError(f"{store.name} has no RR intervals; use features=none, or build the database as beats")
-    return features == "rr" or (features == "auto" and SIGNAL in names and rr.has_rr(store))
+    return features in ("rr", "rr_past") or (features == "auto" and SIGNAL in names and rr.has_rr(store))
 
 
 def lead_numbers(store: Store, channels: Sequence[str] | None) -> list[int]:
-    """Return the places of some leads, by name; of all leads for None.
+    """Return the places of some leads, by name or by the name of a set; of all leads for None.
 
     Raises
     ------
@@ -294,10 +396,14 @@ def lead_numbers(store: Store, channels: Sequence[str] | None) -> list[int]:
         If the store does not have one.
     """
     keys = [lead_key(lead) for lead in store.leads]
-    for name in channels or ():
+    if not channels:
+        return list(range(len(keys)))
+    wanted = leads_of(channels)
+    for name in wanted:
         if lead_key(name) not in keys:
-            raise UnknownNameError(f"lead of {store.name}", name, store.leads)
-    return [keys.index(lead_key(name)) for name in channels] if channels else list(range(len(keys)))
+            hint = f"Sets of leads: {', '.join(CHANNEL_SETS)}. `{_build_command(store)} --leads {','.join(wanted)}`"
+            raise UnknownNameError(f"lead of {store.name}", name, store.leads, f"{hint} makes a store that has them.")
+    return [keys.index(lead_key(name)) for name in wanted]
 
 
 def standardisation(store: Store, wanted: str) -> str:
@@ -356,7 +462,7 @@ def signal_input(
             mean, sd = mean[:, stored.leads], sd[:, stored.leads]
         sd = np.where(sd > 0, sd, 1.0)
         return AffineInput([source], mean / store.scale_mv, sd / store.scale_mv, {"by": "record"})
-    mean, sd = moments(stored, rows, block_rows)
+    mean, sd = moments(stored, rows, block_rows, extents=padding_extents(store))
     facts = {
         "by": "training rows",
         "leads": [store.leads[lead] for lead in stored.leads],
@@ -389,6 +495,8 @@ def picture_input(
     return AffineInput(sources, mean.reshape(1, -1, 1, 1), sd.reshape(1, -1, 1, 1), facts)
 
 
-def feature_input(store: Store, rows: Rows) -> FeatureInput:
-    """Return the RR intervals beside each beat, standardised by the training rows."""
-    return FeatureInput(rr.rr_features({name: store.column(name) for name in rr.COLUMNS}), rr.FEATURES, rows)
+def feature_input(store: Store, rows: Rows, features: str) -> FeatureInput:
+    """Return the RR intervals beside each beat, all or the past ones, standardised by the training rows."""
+    names = rr.names_of(features)
+    values = rr.rr_features({name: store.column(name) for name in rr.COLUMNS})
+    return FeatureInput(values[:, [rr.FEATURES.index(name) for name in names]], names, rows)

@@ -21,10 +21,13 @@ from torch import Tensor
 from ecgtrain.config import CONTEXT, SIGNAL
 from ecgtrain.distributed import this_world
 from ecgtrain.inputs import (
+    ExtentInput,
     ModelInput,
+    SilentPadding,
     feature_input,
     input_shape,
     lead_numbers,
+    padding_extents,
     picture_input,
     signal_context,
     signal_input,
@@ -50,7 +53,7 @@ class Batch(NamedTuple):
     rows : ndarray of int64, shape (n,)
         Their numbers in the store.
     inputs : dict of str to torch.Tensor
-        The model's keyword tensors, float32.
+        The model's keyword tensors, float32; ``extent``, where rows are padded, int64.
     target : torch.Tensor
         Class numbers, int64, shape (n,); or float32 0 and 1, shape (n, n_classes), of a multi-label task.
     """
@@ -222,13 +225,13 @@ def loaders(
     _check_parts(store, split, parts)
     assert store.signal.chunks is not None
     block_rows = store.signal.chunks[0]  # pictures' chunks divide it: the order does not depend on what is read
-    shape = input_shape(store, inputs, channels, features, context, len(label.classes))
+    shape = input_shape(store, inputs, channels, features, context, label)
     leads = lead_numbers(store, channels)
     read = _model_inputs(store, inputs, leads, parts[TRAIN], block_rows, standardise, placement)
     if SIGNAL in read:
-        read[SIGNAL] = with_context(store, read[SIGNAL], signal_context(store, context))
+        read |= _beside_signal(store, read[SIGNAL], signal_context(store, context))
     if uses_rr(store, inputs, features):
-        read["features"] = feature_input(store, parts[TRAIN])
+        read["features"] = feature_input(store, parts[TRAIN], features)
     targets = _targets(label)
     train, validation, test = (
         Loader(parts[part], read, targets, batch_size, block_rows) for part in (TRAIN, VALIDATION, TEST)
@@ -275,6 +278,17 @@ def _targets(label: Label) -> Tensor:
     if label.multilabel:
         return torch.from_numpy((label.values == 1).astype(np.float32))
     return torch.from_numpy(label.values.astype(np.int64))
+
+
+def _beside_signal(store: Store, signal: ModelInput, context: Sequence[str]) -> dict[str, ModelInput]:
+    """Return the signals with their context, and where they lie if some are padded."""
+    extents = padding_extents(store)
+    if extents is None:
+        return {SIGNAL: with_context(store, signal, context)}
+    return {
+        SIGNAL: with_context(store, SilentPadding(signal, extents), context),
+        "extent": ExtentInput(extents),
+    }
 
 
 def _model_inputs(

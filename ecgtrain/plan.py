@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from ecgtrain.channels import inputs_with, leads_of
 from ecgtrain.config import SIGNAL, LossConfig, RunConfig
 from ecgtrain.inputs import input_shape
 from ecgtrain.loader import known_rows, trainable_split
@@ -128,6 +129,8 @@ def resolve(
         if not isinstance(model, str):
             raise RecipeError(f"{source}, train: each run needs a model, found {dict(request)}")
         wanted = override({**request, **options}, _settings_of(name, names, settings), "train")
+        if channels := wanted.get("channels"):
+            wanted |= {"inputs": inputs_with(channels, wanted.get("inputs", [SIGNAL])), "channels": leads_of(channels)}
         usual = {"batch_size": _usual_batch(store, wanted.get("protocol"))}
         whole = _merged({**usual, **model_facts(str(wanted["model"])).settings}, wanted)
         configs.append(_on_store(validate(RunConfig, whole, f"{source}, {name}"), store))
@@ -177,7 +180,7 @@ def expect(config: RunConfig, store: Store) -> PlannedRun:
     split = store.split(config.protocol)
     label = store.label(split.scheme)
     n_train, n_validation = (len(known_rows(split, label, part)) for part in (TRAIN, VALIDATION))
-    shape = input_shape(store, config.inputs, config.channels, config.features, config.context, len(label.classes))
+    shape = input_shape(store, config.inputs, config.channels, config.features, config.context, label)
     parameters, row_seconds = time_step(config, shape, multilabel=label.multilabel)
     seconds = config.epochs * row_seconds * (n_train + FORWARD_SHARE * n_validation)
     return PlannedRun(config, n_train, parameters, seconds)

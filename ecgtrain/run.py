@@ -12,13 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from ecgtrain.config import CONTEXT, SIGNAL, RunConfig
+from ecgtrain.config import NEIGHBOURS, PREVIOUS, SIGNAL, TYPICAL, RunConfig
 from ecgtrain.curves import draw_curves
 from ecgtrain.distributed import this_world
 from ecgtrain.environment import code_state, devices, versions
 from ecgtrain.loader import Loader, Loaders, loaders
 from ecgtrain.loop import Trained, one_hot, pick_device, predict_logits, probabilities, train
 from ecgtrain.models import create_model
+from ecgtrain.models.timm_networks import load_pretrained
 from ecgtrain.predictions import PREDICTIONS_SCHEMA, predictions_table, write_predictions
 from ecgtrain.run_folder import FAILED, FINISHED, RUNNING, RunFolder, silent_log
 from ecgtrain.scores import best_threshold
@@ -88,6 +89,8 @@ def _execute(config: RunConfig, store: Store, folder: RunFolder, log: logging.Lo
     )
     torch.manual_seed(config.seed)
     model = create_model(config.model, **vars(data.shape))
+    if config.pretrained is not None:
+        load_pretrained(model, config.pretrained)
     _introduce(log, folder, config, store, data, model)
 
     if not first:
@@ -165,7 +168,8 @@ def _absent_classes(data: Loaders) -> list[str]:
 def _context(data: Loaders) -> list[str]:
     """Return what stands beside a row's own signal: RR intervals, neighbouring beats, the record's typical beat."""
     beside = data.preprocessing.get(SIGNAL, {})
-    return [*(["rr"] if "features" in data.preprocessing else []), *(name for name in CONTEXT if beside.get(name))]
+    names = (NEIGHBOURS, PREVIOUS, TYPICAL)
+    return [*(["rr"] if "features" in data.preprocessing else []), *(name for name in names if beside.get(name))]
 
 
 def _parameters(model: nn.Module) -> int:

@@ -17,8 +17,6 @@ from ecgtrain.models.registry import InputShape, register_model
 SOURCE = "this project's joint of Ismail Fawaz et al. 2020 (arXiv:1909.04939) and Tan, Le 2019 (arXiv:1905.11946)"
 SETTINGS = {
     "optimizer": {"lr": 5e-4, "weight_decay": 1e-4},
-    "batch_size": 256,
-    "epochs": 100,
     "schedule": {"factor": 0.5, "patience": 4},
     "early_stopping": {"patience": 8},
     "context": ["neighbours"],

@@ -8,6 +8,8 @@ References
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -35,10 +37,8 @@ LAYERS, FEEDFORWARD, DROPOUT = 3, 2048, 0.1
 TIME_HEADS, CHANNEL_HEADS = 8, 5  # at most, where they divide the width
 
 SOURCE = "El-Ghaish, Eldele 2024 (doi:10.1016/j.bspc.2023.105714)"
-RECIPE = {
+RECIPE: dict[str, Any] = {
     "optimizer": {"lr": 1e-3, "weight_decay": 1e-4},
-    "batch_size": 128,
-    "epochs": 60,
     "class_weights": "context",
     "gradient_clip": None,
     "features": "none",

@@ -19,8 +19,6 @@ DROP_PATH = 0.2
 SOURCE = "Tan, Le 2019 (arXiv:1905.11946); Woo et al. 2018 (arXiv:1807.06521)"
 SETTINGS = {
     "optimizer": {"lr": 5e-4, "weight_decay": 1e-4},
-    "batch_size": 256,
-    "epochs": 100,
     "schedule": {"factor": 0.5, "patience": 4},
     "early_stopping": {"patience": 8},
 }

@@ -91,7 +91,7 @@ def inception1d(shape: InputShape) -> nn.Module:
 @register_model(
     reads="signal",
     source="Ismail Fawaz et al. 2020 (arXiv:1909.04939)",
-    settings={"batch_size": 64, "schedule": {"factor": 0.5, "patience": 50}, "early_stopping": {"patience": 100}},
+    settings={"schedule": {"factor": 0.5, "patience": 50}, "early_stopping": {"patience": 100}},
 )
 def inception_time(shape: InputShape) -> nn.Module:
     """InceptionTime as published: six modules of 39, 19 and 9 samples, mean over time, a linear head.

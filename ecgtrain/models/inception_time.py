@@ -39,8 +39,6 @@ HEAD_WIDTH = 256
 SOURCE = "Ismail Fawaz et al. 2020 (arXiv:1909.04939), with the context of this project's system C"
 RECIPE = {
     "optimizer": {"lr": 1e-3, "weight_decay": 1e-4},
-    "batch_size": 2048,
-    "epochs": 100,
     "schedule": {"factor": 0.5, "patience": 5},
     "early_stopping": {"patience": 10},
 }

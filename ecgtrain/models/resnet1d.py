@@ -23,7 +23,7 @@ KERNELS = (7, 5, 5, 3)
 EXPANSION = 4  # of a bottleneck
 
 SOURCE = "Weimann, Conrad 2021 (doi:10.1038/s41598-021-84374-8)"
-FINE_TUNING = {"optimizer": {"lr": 1e-3, "weight_decay": 0.0}, "batch_size": 64}
+FINE_TUNING = {"optimizer": {"lr": 1e-3, "weight_decay": 0.0}}
 
 
 class MeanEncoder(Encoder):

@@ -108,7 +108,7 @@ class SpectrogramEncoder(Encoder):
 @register_model(
     reads="picture",
     source="He et al. 2016 (arXiv:1512.03385), on spectrograms after Weimann, Conrad 2021",
-    settings={"optimizer": {"lr": 1e-3, "weight_decay": 0.0}, "batch_size": 64},
+    settings={"optimizer": {"lr": 1e-3, "weight_decay": 0.0}},
 )
 def resnet18v2_2d(shape: InputShape) -> nn.Module:
     """2-D ResNet-18 of transfer learning for ECG, made for spectrograms of one channel.

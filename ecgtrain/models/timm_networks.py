@@ -114,7 +114,7 @@ class TwoTowers(Encoder):
 
 def load_backbone(backbone: nn.Module, weights: str) -> None:
     """Load weights into a network of timm; see `Pretrained.load_pretrained`."""
-    from timm.models import load_pretrained
+    from timm.models import load_pretrained as load_into
 
     source: dict[str, Any] = dict(vars(backbone.pretrained_cfg))
     if weights != IMAGENET:
@@ -125,7 +125,7 @@ def load_backbone(backbone: nn.Module, weights: str) -> None:
         raise MissingDataError(f"timm has no weights of {source['architecture']}; give a file")
     n_channels = next(layer.in_channels for layer in backbone.modules() if isinstance(layer, nn.Conv2d))
     try:
-        load_pretrained(backbone, source, num_classes=0, in_chans=n_channels, strict=False)
+        load_into(backbone, source, num_classes=0, in_chans=n_channels, strict=False)
     except (RuntimeError, KeyError, ValueError) as error:
         raise UserError(f"{weights} does not fit {source['architecture']}: {_first_line(error)}") from error
     except Exception as error:  # whatever the hub's client and the network raise
@@ -139,7 +139,7 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
-def load_pretrained_parts(model: nn.Module, weights: str) -> None:
+def load_pretrained(model: nn.Module, weights: str) -> None:
     """Load weights into all parts of a model that can have them.
 
     Raises
