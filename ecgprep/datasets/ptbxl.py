@@ -48,17 +48,16 @@ class PtbXl(Database):
     default_leads = ("II", "V1", "V5")
     all_leads = STANDARD_LEADS
     record_s = 10.0
-    units = ("record",)
+    default_unit = "record"
     label_rules = tuple(MIN_LIKELIHOOD)
-    default_protocol = "ptbxl-folds"
-    default_scheme = "superclass"
 
     def find(self, folder: Path, prepare: Prepare) -> Found:
         """Return the records of the table that are here at the wanted rate."""
         assert prepare.fs is not None
+        rate = self.raw_rate(prepare.fs)
         table = _read_table(folder / TABLE)
         here = _records_here(folder)
-        refs = [_ref(folder, row, prepare.fs) for row in table if row[FILE_COLUMN[prepare.fs]] in here]
+        refs = [_ref(folder, row, rate) for row in table if row[FILE_COLUMN[rate]] in here]
         synthetic = is_synthetic(folder)
         version = "(synthetic)" if synthetic else VERSION_OF_ROWS.get(len(table), "of unknown version")
         refs.sort(key=lambda ref: ref.record.encode())
@@ -68,7 +67,13 @@ class PtbXl(Database):
         """Return age and sex from the table."""
         return {"age": ref.facts["age"], "sex": ref.facts["sex"]}
 
-    def labels(self, facts: Sequence[Mapping[str, Any]], symbols: NDArray[Any], prepare: Prepare) -> dict[str, Values]:
+    def schemes(self, prepare: Prepare) -> tuple[str, ...]:
+        """Return the levels of the statements."""
+        return ("superclass",)
+
+    def labels(
+        self, facts: Sequence[Mapping[str, Any]], marks: Mapping[str, NDArray[Any]], prepare: Prepare
+    ) -> dict[str, Values]:
         """Return the diagnostic superclasses; a row of zeros has none."""
         assert prepare.label_rule is not None
         least = MIN_LIKELIHOOD[prepare.label_rule]
