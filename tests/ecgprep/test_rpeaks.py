@@ -1,0 +1,77 @@
+"""R peaks: where they were put, by every detector, whatever the rate, gain, offset and polarity."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import wfdb
+
+from ecgprep.rpeaks import DETECTORS, find_r_peaks
+from store.errors import RecordError, UnknownNameError
+from tests.recordings import make_signal_mv
+
+
+def make_recording(fs_hz: float = 360.0, seconds: float = 30.0, n_leads: int = 2) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(3)
+    peaks = np.rint(np.cumsum(generator.uniform(0.6, 1.1, int(2 * seconds))) * fs_hz).astype(np.int64)
+    peaks = peaks[peaks < (seconds - 0.5) * fs_hz]
+    return make_signal_mv(generator, peaks, fs_hz, (n_leads, int(seconds * fs_hz))), peaks
+
+
+def is_near(found: np.ndarray, peaks: np.ndarray, within: float) -> bool:
+    return len(found) == len(peaks) and int(np.abs(found - peaks).max()) <= within
+
+
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_every_detector_finds_clean_beats(detector: str) -> None:
+    signal_mv, peaks = make_recording()
+    found = find_r_peaks(signal_mv, 360.0, detector)
+    assert found.dtype == np.int64
+    nearest = np.abs(peaks[:, None] - found).min(axis=1)
+    assert (nearest <= 0.15 * 360).mean() >= 0.9
+    assert len(found) <= len(peaks) + 1
+
+
+def test_unknown_detector_names_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match=r"unknown R-peak detector 'xqr'\. Did you mean 'xqrs'"):
+        find_r_peaks(np.zeros((1, 1000)), 100.0, "xqr")
+
+
+def test_no_peak_is_an_error() -> None:
+    with pytest.raises(RecordError, match="finds no R peak"):
+        find_r_peaks(np.zeros((1, 3600)), 360.0)
+
+
+@pytest.mark.parametrize("fs_hz", [100.0, 125.0, 128.0, 250.0, 257.0, 300.0, 360.0, 500.0, 1000.0])
+def test_rate_does_not_matter(fs_hz: float) -> None:
+    signal_mv, peaks = make_recording(fs_hz)
+    assert is_near(find_r_peaks(signal_mv, fs_hz), peaks, 0.01 * fs_hz + 1)
+
+
+@pytest.mark.parametrize("gain", [1e-3, -1.0, 1e3])
+@pytest.mark.parametrize("offset_mv", [0.0, 40.0])
+def test_gain_offset_and_polarity_do_not_matter(gain: float, offset_mv: float) -> None:
+    signal_mv, _ = make_recording()
+    expected = find_r_peaks(signal_mv, 360.0)
+    assert find_r_peaks(gain * signal_mv + offset_mv, 360.0).tolist() == expected.tolist()
+
+
+def test_a_lead_of_noise_beside_a_good_one_changes_nothing() -> None:
+    signal_mv, peaks = make_recording(n_leads=1)
+    noise = np.random.default_rng(0).normal(0, 0.5, signal_mv.shape)
+    assert is_near(find_r_peaks(np.concatenate([signal_mv, noise]), 360.0), peaks, 4)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", ["100", "201", "228"])
+def test_beats_of_mit_bih_are_found(real_data: Path, name: str) -> None:
+    record = wfdb.rdrecord(str(real_data / "mitdb" / name))
+    annotation = wfdb.rdann(str(real_data / "mitdb" / name), "atr")
+    is_beat = ~np.isin(annotation.symbol, ["+", "~", "|", "x", '"'])
+    beats = annotation.sample[is_beat]
+    found = find_r_peaks(record.p_signal.T, float(record.fs))
+    missed = (np.abs(beats[:, None] - found).min(axis=1) > 54).sum()
+    extra = (np.abs(found[:, None] - beats).min(axis=1) > 54).sum()
+    assert missed + extra <= 0.03 * len(beats)
