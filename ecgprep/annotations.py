@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -169,7 +170,7 @@ def _rhythm_samples(marked: Annotations, start: int, stop: int) -> dict[str, int
     edges = [start, *marked.rhythm_starts[first:last].tolist(), stop]
     names = [marked.rhythms[i] if i >= 0 else "" for i in range(first - 1, last)]
     lasting: Counter[str] = Counter()
-    for name, begin, end in zip(names, edges, edges[1:], strict=True):
+    for name, (begin, end) in zip(names, pairwise(edges), strict=True):
         lasting[FRAME_RHYTHM_OF.get(name, "undefined")] += end - begin
     return lasting
 

@@ -130,9 +130,7 @@ def read_clean(database: Database, ref: RecordRef, prepare: Prepare) -> CleanRec
     check_quality(chosen.signal_mv, chosen.sources, record.fs_hz)
     counts, n_clipped = to_counts(resample(chosen.signal_mv, record.fs_hz, prepare.fs))
     person = database.person(ref, record)
-    return CleanRecord(
-        counts, chosen.sources, chosen.substituted, n_clipped, chosen.signal_mv, record.fs_hz, person
-    )
+    return CleanRecord(counts, chosen.sources, chosen.substituted, n_clipped, chosen.signal_mv, record.fs_hz, person)
 
 
 def index_record(database: Database, ref: RecordRef, prepare: Prepare) -> IndexedRecord | Quarantined:
@@ -170,17 +168,17 @@ def _amplitude(counts: NDArray[np.int16], n: int) -> dict[str, NDArray[np.float3
 
 
 def _cut_rows(database: Database, ref: RecordRef, record: CleanRecord, prepare: Prepare) -> CutRows:
-    unit, marked = parse_unit(str(prepare.unit)), database.annotations(ref)
+    unit, marked = parse_unit(str(prepare.unit)), database.annotations(ref, prepare)
     if isinstance(unit, BeatPreset):
+        if marked is not None and not len(marked.r_peaks):
+            raise RecordError("label", f"{ref.path.name}.{database.annotator(prepare)} marks no beat")
         return _beat_rows(_located(record, prepare) if marked is None else marked, record, unit)
     if isinstance(unit, FixedWindow):
         return _window_rows(marked, record, unit, prepare)
     return _record_row(marked, record, unit, prepare)
 
 
-def _record_row(
-    marked: Annotations | None, record: CleanRecord, unit: WholeRecord, prepare: Prepare
-) -> CutRows:
+def _record_row(marked: Annotations | None, record: CleanRecord, unit: WholeRecord, prepare: Prepare) -> CutRows:
     n_record, fs_hz = record.counts.shape[1], float(prepare.fs or 0)
     n_samples = unit.n_samples(n_record, fs_hz)
     kept, dropped = round(n_samples / fs_hz), round((n_record - n_samples) / fs_hz)
@@ -189,9 +187,7 @@ def _record_row(
     return _frame_rows(marked, record, start, valid_n, fs_hz, audit)
 
 
-def _window_rows(
-    marked: Annotations | None, record: CleanRecord, unit: FixedWindow, prepare: Prepare
-) -> CutRows:
+def _window_rows(marked: Annotations | None, record: CleanRecord, unit: FixedWindow, prepare: Prepare) -> CutRows:
     n_record, fs_hz = record.counts.shape[1], float(prepare.fs or 0)
     start = unit.starts(n_record, fs_hz)
     if not len(start):
@@ -225,8 +221,6 @@ def _located(record: CleanRecord, prepare: Prepare) -> Annotations:
 
 
 def _beat_rows(marked: Annotations, record: CleanRecord, preset: BeatPreset) -> CutRows:
-    if not len(marked.r_peaks):
-        raise RecordError("label", "no beat is marked")
     n_samples = record.counts.shape[1]
     peaks = move_samples(marked.r_peaks, record.fs_raw_hz, preset.fs_hz, n_samples)
     windows = beat_windows(peaks, n_samples, preset)

@@ -101,7 +101,9 @@ def _by_wfdb(path: Path) -> Record:
     leads = [name or "" for name in raw.sig_name]  # a header may leave a lead without a name
     _check_sums(leads, raw.checksum, raw.calc_checksum())
     factors = [_mv_per_unit(name, unit) for name, unit in zip(leads, raw.units, strict=True)]
-    return _checked(Record(number_repeated(leads), float(raw.fs), signal * np.asarray(factors)[:, None], tuple(raw.comments or ())))
+    return _checked(
+        Record(number_repeated(leads), float(raw.fs), signal * np.asarray(factors)[:, None], tuple(raw.comments or ()))
+    )
 
 
 def _checked(record: Record) -> Record:

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from ecgprep.beats import PRESETS, BeatPreset
 from store.errors import UnknownNameError, UserError
 
-KINDS = ("record", "window", "beat")
 EXAMPLES = "record, record:max=30, window:10, window:10:step=5 or beat:centred186"
 
 
@@ -51,8 +50,8 @@ class FixedWindow:
         """Return the first sample of each window of a record; the last one ends within it."""
         room = n_record - self.n_samples(fs_hz)
         step = self.step_s * fs_hz
-        starts = np.rint(np.arange(max(int(room / step) + 2, 0)) * step).astype(np.int64)
-        return starts[starts <= room]
+        starts: NDArray[np.int64] = np.rint(np.arange(max(int(room / step) + 2, 0)) * step).astype(np.int64)
+        return np.asarray(starts[starts <= room])
 
 
 Unit = WholeRecord | FixedWindow | BeatPreset
@@ -74,13 +73,11 @@ def parse_unit(text: str) -> Unit:
         If a length is no positive number of seconds.
     """
     kind, *rest = text.split(":")
-    if kind not in KINDS:
-        raise UnknownNameError("unit", kind, KINDS, f"Write {EXAMPLES}.")
-    if kind == "beat":
-        name = ":".join(rest)
-        if name not in PRESETS:
-            raise UnknownNameError("beat preset", name, PRESETS)
-        return PRESETS[name]
+    presets = {str(preset): preset for preset in PRESETS.values()}
+    if text in presets:
+        return presets[text]
+    if kind not in ("record", "window"):
+        raise UnknownNameError("unit", text, ("record", "window:10", *presets))
     if kind == "record":
         return WholeRecord(_options(text, rest, "max").get("max"))
     if not rest:

@@ -86,6 +86,7 @@ FRAME_SCHEMES = {
     "heart_rate": HEART_RATE_CLASSES,
 }
 
+
 class Statement(NamedTuple):
     """One SCP-ECG statement of PTB-XL; `kinds` are (d)iagnostic, (f)orm and (r)hythm.
 

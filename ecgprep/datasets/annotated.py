@@ -8,14 +8,13 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgprep.annotations import Annotations, read_annotations
 from ecgprep.beats import BeatPreset
 from ecgprep.config import Prepare
-from ecgprep.datasets.base import Database, RecordRef
-from ecgprep.splits import Protocol, Rows, patient_protocols
+from ecgprep.datasets.base import Database
+from ecgprep.splits import Protocol, Rows, patient_protocols, score_classes
 from ecgprep.units import parse_unit
 from store.plan import Values
-from store.vocabulary import AAMI_CLASSES, AAMI_SCORE_CLASSES, BEAT_SCHEMES, FRAME_SCHEMES
+from store.vocabulary import AAMI_CLASSES, BEAT_SCHEMES, FRAME_SCHEMES
 
 ATR_SUFFIXES = (".hea", ".dat", ".atr")
 
@@ -31,9 +30,9 @@ class AnnotatedDatabase(Database):
 
     label_rules: ClassVar[tuple[str, ...]] = ("aami",)
 
-    def annotations(self, ref: RecordRef) -> Annotations:
-        """Return the reference annotations."""
-        return read_annotations(ref.path)
+    def annotator(self, prepare: Prepare) -> str | None:
+        """Return the suffix of the reference annotations."""
+        return "atr"
 
     def schemes(self, prepare: Prepare) -> tuple[str, ...]:
         """Return the AAMI schemes for beats, else the schemes of frames."""
@@ -55,13 +54,7 @@ class AnnotatedDatabase(Database):
         """Return the draws by patient."""
         scheme = self.schemes(prepare)[0]
         usable = self.usable(rows, facts, prepare)
-        return patient_protocols(rows, scheme, score_classes(rows, scheme), usable, prepare.seed)
-
-
-def score_classes(rows: Rows, scheme: str) -> tuple[str, ...]:
-    """Return the classes that averages are taken over: N, S, V and F of AAMI, else all."""
-    classes = tuple(rows.labels[scheme].attributes["classes"])
-    return AAMI_SCORE_CLASSES if classes == AAMI_CLASSES else classes
+        return patient_protocols(rows, scheme, score_classes(rows.labels[scheme]), usable, prepare.seed)
 
 
 def _aami_label(scheme: str, symbols: NDArray[Any]) -> Values:

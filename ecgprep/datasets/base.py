@@ -11,10 +11,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgprep.annotations import Annotations
+from ecgprep.annotations import Annotations, read_annotations
 from ecgprep.beats import BeatPreset
 from ecgprep.config import Prepare
 from ecgprep.records import Record
+from ecgprep.rpeaks import DEFAULT_DETECTOR, DETECTORS
 from ecgprep.splits import Protocol, Rows, strata
 from ecgprep.units import Unit, parse_unit
 from store.errors import UnknownNameError, UserError
@@ -76,7 +77,6 @@ class Database(ABC):
     record_s: ClassVar[float | None] = None  # where all records have one length
     default_unit: ClassVar[str]
     label_rules: ClassVar[tuple[str, ...]]
-    patients_published: ClassVar[tuple[str, ...] | None] = None  # ids in order, where they are known without a file
 
     @abstractmethod
     def find(self, folder: Path, prepare: Prepare) -> Found:
@@ -118,9 +118,24 @@ class Database(ABC):
         """Return which rows take part in splits by patient: by default those with a label of the default scheme."""
         return strata(rows.labels[self.schemes(prepare)[0]]) >= 0
 
-    def annotations(self, ref: RecordRef) -> Annotations | None:
-        """Return the annotated beats and rhythms of a record; None in a database without any."""
+    def patients(self, records: Sequence[RecordRef]) -> Sequence[str]:
+        """Return the database's patients in order: by default those who are here, in byte order."""
+        return sorted({ref.patient for ref in records}, key=str.encode)
+
+    def annotator(self, prepare: Prepare) -> str | None:
+        """Return the suffix of the annotation files that mark the beats; None where a detector has to find them."""
         return None
+
+    def annotations(self, ref: RecordRef, prepare: Prepare) -> Annotations | None:
+        """Return the annotated beats and rhythms of a record; None in a database without any.
+
+        Raises
+        ------
+        RecordError
+            If they cannot be read.
+        """
+        annotator = self.annotator(prepare)
+        return None if annotator is None else read_annotations(ref.path, annotator)
 
     def resolve(self, prepare: Prepare) -> Prepare:
         """Return `prepare` with this database's defaults in place of None, after a look at every name.
@@ -138,8 +153,15 @@ class Database(ABC):
                 "fs": self._resolve_rate(prepare.fs, unit),
                 "label_rule": rule,
                 "leads": self._resolve_leads(prepare.leads or self.default_leads),
+                "detector": self._resolve_detector(prepare, unit),
             }
         )
+
+    def _resolve_detector(self, prepare: Prepare, unit: Unit) -> str | None:
+        """Return who finds the R peaks: nobody where rows are no beats, or beats are annotated."""
+        if not isinstance(unit, BeatPreset) or self.annotator(prepare):
+            return None
+        return self._known("R-peak detector", prepare.detector or DEFAULT_DETECTOR, tuple(DETECTORS))
 
     def _resolve_rate(self, fs: float | None, unit: Unit) -> float:
         if not isinstance(unit, BeatPreset):

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgprep.config import Prepare
-from ecgprep.datasets.annotated import ATR_SUFFIXES, AnnotatedDatabase, score_classes
+from ecgprep.datasets.annotated import ATR_SUFFIXES, AnnotatedDatabase
 from ecgprep.datasets.base import Found, RecordRef, is_synthetic
 from ecgprep.records import Record
-from ecgprep.splits import Protocol, Rows, random_rows, strata
+from ecgprep.splits import Protocol, Rows, random_rows, score_classes, strata
 from store.vocabulary import TEST, TRAIN, UNUSED, VALIDATION
 
 DS1 = "101 106 108 109 112 114 115 116 118 119 122 124 201 203 205 207 208 209 215 220 223 230"
@@ -28,6 +28,7 @@ DS2 = "100 103 105 111 113 117 121 123 200 202 210 212 213 214 219 221 222 228 2
 DS1_VALIDATION = "114 118 205 207 223"  # holds N, S, V and F; 208, with 373 of DS1's 415 F beats, trains
 PACED = "102 104 107 217"
 SAME_SUBJECT = {"202": "201"}  # the header of 202: cut from the same analogue tape as 201
+
 
 class MitBih(AnnotatedDatabase):
     """MIT-BIH Arrhythmia Database 1.0.0."""
@@ -68,12 +69,13 @@ class MitBih(AnnotatedDatabase):
         """Return the labelled rows of records that are not paced and have the lead itself."""
         name = np.array([fact["name"] for fact in facts])
         own_lead = ~rows.columns["lead_substituted"].astype(bool)
-        return super().usable(rows, facts, prepare) & own_lead & ~np.isin(name, PACED.split())
+        paced = np.isin(name, PACED.split())
+        return np.asarray(super().usable(rows, facts, prepare) & own_lead & ~paced)
 
     def protocols(self, rows: Rows, facts: Sequence[Mapping[str, Any]], prepare: Prepare) -> list[Protocol]:
         """Return DS1/DS2 in both forms, random beats, and the draws by patient without the paced records."""
         scheme = self.schemes(prepare)[0]
-        scored = score_classes(rows, scheme)
+        scored = score_classes(rows.labels[scheme])
         name = np.array([fact["name"] for fact in facts])
         own_lead = ~rows.columns["lead_substituted"].astype(bool)
         classic = np.where(
