@@ -70,6 +70,43 @@ def datasets(home: Home = None) -> None:
 
 
 @app.command()
+def download(
+    databases: Annotated[list[str], typer.Argument(help="Databases, see `ecgprep datasets`.")],
+    mirror: Annotated[
+        str | None, typer.Option("--from", help="Mirror (http, https) or folder that is asked first.")
+    ] = None,
+    records: Annotated[
+        str | None, typer.Option(help="Only these records or folders of records, such as 100,101.")
+    ] = None,
+    fs: Rate = None,
+    settings: Settings = None,
+    check: Annotated[bool, typer.Option("--check", help="Read every file again; repair those that are wrong.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Ask nothing but --from; say what is missing.")] = False,
+    optional: Annotated[bool, typer.Option("--optional", help="Also the files that no build reads.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Download more than 5 GB.")] = False,
+    connections: Annotated[int, typer.Option(min=1, max=64, help="Files under way at a time.")] = 8,
+    home: Home = None,
+) -> None:
+    """Get databases from PhysioNet, checked against its list of SHA-256; the same command goes on after a stop."""
+    from ecgprep.datasets import get_database
+    from ecgprep.download.databases import Options, Wish
+    from ecgprep.download.databases import download as download_databases
+    from ecgprep.progress import show_progress
+    from pipelines.workspace import Workspace
+
+    wishes = []
+    for name in databases:
+        database = get_database(name)
+        prepare = database.resolve(_read_section({"dataset": name, "fs": fs}, None, settings))
+        wishes.append(Wish(database, prepare, Workspace.at(home).raw / database.folder))
+    names = tuple(name.strip() for name in (records or "").split(",") if name.strip())
+    options = Options(mirror, offline, check, names, optional, yes, connections)
+    with show_progress() as progress:
+        for done in download_databases(wishes, options, _say, progress):
+            typer.echo(done.folder)
+
+
+@app.command()
 def plan(
     dataset: Dataset = None,
     reps: Reps = None,
@@ -197,22 +234,19 @@ def plot(
 @app.command()
 def synth(
     folder: Annotated[Path, typer.Argument(help="Where the database's folder is made.")],
-    like: Annotated[str, typer.Option(help="Database whose file layout is written: mitdb or ptbxl.")],
-    minutes: Annotated[float, typer.Option(help="Length of each record of mitdb.")] = 1.0,
-    records: Annotated[int, typer.Option(help="Number of records of ptbxl.")] = 100,
+    like: Annotated[str, typer.Option(help="Database whose file layout is written, such as mitdb or ptbxl.")],
+    minutes: Annotated[float | None, typer.Option(help="Length of each record, where it is not fixed.")] = None,
+    records: Annotated[int | None, typer.Option(help="Number of records, where it is not fixed.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all that is drawn.")] = 0,
 ) -> None:
     """Write synthetic recordings in a database's own file layout; all that is made of them says SYNTHETIC."""
-    from ecgprep.synth import LIKE, write_mitdb, write_ptbxl
-    from store.errors import UnknownNameError
+    from ecgprep.synth import write_like
 
-    if like not in LIKE:
-        raise UnknownNameError("database to imitate", like, LIKE)
-    if like == "mitdb":
-        place = write_mitdb(folder, n_minutes=minutes, seed=seed)
-    else:
-        place = write_ptbxl(folder, n_records=records, seed=seed)
-    typer.echo(place)
+    typer.echo(write_like(like, folder, n_minutes=minutes, n_records=records, seed=seed))
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
 
 
 def _read_section(options: dict[str, Any], recipe: str | None, settings: list[str] | None) -> Prepare:

@@ -189,6 +189,25 @@ STATEMENT_CLASSES = {
     for scheme, class_of in STATEMENT_SCHEMES.items()
 }
 
+RHYTHM4_CLASSES = ("N", "A", "O", "~")  # normal, atrial fibrillation, other rhythm, noisy
+RHYTHM4_SCORE_CLASSES = ("N", "A", "O")
+MI_CLASSES = ("normal", "infarction")
+
+LUDB_RHYTHMS = (
+    *("Sinus rhythm", "Sinus bradycardia", "Sinus tachycardia", "Sinus arrhythmia", "Irregular sinus rhythm"),
+    *("Atrial fibrillation", "Atrial flutter, typical"),
+)
+LUDB_AXES = ("normal", "left axis deviation", "right axis deviation", "vertical", "horizontal")
+LUDB_DIAGNOSES = {  # by the column of LUDB's table
+    "Conduction abnormalities": "conduction",
+    "Extrasystolies": "extrasystole",
+    "Hypertrophies": "hypertrophy",
+    "Cardiac pacing": "pacing",
+    "Ischemia": "ischemia",
+    "Non-specific repolarization abnormalities": "repolarization",
+    "Other states": "early repolarization",
+}
+
 SYNTHETIC_MARK = "SYNTHETIC"  # name of the file that says so in a database's folder
 
 TRAIN, VALIDATION, TEST, UNUSED = 0, 1, 2, -1

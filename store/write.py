@@ -27,6 +27,7 @@ import zarr
 import zarr.errors
 from numpy.typing import NDArray
 
+from store.balance import GROUP
 from store.codecs import compressor, native_codecs
 from store.errors import DamagedStoreError, ResourceError
 from store.files import sync_file, sync_folder, write_whole
@@ -36,6 +37,7 @@ from store.schema import ArraySpec, values_spec
 
 WRITE_THREADS = 1  # see store.codecs.native_codecs: more would make digests differ
 JOURNAL, SCRATCH, PLAN = "journal", "scratch", "plan.sha256"
+ADDED = ("rep", GROUP)  # what can be added to a complete store, each member a folder of its own
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -297,12 +299,13 @@ def merge_addition(folder: Path, place: Path) -> Manifest:
 
 
 def drop_unlisted_arrays(place: Path) -> None:
-    """Remove representations that an interrupted addition left in a store before its manifest listed them."""
+    """Remove what an interrupted addition left in a store before its manifest listed it."""
     listed = read_manifest(place)
     sweep(place)
-    for folder in (place / "rep").glob("*/"):
-        if f"rep/{folder.name}/zarr.json" not in listed.digests:
-            shutil.rmtree(folder)
+    for group in ADDED:
+        for folder in (place / group).glob("*/"):
+            if f"{group}/{folder.name}/zarr.json" not in listed.digests:
+                shutil.rmtree(folder)
     _consolidate(place)
 
 

@@ -69,6 +69,8 @@ class Database(ABC):
     url: ClassVar[str]
     published_records: ClassVar[int]
     download_size: ClassVar[str]
+    mean_record_bytes: ClassVar[int] = 0  # of a record's files, for the size of a download
+    optional_files: ClassVar[tuple[str, ...]] = ()  # patterns of published files that no build reads
     rates_hz: ClassVar[tuple[float, ...]]
     leads: ClassVar[tuple[str, ...]]
     default_leads: ClassVar[tuple[str, ...]]
@@ -136,6 +138,24 @@ class Database(ABC):
         """
         annotator = self.annotator(prepare)
         return None if annotator is None else read_annotations(ref.path, annotator)
+
+    @property
+    def published_path(self) -> str | None:
+        """PhysioNet's name and version of the database, such as ``mitdb/1.0.0``; None if it is not published there."""
+        _, found, path = self.url.partition("physionet.org/content/")
+        return path.strip("/") if found else None
+
+    def wants(self, path: str, prepare: Prepare) -> bool:
+        """Tell whether a published file, by its path below the database's folder, is part of what a recipe asks for."""
+        return True
+
+    def expected_records(self, prepare: Prepare) -> int:
+        """Return how many records, each with a header, are at least published of what a recipe asks for."""
+        return self.published_records
+
+    def record_bytes(self, prepare: Prepare) -> int:
+        """Return the mean size of a record's files."""
+        return self.mean_record_bytes
 
     def resolve(self, prepare: Prepare) -> Prepare:
         """Return `prepare` with this database's defaults in place of None, after a look at every name.

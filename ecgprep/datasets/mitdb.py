@@ -41,6 +41,8 @@ class MitBih(AnnotatedDatabase):
     url = "https://physionet.org/content/mitdb/1.0.0/"
     published_records = 48
     download_size = "98 MB"
+    mean_record_bytes = 1_960_000
+    optional_files = ("102-0.atr", "*.xws", "*.at_", "*.at-", "mitdbdir/*", "x_mitdb/*")
     rates_hz = (360.0,)
     leads = ("MLII", "V1", "V2", "V4", "V5")
     default_leads = ("MLII",)

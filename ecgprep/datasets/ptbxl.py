@@ -54,6 +54,7 @@ class PtbXl(Database):
     url = "https://physionet.org/content/ptb-xl/1.0.3/"
     published_records = 21799
     download_size = "3.0 GB (1.7 GB compressed)"
+    optional_files = ("example_physionet.py",)
     rates_hz = (100.0, 500.0)
     leads = STANDARD_LEADS
     default_leads = ("II", "V1", "V5")
@@ -73,6 +74,15 @@ class PtbXl(Database):
         version = "(synthetic)" if synthetic else VERSION_OF_ROWS.get(len(table), "of unknown version")
         refs.sort(key=lambda ref: ref.record.encode())
         return Found(tuple(refs), len(table), version, synthetic)
+
+    def wants(self, path: str, prepare: Prepare) -> bool:
+        """Leave out the records of the other rate."""
+        unwanted = "records500/" if self.raw_rate(prepare.fs or 0) == min(self.rates_hz) else "records100/"
+        return not path.startswith(unwanted)
+
+    def record_bytes(self, prepare: Prepare) -> int:
+        """Return the mean size of a record's files at the rate that is read."""
+        return 24_700 if self.raw_rate(prepare.fs or 0) == min(self.rates_hz) else 120_700
 
     def person(self, ref: RecordRef, record: Record) -> Mapping[str, Any]:
         """Return age and sex from the table."""

@@ -15,7 +15,7 @@ import ecgprep.execute
 from ecgprep.build import BuildResult
 from store.errors import UserError
 
-COMMANDS = ("datasets", "plan", "build", "inspect", "verify", "plot", "synth")
+COMMANDS = ("datasets", "download", "plan", "build", "inspect", "verify", "plot", "synth")
 HEAVY = ("torch", "dask", "distributed", "zarr", "scipy", "sklearn", "matplotlib", "wfdb", "pandas", "timm")
 MAIN = "from ecgprep.cli import main; main()"
 

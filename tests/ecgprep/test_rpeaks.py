@@ -9,6 +9,7 @@ import pytest
 import wfdb
 
 from ecgprep.rpeaks import DETECTORS, find_r_peaks
+from ecgprep.rpeaks_multilead import best_sequence, interval_costs
 from store.errors import RecordError, UnknownNameError
 from tests.recordings import make_signal_mv
 
@@ -62,6 +63,44 @@ def test_a_lead_of_noise_beside_a_good_one_changes_nothing() -> None:
     signal_mv, peaks = make_recording(n_leads=1)
     noise = np.random.default_rng(0).normal(0, 0.5, signal_mv.shape)
     assert is_near(find_r_peaks(np.concatenate([signal_mv, noise]), 360.0), peaks, 4)
+
+
+def test_a_pause_is_not_filled_with_its_noise() -> None:
+    signal_mv, peaks = make_recording(seconds=60)
+    pause = slice(20 * 360, 29 * 360)
+    signal_mv[:, pause] = np.random.default_rng(1).normal(0, 0.02, signal_mv[:, pause].shape)
+    inside = (peaks >= pause.start - 36) & (peaks < pause.stop + 36)
+    found = find_r_peaks(signal_mv, 360.0)
+    assert is_near(found[(found < pause.start - 36) | (found >= pause.stop + 36)], peaks[~inside], 4)
+    assert ((found > pause.start + 180) & (found < pause.stop - 180)).sum() == 0
+
+
+def test_flutter_waves_are_no_beats() -> None:
+    signal_mv, peaks = make_recording(seconds=60, n_leads=1)
+    flutter = slice(30 * 360, 60 * 360)
+    signal_mv[:, flutter] = np.sin(2 * np.pi * 4.5 * np.arange(30 * 360) / 360)
+    found = find_r_peaks(signal_mv, 360.0)
+    assert (found > flutter.start + 360).sum() <= 5
+    assert is_near(found[found < flutter.start - 360], peaks[peaks < flutter.start - 360], 4)
+
+
+@pytest.mark.parametrize("removed", [5, 12, 13])
+def test_a_small_beat_is_found_where_one_is_missing(removed: int) -> None:
+    signal_mv, peaks = make_recording(n_leads=1)
+    near = slice(peaks[removed] - 30, peaks[removed] + 30)
+    signal_mv[:, near] *= 0.3
+    assert is_near(find_r_peaks(signal_mv, 360.0), peaks, 4)
+
+
+def test_the_best_sequence_by_hand() -> None:
+    """Candidates at 0, 1, 1.3 and 2 s, usual interval 1 s: the third scores, but costs 1 twice more."""
+    score = np.array([1.0, 1.0, 0.3, 1.0])
+    cost = interval_costs(np.array([0.0, 1.0, 1.3, 2.0]), np.ones(4))
+    assert cost[2, 0] == pytest.approx(0.6 / 0.3 - 1)
+    assert cost[3, 1] == 0
+    assert cost[3, 2] == pytest.approx(0.6)
+    assert best_sequence(score, cost).tolist() == [0, 1, 3]
+    assert best_sequence(np.array([1.0, 1.0, 1.2, 1.0]), cost).tolist() == [0, 1, 2, 3]
 
 
 @pytest.mark.real
