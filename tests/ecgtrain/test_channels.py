@@ -56,14 +56,12 @@ def test_a_run_holds_the_leads_that_a_set_stands_for(records_store):
     request = {"model": "resnet18", "inputs": ["gaf"]}
     (config,) = resolve([request], {"channels": ["lead2"]}, [], records_store, "test")
     assert config.channels == ("II",)
-    assert input_shape(records_store, config.inputs, config.channels).picture == (1, 32, 32)
+    assert input_shape(records_store, config).picture == (1, 32, 32)
 
 
-def test_a_missing_lead_or_picture_is_answered_with_the_command_that_makes_it(records_store):
+def test_a_missing_lead_is_answered_with_the_command_that_makes_it(records_store):
     with pytest.raises(UnknownNameError, match=r"ecgprep build --dataset \S+ --leads I,II,V3"):
         lead_numbers(records_store, ["leads3"])
-    with pytest.raises(UnknownNameError, match=r"ecgprep build --dataset \S+ --reps cwt,gaf,phasogram"):
-        input_shape(records_store, ["cwt", "phasogram"])
 
 
 def test_causal_context_holds_nothing_that_comes_after_the_beat(linked_store):
@@ -71,10 +69,11 @@ def test_causal_context_holds_nothing_that_comes_after_the_beat(linked_store):
     assert data.shape.n_leads == 2
     assert data.shape.n_features == 8
     rows = data.train.rows[5:9]
-    values = data.train.batch(rows).inputs
     previous = linked_store.column("prev_row")[rows]
     assert (previous >= 0).all()
-    np.testing.assert_array_equal(values["signal"][:, 0], data.train.batch(previous).inputs["signal"][:, 1])
+    values, before = (data.train.preparation.inputs(data.train.reader.take(of))["signal"] for of in (rows, previous))
+    torch.testing.assert_close(values[:, 0], before[:, 1])
+    assert data.preprocessing["signal"]["previous"] is True
     assert not any("next" in name for name in data.preprocessing["features"]["names"])
 
 
@@ -94,7 +93,7 @@ def padded_store(tmp_path_factory):
 @pytest.mark.parametrize("standardise", ["row", "training", "record"])
 def test_padding_is_zero_whatever_the_standardisation_and_models_are_told_where_it_is(padded_store, standardise):
     data = loaders(padded_store, ["signal"], standardise=standardise, features="none", context=[])
-    values = data.train.batch(data.train.rows[:6]).inputs
+    values = next(data.train.in_order()).inputs
     for i, row in enumerate(data.train.rows[:6]):
         stop = 120 if row % 3 == 0 else BEAT_SAMPLES
         assert values["extent"][i].tolist() == [0, stop]
