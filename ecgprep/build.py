@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgprep import croissant
+from ecgprep.additions import add_balances, describe_with
+from ecgprep.balance import check_methods, plan_balances
 from ecgprep.beats import cut
 from ecgprep.config import Prepare
 from ecgprep.datasets import get_database
@@ -30,6 +31,7 @@ from ecgprep.plan import Index, make_plan, resolve_reps, row_samples
 from ecgprep.progress import Progress
 from ecgprep.representations import Representation, quantise, render_all
 from pipelines.workspace import Workspace
+from store.balance import Balance
 from store.errors import (
     DamagedStoreError,
     IncompleteStoreError,
@@ -68,13 +70,15 @@ class BuildResult:
     place : Path
         The store.
     state : str
-        ``built``, ``resumed``, ``added`` (representations to a store) or ``complete`` (nothing was left to do).
+        ``built``, ``resumed``, ``added`` (to a complete store) or ``complete`` (nothing was left to do).
     digest : str
         Digest of the store.
     plan : StorePlan
         What was asked for.
     quarantined : tuple of Quarantined
         Records that were left out.
+    balances : tuple of Balance
+        Balances that were added.
     """
 
     place: Path
@@ -82,6 +86,7 @@ class BuildResult:
     digest: str
     plan: StorePlan
     quarantined: tuple[Quarantined, ...]
+    balances: tuple[Balance, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -134,7 +139,7 @@ def build(
     replace: bool = False,
     progress: Progress = lambda what, done, total: None,
 ) -> BuildResult:
-    """Build the store that a recipe describes, go on with a stopped build, or add pictures to a complete store.
+    """Build the store that a recipe describes, go on with a stopped build, or add to a complete store what it lacks.
 
     Parameters
     ----------
@@ -163,11 +168,15 @@ def build(
     with TaskRunner(prepare.workers, prepare.scheduler) as runner:
         index, prepare = index_database(prepare, workspace, source, runner, progress)
         plan, reps = make_plan(index, prepare)
+        tasks = plan_balances(plan.values, prepare)
         place = workspace.stores / plan.name
         _make_folder(workspace.stores)
         with _only_build(workspace.stores / f".{plan.name}.lock"):
             state, digest = _build_at(place, plan, index, prepare, reps, replace, runner, progress)
-    return BuildResult(place, state, digest, plan, index.quarantined)
+            balances = add_balances(place, plan, tasks, progress)
+    if balances:
+        state, digest = ("added" if state == "complete" else state), open_store(place).digest
+    return BuildResult(place, state, digest, plan, index.quarantined, balances)
 
 
 def _build_at(
@@ -200,6 +209,7 @@ def index_database(
     """Read every record that is here; return the rows that they give and the resolved recipe. Raises as `build`."""
     database = get_database(prepare.dataset)
     prepare = database.resolve(prepare)
+    check_methods(prepare)
     resolve_reps(prepare, 1 << 20)  # names are checked before files; lengths are not known yet
     folder = find_raw(database, workspace, source)
     found = database.find(folder, prepare)
@@ -354,11 +364,7 @@ def _extend(
 
 def _addition(store: Store, plan: StorePlan, new: Sequence[str]) -> StorePlan:
     """Return the plan of the new pictures alone, with metadata that also describes what the store has."""
-    arrays = {spec.path: (spec.dimensions, spec.dtype) for spec in plan.specs}
-    for name in store.representations:
-        picture = store.representation(name)
-        arrays[f"rep/{name}"] = (plan.filled[-1].dimensions, str(picture.dtype))
-    files = {"croissant.json": croissant.describe(plan.name, plan.attributes, arrays)}
+    files = {"croissant.json": describe_with(store, plan)}
     return StorePlan(plan.name, tuple(spec for spec in plan.filled if spec.path in new), {}, plan.attributes, files)
 
 

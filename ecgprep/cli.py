@@ -31,6 +31,10 @@ Leads = Annotated[str | None, typer.Option(help="Leads by name, such as II,V1,V5
 Rate = Annotated[float | None, typer.Option(help="Sampling rate in Hz.")]
 Unit = Annotated[str | None, typer.Option(help="What a row is: record, or beat:PRESET such as beat:kachuee186.")]
 Rule = Annotated[str | None, typer.Option(help="How labels are made, such as present or likely for ptbxl.")]
+Balances = Annotated[
+    str | None, typer.Option(help="Balance the training rows: smote, adasyn, over, under, or several with commas.")
+]
+PerClass = Annotated[int | None, typer.Option(min=1, help="Rows a class that --balance brings to; by default 15,000.")]
 Engine = Annotated[str | None, typer.Option(help="Who draws: fast, or reference (pyts, PyWavelets, SciPy).")]
 Seed = Annotated[int | None, typer.Option(help="Seed of the splits that are drawn at random.")]
 Workers = Annotated[int | None, typer.Option(help="Worker processes; 0 for none; by default one a core.")]
@@ -73,6 +77,8 @@ def plan(
     fs: Rate = None,
     unit: Unit = None,
     label_rule: Rule = None,
+    balance: Balances = None,
+    samples_per_class: PerClass = None,
     seed: Seed = None,
     workers: Workers = None,
     recipe: Recipe = None,
@@ -89,7 +95,8 @@ def plan(
     from pipelines.workspace import Workspace
 
     options = {"dataset": dataset, "reps": reps, "leads": leads, "fs": fs, "unit": unit}
-    options |= {"label_rule": label_rule, "seed": seed, "workers": workers}
+    options |= {"label_rule": label_rule, "balance": balance, "samples_per_class": samples_per_class}
+    options |= {"seed": seed, "workers": workers}
     prepare = _read_section(options, recipe, settings)
     with show_progress() as progress, TaskRunner(prepare.workers, prepare.scheduler) as runner:
         index, resolved = index_database(prepare, Workspace.at(home), source, runner, progress)
@@ -104,6 +111,8 @@ def build(
     fs: Rate = None,
     unit: Unit = None,
     label_rule: Rule = None,
+    balance: Balances = None,
+    samples_per_class: PerClass = None,
     engine: Engine = None,
     seed: Seed = None,
     strict: Annotated[bool | None, typer.Option("--strict", help="Stop at the first unusable record.")] = None,
@@ -115,13 +124,14 @@ def build(
     home: Home = None,
     replace: Replace = False,
 ) -> None:
-    """Build a store, go on with a stopped build, or add pictures to a complete store."""
+    """Build a store, go on with a stopped build, or add pictures and balances to a complete store."""
     from ecgprep.build import build as build_store
     from ecgprep.inspect import print_result
     from ecgprep.progress import show_progress
     from pipelines.workspace import Workspace
 
     options = {"dataset": dataset, "reps": reps, "leads": leads, "fs": fs, "unit": unit, "label_rule": label_rule}
+    options |= {"balance": balance, "samples_per_class": samples_per_class}
     options |= {"engine": engine, "seed": seed, "strict": strict, "workers": workers, "scheduler": scheduler}
     prepare = _read_section(options, recipe, settings)
     with show_progress() as progress:

@@ -47,10 +47,11 @@ def print_result(result: BuildResult) -> None:
         )
     _print_quarantine(console, result.quarantined)
     _print_audit(console, result.plan.attributes["audit"])
+    _print_balances(console, {balance.path: balance.facts for balance in result.balances})
     said = {
         "built": "built",
         "resumed": "went on with a stopped build; complete",
-        "added": "pictures added",
+        "added": "added to the complete store",
         "complete": "already complete; nothing to do",
     }
     console.print(f"{said[result.state]}, digest {result.digest[:16]}. Next: ecgtrain run", highlight=False)
@@ -103,6 +104,24 @@ def _print_meanings(console: Console, store: Store) -> None:
         console.print(f"label/{scheme}: {' '.join(label.classes)}{several}", highlight=False)
     console.print(f"column: {', '.join(store.columns)}", highlight=False)
     console.print(f"split: {', '.join(store.protocols)}", highlight=False)
+    _print_balances(console, store.balance_facts)
+
+
+def _print_balances(console: Console, balances: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print the training rows of each class before balances, and how often each row counts after."""
+    by_classes: dict[tuple[str, ...], list[str]] = {}
+    for path, facts in balances.items():
+        by_classes.setdefault(tuple(facts["classes"]), []).append(path)
+    for classes, paths in by_classes.items():
+        table = Table("balance", *classes, title="Training rows by class × replication")
+        for path in paths:
+            table.add_row(path.partition("/")[2], *(_replication(balances[path], name) for name in classes))
+        console.print(table)
+
+
+def _replication(facts: Mapping[str, Any], name: str) -> str:
+    before, after = facts["before"][name], facts["after"][name]
+    return f"{before:,} ×{after / before:.3g}" if before else "0"
 
 
 def _size_mb(store: Store, name: str) -> str:
