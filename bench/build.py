@@ -41,11 +41,11 @@ def main() -> None:
     arguments = _parse()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _fill_up(arguments.folder, folder, arguments.records)
+        fill_up(arguments.folder, folder, arguments.records)
         _compare(folder, arguments)
 
 
-def _fill_up(source: Path, folder: Path, n_records: int) -> None:
+def fill_up(source: Path, folder: Path, n_records: int) -> None:
     """Write the first records of PTB-XL's table, each with the signals of one that is at hand."""
     (folder / "ptb-xl").mkdir()
     table = shutil.copy(source / "ptb-xl" / "ptbxl_database.csv", folder / "ptb-xl")

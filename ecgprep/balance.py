@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ecgprep.config import Prepare
 from ecgprep.neighbours import Advance, NoHardNeighboursError, Pairs, draw_adasyn, draw_smote
 from ecgprep.progress import Progress
-from store.balance import Balance
+from store.balance import Balance, balance_path
 from store.errors import UnknownNameError, UserError
 from store.plan import Values
 from store.read import Split, Store
@@ -76,6 +76,11 @@ class BalanceTask:
         if self.prepare.balance_leave:
             parts.append("without-" + "+".join(sorted(self.prepare.balance_leave)))
         return "-".join(parts)
+
+    @property
+    def path(self) -> str:
+        """Where the balance goes in the store."""
+        return balance_path(self.protocol, self.fold, self.name)
 
     @property
     def where(self) -> str:

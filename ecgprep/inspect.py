@@ -16,6 +16,7 @@ from store.plan import StorePlan
 from store.read import Store
 
 if TYPE_CHECKING:
+    from ecgprep.balance import BalanceTask
     from ecgprep.build import BuildResult
     from ecgprep.index import Quarantined
 
@@ -23,8 +24,8 @@ SHOWN_RECORDS = 10
 SHOWN_CLASSES = 12  # more do not fit on a terminal
 
 
-def print_plan(plan: StorePlan) -> None:
-    """Print what a build would make."""
+def print_plan(plan: StorePlan, balances: Sequence[BalanceTask] = ()) -> None:
+    """Print what a build would make, and what balances would make of its training rows."""
     console = Console()
     console.print(f"[bold]{plan.name}[/bold]: {plan.n_rows:,} rows, {len(plan.tasks())} tasks")
     arrays = Table("array", "shape", "type", "MB uncompressed")
@@ -33,6 +34,8 @@ def print_plan(plan: StorePlan) -> None:
         arrays.add_row(spec.path, _shape(spec.shape), spec.dtype, f"{size_mb:,.1f}")
     console.print(arrays)
     _print_audit(console, plan.attributes["audit"])
+    facts = {task.path: {"classes": task.classes, "before": task.before, "after": task.wanted} for task in balances}
+    _print_balances(console, facts)
 
 
 def print_result(result: BuildResult) -> None:

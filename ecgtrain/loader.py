@@ -6,6 +6,8 @@ Both ways of reading, from memory and streamed, give the very same batches, beca
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ecgtrain.config import CONTEXT, SIGNAL
+from ecgtrain.distributed import this_world
 from ecgtrain.inputs import (
     ModelInput,
     feature_input,
@@ -55,6 +58,14 @@ class Batch(NamedTuple):
     rows: Rows
     inputs: dict[str, Tensor]
     target: Tensor
+
+    def parts(self, n_parts: int) -> list[Batch]:
+        """Return the batch cut into so many parts, whose sizes differ by one at most."""
+        cuts = [i * len(self.rows) // n_parts for i in range(n_parts + 1)]
+        pieces = [slice(start, stop) for start, stop in itertools.pairwise(cuts) if stop > start]
+        return [
+            Batch(self.rows[p], {name: value[p] for name, value in self.inputs.items()}, self.target[p]) for p in pieces
+        ]
 
 
 class Loader:
@@ -99,16 +110,27 @@ class Loader:
         return Batch(rows, inputs, self.targets[torch.from_numpy(rows)])
 
     def in_order(self) -> Iterator[Batch]:
-        """Yield all rows in ascending order."""
-        return self._read_ahead(self.rows[start : start + self.batch_size] for start in self._starts())
+        """Yield the rows of this process in ascending order."""
+        world = this_world()
+        own = self.rows[world.rank :: world.size]
+        size = math.ceil(self.batch_size / world.size)
+        return self._read_ahead(own[start : start + size] for start in range(0, len(own), size))
 
     def shuffled(self, seed: int, epoch: int, first: int = 0) -> Iterator[Batch]:
-        """Yield the batches of an epoch from number `first` on."""
-        order = epoch_order(self.rows, self.block_rows, seed, epoch)
-        return self._read_ahead(batch_rows(order, k, self.batch_size) for k in range(first, self.n_batches))
+        """Yield this process's part of the batches of an epoch, from number `first` on.
 
-    def _starts(self) -> range:
-        return range(0, len(self.rows), self.batch_size)
+        Raises
+        ------
+        UserError
+            If the batches are too small for so many processes.
+        """
+        world = this_world()
+        if len(self.rows) // self.n_batches < 2 * world.size:
+            raise UserError(f"batches of {self.batch_size} rows are too small for {world.size} processes; raise it")
+        order = epoch_order(self.rows, self.block_rows, seed, epoch)
+        return self._read_ahead(
+            batch_rows(order, k, self.batch_size, world.rank, world.size) for k in range(first, self.n_batches)
+        )
 
     def _read_ahead(self, wanted: Iterable[Rows]) -> Iterator[Batch]:
         with ThreadPoolExecutor(max_workers=1) as reader:

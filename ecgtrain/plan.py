@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
-from ecgtrain.config import SIGNAL, RunConfig
+from ecgtrain.config import SIGNAL, LossConfig, RunConfig
 from ecgtrain.inputs import input_shape
 from ecgtrain.loader import known_rows, trainable_split
-from ecgtrain.loop import pick_device
-from ecgtrain.losses import make_loss
+from ecgtrain.loop import HALF, pick_device
+from ecgtrain.losses import class_shares, make_loss
 from ecgtrain.models import InputShape, create_model, model_facts
 from pipelines.recipe import RecipeError, nearest, override, validate
 from store.errors import UserError
@@ -190,12 +190,13 @@ def time_step(config: RunConfig, shape: InputShape, *, multilabel: bool) -> tupl
     model = create_model(config.model, **vars(shape)).to(device).train()
     inputs = {name: torch.zeros(n, *size, device=device) for name, size in _sizes(config, shape).items()}
     target = torch.zeros(n, shape.n_classes) if multilabel else torch.zeros(n, dtype=torch.int64)
-    loss = make_loss(target, shape.n_classes, "none")
+    loss = make_loss(target, shape.n_classes, LossConfig(), "none")
+    shares = class_shares(target, shape.n_classes).to(device)
 
     def step() -> None:
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.precision == "bfloat16"):
+        with torch.autocast(device.type, dtype=HALF.get(config.precision), enabled=config.precision in HALF):
             logits = model(**inputs)
-        loss(logits.float(), target.to(device)).backward()  # type: ignore[no-untyped-call]
+        loss.mean(logits.float(), shares).backward()  # type: ignore[no-untyped-call]
         if device.type == "cuda":
             torch.cuda.synchronize()
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,15 @@ from torch import nn
 
 from ecgtrain.config import CONTEXT, SIGNAL, RunConfig
 from ecgtrain.curves import draw_curves
+from ecgtrain.distributed import this_world
 from ecgtrain.environment import code_state, devices, versions
-from ecgtrain.loader import Loaders, loaders
-from ecgtrain.loop import Trained, Watch, one_hot, pick_device, predict_logits, probabilities, train
+from ecgtrain.loader import Loader, Loaders, loaders
+from ecgtrain.loop import Trained, one_hot, pick_device, predict_logits, probabilities, train
 from ecgtrain.models import create_model
 from ecgtrain.predictions import PREDICTIONS_SCHEMA, predictions_table, write_predictions
-from ecgtrain.run_folder import FAILED, FINISHED, RUNNING, RunFolder
+from ecgtrain.run_folder import FAILED, FINISHED, RUNNING, RunFolder, silent_log
 from ecgtrain.scores import best_threshold
+from ecgtrain.tracking import RunListener, Watch, describe_scores
 from pipelines.recipe import recipe_hash
 from store.errors import EcgError, UserError
 from store.read import Store
@@ -49,7 +51,8 @@ def execute(config: RunConfig, store: Store, folder: RunFolder, watch: Watch | N
     bool
         Whether the run finished.
     """
-    with folder.log() as log:
+    first = this_world().first
+    with folder.log() if first else nullcontext(silent_log()) as log:
         try:
             _execute(config, store, folder, log, watch)
         except KeyboardInterrupt:
@@ -59,16 +62,19 @@ def execute(config: RunConfig, store: Store, folder: RunFolder, watch: Watch | N
             log.error("%s failed: %s", folder.name, " ".join(str(error).split()))  # noqa: TRY400 - a person's line
         except Exception:
             log.exception("%s failed", folder.name)
+            if this_world().size > 1:
+                raise  # the other processes may not have failed: all have to stop
         else:
             return True
-        folder.set_state(FAILED)
+        if first:
+            folder.set_state(FAILED)
         return False
 
 
 def _execute(config: RunConfig, store: Store, folder: RunFolder, log: logging.Logger, watch: Watch | None) -> None:
-    folder.write_config(config)
-    folder.set_state(RUNNING)
-    folder.write_json("environment.json", environment(config, store))
+    first = this_world().first
+    if first:
+        _open(config, store, folder)
     data = loaders(
         store,
         config.inputs,
@@ -80,21 +86,30 @@ def _execute(config: RunConfig, store: Store, folder: RunFolder, log: logging.Lo
         standardise=config.standardise,
         placement=config.placement,
     )
-    folder.write_json("preprocessing.json", data.preprocessing)
     torch.manual_seed(config.seed)
     model = create_model(config.model, **vars(data.shape))
     _introduce(log, folder, config, store, data, model)
 
-    def tell(entry: dict[str, Any]) -> None:
-        folder.write_history([*folder.history()[: entry["epoch"]], entry])
-        log.info(_line(entry, config))
-
-    trained = train(model, data, config, folder.checkpoints, watch=watch, tell=tell)
-    folder.write_history(trained.history)
+    if not first:
+        trained = train(model, data, config, folder.checkpoints)
+        predict_parts(config, data, trained.model)
+        return
+    folder.write_json("preprocessing.json", data.preprocessing)
+    listener = RunListener(folder, config, log, watch)
+    trained = train(model, data, config, folder.checkpoints, listener=listener)
+    listener.close()
     draw_curves(trained.history, trained.best_epoch, folder.path / "curves.png")
     _write_predictions(config, store, folder, data, trained.model)
     folder.set_state(FINISHED)
-    log.info("%s finished: best epoch %d, %s", folder.name, trained.best_epoch + 1, _scores(_best_entry(trained)))
+    log.info(
+        "%s finished: best epoch %d, %s", folder.name, trained.best_epoch + 1, describe_scores(_best_entry(trained))
+    )
+
+
+def _open(config: RunConfig, store: Store, folder: RunFolder) -> None:
+    folder.write_config(config)
+    folder.set_state(RUNNING)
+    folder.write_json("environment.json", environment(config, store))
 
 
 def environment(config: RunConfig, store: Store) -> dict[str, Any]:
@@ -157,27 +172,21 @@ def _parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _line(entry: dict[str, Any], config: RunConfig) -> str:
-    return (
-        f"epoch {entry['epoch'] + 1}/{config.epochs}  loss {entry['train_loss']:.4f}  "
-        f"validation {entry['validation_loss']:.4f}  {_scores(entry)}  {entry['seconds']:.1f} s"
-    )
-
-
-def _scores(entry: dict[str, Any]) -> str:
-    values = {name: math.nan if value is None else value for name, value in entry["validation"].items()}
-    return f"macro F1 {values['f1']:.3f}  macro AUROC {values['auroc']:.3f}"
-
-
 def _best_entry(trained: Trained) -> dict[str, Any]:
     return trained.history[trained.best_epoch]
 
 
+def predict_parts(config: RunConfig, data: Loaders, model: nn.Module) -> dict[str, NDArray[np.float32]]:
+    """Return a model's logits for the rows of validation and of test."""
+    device = this_world().own_device(pick_device(config.device))
+    parts = {"validation": data.validation, "test": data.test}
+    return {name: predict_logits(model, part, device, config.precision) for name, part in parts.items()}
+
+
 def _write_predictions(config: RunConfig, store: Store, folder: RunFolder, data: Loaders, model: nn.Module) -> None:
     footer = predictions_footer(config, store, folder.name, data, model)
-    device = pick_device(config.device)
-    for name, part in (("validation", data.validation), ("test", data.test)):
-        logits = predict_logits(model, part, device, config.precision)
+    for name, logits in predict_parts(config, data, model).items():
+        part: Loader = getattr(data, name)
         probability = probabilities(logits, multilabel=data.label.multilabel)
         truth = one_hot(part.target, len(data.label.classes))
         if name == "validation":

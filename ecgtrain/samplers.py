@@ -69,6 +69,6 @@ def batch_rows(order: Rows, k: int, batch_size: int, rank: int = 0, world_size: 
     return order[start:stop][rank::world_size]
 
 
-def step_seed(seed: int, epoch: int, k: int) -> int:
-    """Return the seed of dropout in step `k` of an epoch."""
-    return int(np.random.SeedSequence([seed, epoch, k]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+def step_seed(seed: int, epoch: int, k: int, rank: int = 0) -> int:
+    """Return the seed of dropout and augmentation in step `k` of an epoch, for one process."""
+    return int(np.random.SeedSequence([seed, epoch, k, rank]).generate_state(1, np.uint64)[0] >> np.uint64(1))

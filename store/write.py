@@ -16,7 +16,7 @@ import shutil
 import uuid
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -370,24 +370,32 @@ def write_task(folder: Path, task: Task, blocks: Mapping[str, NDArray[Any]]) -> 
         If a block is not one whole shard.
     """
     scratch = folder / SCRATCH / f"{task.number:08d}-{uuid.uuid4().hex[:8]}"
-    digests: dict[str, str] = {}
+    kept: dict[str, Future[str]] = {}
     empty: list[str] = []
     try:
-        with full_disk_named(folder):
+        # One array is digested and synced while the next one is compressed.
+        with full_disk_named(folder), ThreadPoolExecutor(max_workers=1) as keeper:
             for path, block in blocks.items():
                 shard = _write_shard(folder, scratch, path, task, block)
                 name = shard.relative_to(scratch).as_posix()
-                if not shard.exists():
+                if shard.exists():
+                    kept[name] = keeper.submit(_keep_shard, shard, folder / name)
+                else:
                     empty.append(name)
-                    continue
-                sync_file(shard)
-                digests[name] = file_digest(shard)
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shard.replace(folder / name)
-                sync_folder((folder / name).parent)
+            digests = {name: digest.result() for name, digest in kept.items()}
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return Receipt(task.number, digests, tuple(empty))
+
+
+def _keep_shard(shard: Path, place: Path) -> str:
+    """Move a shard to its place once it is on the disk, and return its digest."""
+    sync_file(shard)
+    digest = file_digest(shard)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    shard.replace(place)
+    sync_folder(place.parent)
+    return digest
 
 
 def _write_shard(folder: Path, scratch: Path, path: str, task: Task, block: NDArray[Any]) -> Path:

@@ -106,6 +106,40 @@ TIMING = {
 ON_TIME = Timing()
 
 
+@dataclass(frozen=True)
+class Recording:
+    """A record before it is written.
+
+    Parameters
+    ----------
+    signal_mv : ndarray, shape (n_leads, n_samples)
+        Voltage in mV.
+    leads : sequence of str
+        Names of the leads.
+    r_s : ndarray, shape (n_beats,)
+        Times of the R peaks in seconds.
+    symbols : sequence of str
+        WFDB symbol of each beat.
+    rhythm : str
+        The rhythm as WFDB marks it.
+    age : int
+        In years.
+    sex : str
+        M or F.
+    rng : numpy.random.Generator
+        Source of what is yet to be drawn.
+    """
+
+    signal_mv: Floats
+    leads: Sequence[str]
+    r_s: Floats
+    symbols: Sequence[str]
+    rhythm: str
+    age: int
+    sex: str
+    rng: np.random.Generator
+
+
 def write_mitdb(folder: Path, *, n_minutes: float = 1.0, seed: int = 0, records: Sequence[str] | None = None) -> Path:
     """Write synthetic recordings in the layout of the MIT-BIH Arrhythmia Database.
 
@@ -147,6 +181,35 @@ def write_mitdb(folder: Path, *, n_minutes: float = 1.0, seed: int = 0, records:
 
 
 def _write_record(folder: Path, name: str, n_samples: int, seed: int) -> None:
+    drawn = draw_recording(name, n_samples, seed)
+    digital = np.clip(np.rint(GAIN * drawn.signal_mv) + ZERO, 0, 2**RESOLUTION_BITS - 1).astype(np.int64)
+    write_signal(
+        folder,
+        name,
+        digital,
+        drawn.leads,
+        fs=FS,
+        fmt="212",
+        gain=GAIN,
+        resolution_bits=RESOLUTION_BITS,
+        zero=ZERO,
+        comments=[f"{drawn.age} {drawn.sex} 0 0 x1", "None"],
+    )
+    write_annotations(folder, name, drawn, own_marks=[symbol for symbol, names in NON_BEATS.items() if name in names])
+
+
+def draw_recording(name: str, n_samples: int, seed: int) -> Recording:
+    """Return a record of the database before it is written; it does not depend on which others are drawn.
+
+    Parameters
+    ----------
+    name : str
+        One of `RECORDS`.
+    n_samples : int
+        Length at `FS`.
+    seed : int
+        Same seed, same recording.
+    """
     patient = np.random.default_rng([seed, int(SAME_PATIENT.get(name, name))])
     age, sex, rate_bpm = patient.integers(25, 88), patient.choice(["M", "F"]), patient.uniform(62.0, 92.0)
     shapes = _beat_shapes(patient, _rhythm_symbol(name))
@@ -156,20 +219,8 @@ def _write_record(folder: Path, name: str, n_samples: int, seed: int) -> None:
     leads = OTHER_LEADS.get(name, USUAL_LEADS)
     vector = heart_vector([shapes[symbol] for symbol in symbols], r_s, FS, n_samples, rng)
     signal_mv = leads_of(vector, leads) + disturbance(len(leads), n_samples, FS, rng) - 0.15
-    digital = np.clip(np.rint(GAIN * signal_mv) + ZERO, 0, 2**RESOLUTION_BITS - 1).astype(np.int64)
-    write_signal(
-        folder,
-        name,
-        digital,
-        leads,
-        fs=FS,
-        fmt="212",
-        gain=GAIN,
-        resolution_bits=RESOLUTION_BITS,
-        zero=ZERO,
-        comments=[f"{age} {sex} 0 0 x1", "None"],
-    )
-    _write_annotations(folder, name, r_s, symbols, rng)
+    rhythm = "(P" if _rhythm_symbol(name) == "/" else "(N"
+    return Recording(signal_mv, leads, r_s, symbols, rhythm, int(age), str(sex), rng)
 
 
 def _rhythm_symbol(name: str) -> str:
@@ -234,16 +285,27 @@ def _symbols(name: str, n_most: int, n_expected: int, rng: np.random.Generator) 
     return [str(symbol) for symbol in symbols]
 
 
-def _write_annotations(folder: Path, name: str, r_s: Floats, symbols: Sequence[str], rng: np.random.Generator) -> None:
-    """Write the beats, the rhythm at the start, and the record's marks that are no beats, between beats."""
+def write_annotations(folder: Path, name: str, drawn: Recording, own_marks: Sequence[str] = ()) -> None:
+    """Write the beats, the rhythm at the start, and marks that are no beats, between beats.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the record lies.
+    name : str
+        The record's name.
+    drawn : Recording
+        What was recorded.
+    own_marks : sequence of str, optional
+        Symbols to strew in.
+    """
     from wfdb import wrann
 
-    r_samples = np.rint(r_s * FS).astype(np.int64)
-    rhythm = "(P\x00" if _rhythm_symbol(name) == "/" else "(N\x00"
-    marks = [(int(sample), symbol, "") for sample, symbol in zip(r_samples, symbols, strict=True)]
-    marks.append((9, "+", rhythm))
-    own = [symbol for symbol, names in NON_BEATS.items() if name in names]
-    for symbol, beat in zip(own, rng.choice(len(r_samples) - 1, len(own), replace=False), strict=True):
+    r_samples = np.rint(drawn.r_s * FS).astype(np.int64)
+    marks = [(int(sample), symbol, "") for sample, symbol in zip(r_samples, drawn.symbols, strict=True)]
+    marks.append((9, "+", f"{drawn.rhythm}\x00"))
+    places = drawn.rng.choice(len(r_samples) - 1, len(own_marks), replace=False)
+    for symbol, beat in zip(own_marks, places, strict=True):
         between = int(r_samples[beat] + r_samples[beat + 1]) // 2
         marks.append((between, symbol, "MISSB\x00" if symbol == '"' else ""))
     marks.sort()
