@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-import zarr
+from typing import Any
 
 from ecgprep import croissant
 from ecgprep.balance import BalanceTask, draw_balances
@@ -13,7 +12,7 @@ from ecgprep.progress import Progress
 from store.balance import Balance
 from store.plan import StorePlan, Values
 from store.read import Store, open_store
-from store.schema import values_spec
+from store.schema import ArraySpec, values_spec
 from store.write import Building, publish_addition
 
 
@@ -55,7 +54,7 @@ def _publish(place: Path, plan: StorePlan, store: Store, balances: Sequence[Bala
     publish_addition(building, place)
 
 
-def describe_with(store: Store, plan: StorePlan, values: Mapping[str, Values] | None = None) -> str:
+def describe_with(store: Store, plan: StorePlan, values: Mapping[str, Values]) -> str:
     """Return the text of ``croissant.json`` for a store with what is added to it.
 
     Parameters
@@ -64,21 +63,29 @@ def describe_with(store: Store, plan: StorePlan, values: Mapping[str, Values] | 
         The store as it is.
     plan : StorePlan
         The plan of its rows, and of pictures that it has or gets.
-    values : mapping, optional
+    values : mapping
         Parts of balances that it gets, by path.
     """
-    had = [f"rep/{name}" for name in store.representations] + _balance_paths(store)
-    arrays = {spec.path: (spec.dimensions, spec.dtype) for spec in plan.specs}
-    for path in had:
-        array = store.group[path]
-        assert isinstance(array, zarr.Array)
-        names = getattr(array.metadata, "dimension_names", None) or ()
-        arrays[path] = (tuple(str(name) for name in names), str(array.dtype))
-    for path, item in (values or {}).items():
-        spec = values_spec(path, item.values, item.attributes, item.dimensions)
-        arrays[path] = (spec.dimensions, spec.dtype)
-    return croissant.describe(plan.name, plan.attributes, arrays)
+    planned = {spec.path: spec for spec in plan.specs}
+    had = [*(f"rep/{name}" for name in store.representations), *_balance_paths(store)]
+    stored = {path: _stored_spec(store, path) for path in had}
+    new = {path: values_spec(path, item.values, item.attributes, item.dimensions) for path, item in values.items()}
+    return croissant.describe(plan.name, plan.attributes, list({**stored, **planned, **new}.values()))
 
 
 def _balance_paths(store: Store) -> list[str]:
     return [f"{balance}/{part}" for balance in store.balance_facts for part in ("parent", "weight", "class", "keep")]
+
+
+def _stored_spec(store: Store, path: str) -> ArraySpec:
+    array: Any = store.group[path]
+    return ArraySpec(
+        path=path,
+        shape=array.shape,
+        dtype=str(array.dtype),
+        fill=array.fill_value,
+        chunks=array.chunks,
+        shards=array.shards,
+        dimensions=tuple(array.metadata.dimension_names),
+        attributes=array.attrs.asdict(),
+    )

@@ -431,7 +431,7 @@ def _records_used(card: Mapping[str, Any]) -> int:
 
 def _addition(store: Store, plan: StorePlan, new: Sequence[str]) -> StorePlan:
     """Return the plan of the new pictures alone, with metadata that also describes what the store has."""
-    files = {"croissant.json": describe_with(store, plan)}
+    files = {"croissant.json": describe_with(store, plan, {})}
     return StorePlan(plan.name, tuple(spec for spec in plan.filled if spec.path in new), {}, plan.attributes, files)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import mlcroissant
 import numpy as np
 import pytest
 import zarr
@@ -188,11 +189,19 @@ def test_digest_does_not_depend_on_the_order_in_which_things_were_added(
     assert build_in(raw, "b", dataset="mitdb", **reps).digest == whole.digest
 
 
+@pytest.mark.filterwarnings("ignore:ConjunctiveGraph is deprecated:DeprecationWarning")  # in rdflib
 def test_croissant_describes_balances(built: BuildResult) -> None:
-    fields = json.loads((built.place / "croissant.json").read_text())["recordSet"][0]["field"]
-    described = {field["name"]: field["description"] for field in fields}
-    assert described["synthetic/kfold-5-0-under-60/keep"] == "row bool"
-    assert described["synthetic/interpatient-smote-60-k2/parent"] == "synthetic × parent int64"
+    place = built.place / "croissant.json"
+    assert not mlcroissant.Dataset(jsonld=place).metadata.ctx.issues.errors
+    sets = {item["name"]: item["field"] for item in json.loads(place.read_text())["recordSet"]}
+    balance = {field["name"]: field["description"] for field in sets["synthetic/interpatient-smote-60-k2"]}
+    assert balance == {
+        "synthetic/interpatient-smote-60-k2/class": "synthetic int8",
+        "synthetic/interpatient-smote-60-k2/parent": "synthetic × parent int64",
+        "synthetic/interpatient-smote-60-k2/weight": "synthetic float32",
+    }
+    rows = {field["name"]: field["description"] for field in sets["rows"]}
+    assert rows["synthetic/kfold-5-0-under-60/keep"] == "row bool"
 
 
 def test_other_parameters_make_another_balance(build_in: Build, raw: Path) -> None:
