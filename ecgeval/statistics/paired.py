@@ -46,16 +46,15 @@ def paired_difference(value_a: float, value_b: float, resampled_a: Array, resamp
     Returns
     -------
     Difference
-        ``p = 2 min(share ≤ 0, share ≥ 0)``, at least 2 / (n_resamples + 1), since no finite number of
-        resamples shows a probability of zero. All but the value are NaN without resamples.
+        ``p = 2 min(share ≤ 0, share ≥ 0)``; 0 says that it is below 2 / n_resamples. All but the value are NaN
+        without resamples.
     """
     differences = np.asarray(resampled_b) - np.asarray(resampled_a)
     low, high, undefined = percentile_interval(differences)
     defined = differences[~np.isnan(differences)]
     p = math.nan
     if len(defined):
-        tail = min((defined <= 0).sum(), (defined >= 0).sum())
-        p = min(1.0, 2 * (tail + 1) / (len(defined) + 1))
+        p = min(1.0, 2 * float(min((defined <= 0).mean(), (defined >= 0).mean())))
     return Difference(value_b - value_a, low, high, p, undefined)
 
 
