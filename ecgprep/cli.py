@@ -25,11 +25,18 @@ Source = Annotated[
     Path | None, typer.Option("--from", help="Folder that holds the database's folder, read where it lies.")
 ]
 StoreName = Annotated[str | None, typer.Argument(help="Store: name, path or URL; by default the newest.")]
-Dataset = Annotated[str | None, typer.Option(help="Database, see `ecgprep datasets`.")]
+Dataset = Annotated[str | None, typer.Option(help="Database, or several: mitdb,incartdb; see `ecgprep datasets`.")]
 Reps = Annotated[str | None, typer.Option(help="Pictures, such as gaf,mtf,cwt:size=128; none by default.")]
 Leads = Annotated[str | None, typer.Option(help="Leads by name, such as II,V1,V5, or all.")]
 Rate = Annotated[float | None, typer.Option(help="Sampling rate in Hz.")]
-Unit = Annotated[str | None, typer.Option(help="What a row is: record, or beat:PRESET such as beat:kachuee186.")]
+Unit = Annotated[
+    str | None, typer.Option(help="What a row is: record[:max=S], window:S[:step=S] (seconds), or beat:PRESET.")
+]
+Filters = Annotated[
+    str | None, typer.Option(help="Filters on whole records, such as bandpass:low_hz=0.5:high_hz=40,notch:hz=50.")
+]
+Detector = Annotated[str | None, typer.Option(help="R-peak detector, for beats of a database without annotated ones.")]
+Patients = Annotated[str | None, typer.Option(help="Part of the patients: a share, 10%, or a range, 0-99.")]
 Rule = Annotated[str | None, typer.Option(help="How labels are made, such as present or likely for ptbxl.")]
 Engine = Annotated[str | None, typer.Option(help="Who draws: fast, or reference (pyts, PyWavelets, SciPy).")]
 Seed = Annotated[int | None, typer.Option(help="Seed of the splits that are drawn at random.")]
@@ -66,13 +73,53 @@ def datasets(home: Home = None) -> None:
 
 
 @app.command()
+def download(
+    databases: Annotated[list[str], typer.Argument(help="Databases, see `ecgprep datasets`.")],
+    mirror: Annotated[
+        str | None, typer.Option("--from", help="Mirror (http, https) or folder that is asked first.")
+    ] = None,
+    records: Annotated[
+        str | None, typer.Option(help="Only these records or folders of records, such as 100,101.")
+    ] = None,
+    fs: Rate = None,
+    settings: Settings = None,
+    check: Annotated[bool, typer.Option("--check", help="Read every file again; repair those that are wrong.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Ask nothing but --from; say what is missing.")] = False,
+    optional: Annotated[bool, typer.Option("--optional", help="Also the files that no build reads.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Download more than 5 GB.")] = False,
+    connections: Annotated[int, typer.Option(min=1, max=64, help="Files under way at a time.")] = 8,
+    home: Home = None,
+) -> None:
+    """Get databases from PhysioNet, checked against its list of SHA-256; the same command goes on after a stop."""
+    from ecgprep.datasets import get_database
+    from ecgprep.download.databases import Options, Wish
+    from ecgprep.download.databases import download as download_databases
+    from ecgprep.progress import show_progress
+    from pipelines.workspace import Workspace
+
+    wishes = []
+    for name in databases:
+        database = get_database(name)
+        prepare = database.resolve(_read_section({"dataset": name, "fs": fs}, None, settings))
+        wishes.append(Wish(database, prepare, Workspace.at(home).raw / database.folder))
+    names = tuple(name.strip() for name in (records or "").split(",") if name.strip())
+    options = Options(mirror, offline, check, names, optional, yes, connections)
+    with show_progress() as progress:
+        for done in download_databases(wishes, options, _say, progress):
+            typer.echo(done.folder)
+
+
+@app.command()
 def plan(
     dataset: Dataset = None,
     reps: Reps = None,
     leads: Leads = None,
     fs: Rate = None,
+    filters: Filters = None,
     unit: Unit = None,
     label_rule: Rule = None,
+    detector: Detector = None,
+    patients: Patients = None,
     seed: Seed = None,
     workers: Workers = None,
     recipe: Recipe = None,
@@ -81,19 +128,19 @@ def plan(
     home: Home = None,
 ) -> None:
     """Say what a build would make: rows, bytes and classes; write nothing."""
-    from ecgprep.build import index_database
+    from ecgprep.build import index_databases
     from ecgprep.execute import TaskRunner
     from ecgprep.inspect import print_plan
     from ecgprep.plan import make_plan
     from ecgprep.progress import show_progress
     from pipelines.workspace import Workspace
 
-    options = {"dataset": dataset, "reps": reps, "leads": leads, "fs": fs, "unit": unit}
-    options |= {"label_rule": label_rule, "seed": seed, "workers": workers}
+    options = {"dataset": dataset, "reps": reps, "leads": leads, "fs": fs, "filters": filters, "unit": unit}
+    options |= {"label_rule": label_rule, "detector": detector, "patients": patients, "seed": seed, "workers": workers}
     prepare = _read_section(options, recipe, settings)
     with show_progress() as progress, TaskRunner(prepare.workers, prepare.scheduler) as runner:
-        index, resolved = index_database(prepare, Workspace.at(home), source, runner, progress)
-    print_plan(make_plan(index, resolved)[0])
+        indexes, resolved = index_databases(prepare, Workspace.at(home), source, runner, progress)
+    print_plan(make_plan(indexes, resolved)[0])
 
 
 @app.command()
@@ -102,8 +149,11 @@ def build(
     reps: Reps = None,
     leads: Leads = None,
     fs: Rate = None,
+    filters: Filters = None,
     unit: Unit = None,
     label_rule: Rule = None,
+    detector: Detector = None,
+    patients: Patients = None,
     engine: Engine = None,
     seed: Seed = None,
     strict: Annotated[bool | None, typer.Option("--strict", help="Stop at the first unusable record.")] = None,
@@ -122,7 +172,16 @@ def build(
     from pipelines.workspace import Workspace
 
     options = {"dataset": dataset, "reps": reps, "leads": leads, "fs": fs, "unit": unit, "label_rule": label_rule}
-    options |= {"engine": engine, "seed": seed, "strict": strict, "workers": workers, "scheduler": scheduler}
+    options |= {
+        "filters": filters,
+        "detector": detector,
+        "patients": patients,
+        "engine": engine,
+        "seed": seed,
+        "strict": strict,
+        "workers": workers,
+        "scheduler": scheduler,
+    }
     prepare = _read_section(options, recipe, settings)
     with show_progress() as progress:
         result = build_store(prepare, Workspace.at(home), source, replace, progress)
@@ -181,22 +240,19 @@ def plot(
 @app.command()
 def synth(
     folder: Annotated[Path, typer.Argument(help="Where the database's folder is made.")],
-    like: Annotated[str, typer.Option(help="Database whose file layout is written: mitdb or ptbxl.")],
-    minutes: Annotated[float, typer.Option(help="Length of each record of mitdb.")] = 1.0,
-    records: Annotated[int, typer.Option(help="Number of records of ptbxl.")] = 100,
+    like: Annotated[str, typer.Option(help="Database whose file layout is written, such as mitdb or ptbxl.")],
+    minutes: Annotated[float | None, typer.Option(help="Length of each record, where it is not fixed.")] = None,
+    records: Annotated[int | None, typer.Option(help="Number of records, where it is not fixed.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all that is drawn.")] = 0,
 ) -> None:
     """Write synthetic recordings in a database's own file layout; all that is made of them says SYNTHETIC."""
-    from ecgprep.synth import LIKE, write_mitdb, write_ptbxl
-    from store.errors import UnknownNameError
+    from ecgprep.synth import write_like
 
-    if like not in LIKE:
-        raise UnknownNameError("database to imitate", like, LIKE)
-    if like == "mitdb":
-        place = write_mitdb(folder, n_minutes=minutes, seed=seed)
-    else:
-        place = write_ptbxl(folder, n_records=records, seed=seed)
-    typer.echo(place)
+    typer.echo(write_like(like, folder, n_minutes=minutes, n_records=records, seed=seed))
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
 
 
 def _read_section(options: dict[str, Any], recipe: str | None, settings: list[str] | None) -> Prepare:

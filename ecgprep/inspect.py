@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ecgprep.index import Quarantined
 
 SHOWN_RECORDS = 10
+SHOWN_CLASSES = 12  # more do not fit on a terminal
 
 
 def print_plan(plan: StorePlan) -> None:
@@ -42,7 +43,7 @@ def print_result(result: BuildResult) -> None:
         here = about["records_used"] + about["records_quarantined"]
         console.print(
             f"{about['title']} {about['version']}: {here:,} of {about['records_published']:,} records are here, "
-            f"{about['records_used']:,} used, {about['patients']:,} patients, {card['rows']:,} rows"
+            f"{about['records_used']:,} used, {about['patients']:,} patients, {about['rows']:,} rows"
         )
     _print_quarantine(console, result.quarantined)
     _print_audit(console, result.plan.attributes["audit"])
@@ -65,7 +66,7 @@ def print_store(store: Store) -> None:
     for about in card["databases"]:
         console.print(
             f"{about['title']} {about['version']}, {about['licence']}: {about['records_used']:,} of "
-            f"{about['records_published']:,} records, {about['patients']:,} patients"
+            f"{about['records_published']:,} records, {about['patients']:,} patients, {about['rows']:,} rows"
         )
     console.print(
         f"signals {', '.join(store.leads)} at {store.fs_hz:g} Hz; digest {store.digest[:16]}", highlight=False
@@ -118,16 +119,25 @@ def _print_audit(console: Console, audit: Sequence[Mapping[str, Any]]) -> None:
     for line in audit:
         rules.add_row(line["rule"], f"{line['kept']:,}", f"{line['dropped']:,}")
     console.print(rules)
-    split = [line for line in audit if "classes" in line]
-    if split:
-        names = list(split[0]["classes"]["train"])
-        classes = Table("protocol", "part", *names, title="Rows by class")
-        for line in split:
-            for part, counts in line["classes"].items():
-                classes.add_row(
-                    line["rule"] if part == "train" else "", part, *(f"{counts.get(n, 0):,}" for n in names)
-                )
-        console.print(classes)
+    by_classes: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for line in audit:
+        if "classes" in line:
+            by_classes.setdefault(tuple(line["classes"]["train"]), []).append(line)
+    for names, lines in by_classes.items():
+        _print_classes(console, names, lines)
+
+
+def _print_classes(console: Console, names: Sequence[str], lines: Sequence[Mapping[str, Any]]) -> None:
+    """Print the rows of each class in each part of the protocols that share their classes."""
+    if len(names) > SHOWN_CLASSES:
+        rules = ", ".join(line["rule"] for line in lines)
+        console.print(f"{rules}: {len(names)} classes, counted in the store's attribute audit", highlight=False)
+        return
+    table = Table("protocol", "part", *names, title="Rows by class")
+    for line in lines:
+        for part, counts in line["classes"].items():
+            table.add_row(line["rule"] if part == "train" else "", part, *(f"{counts[name]:,}" for name in names))
+    console.print(table)
 
 
 def _print_quarantine(console: Console, quarantined: Sequence[Quarantined]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -49,6 +50,8 @@ def run(
     home: Home = None,
 ) -> None:
     """Train; with no option one run for each kind of input of the newest store."""
+    from ecgtrain.distributed import joined
+
     workspace = Workspace.at(home)
     options = {
         "protocol": protocol,
@@ -60,11 +63,12 @@ def run(
         "device": device,
     }
     given = {key: value for key, value in options.items() if value is not None}
-    if resume is not None:
-        if given or model or inputs or store or recipe or settings:
-            raise RecipeError("--resume goes on with a run as it was set up; give no other option but --home")
-        sys.exit(_resume(workspace, resume))
-    sys.exit(_train(workspace, _names(model), _names(inputs), store, given, recipe, settings or []))
+    if resume is not None and (given or model or inputs or store or recipe or settings):
+        raise RecipeError("--resume goes on with a run as it was set up; give no other option but --home")
+    with joined():
+        if resume is not None:
+            sys.exit(_resume(workspace, resume))
+        sys.exit(_train(workspace, _names(model), _names(inputs), store, given, recipe, settings or []))
 
 
 def _train(
@@ -76,6 +80,7 @@ def _train(
     recipe: str | None,
     settings: list[str],
 ) -> int:
+    from ecgtrain.distributed import this_world
     from ecgtrain.plan import default_runs, expect, recipe_runs, resolve
     from ecgtrain.run_folder import new_run
     from store.read import open_store
@@ -88,11 +93,13 @@ def _train(
     configs = resolve(requests, options, settings, store, recipe or "ecgtrain run")
     if "name" in options and len(configs) > 1:
         raise RecipeError(f"--name is for one run, and {len(configs)} are planned; narrow them with --model")
-    _print_plan(store, [expect(config, store) for config in configs])
-    finished = [
-        _execute(store, new_run(workspace.runs, config.name, f"{config.model}-{config.protocol}"), config)
-        for config in configs
-    ]
+    world = this_world()
+    if world.first:
+        _print_plan(store, [expect(config, store) for config in configs])
+    finished = []
+    for config in configs:
+        make = partial(new_run, workspace.runs, config.name, f"{config.model}-{config.protocol}")
+        finished.append(_execute(store, world.share(make() if world.first else None), config))
     return _end(finished)
 
 
@@ -117,7 +124,9 @@ def _execute(store: Store, folder: RunFolder, config: Any) -> bool:
 
 
 def _end(finished: list[bool]) -> int:
-    if any(finished):
+    from ecgtrain.distributed import this_world
+
+    if any(finished) and this_world().first:
         typer.echo("next: ecgeval report")
     return 0 if all(finished) else 1
 

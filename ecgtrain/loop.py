@@ -1,8 +1,8 @@
 """The training loop.
 
-Adam, a learning rate that falls when validation stalls, early stopping, and checkpoints of the last and the best epoch.
-Rows are ordered by (seed, epoch) and dropout is seeded by (seed, epoch, step), so a run that goes on from a checkpoint
-takes the very steps that an uninterrupted one would have taken.
+Rows are ordered by (seed, epoch); dropout and augmentation are seeded by (seed, epoch, step). A checkpoint holds the
+number of the next step and all that the steps before it have changed, so a run that goes on from it takes the very
+steps that an uninterrupted one would have taken.
 """
 
 from __future__ import annotations
@@ -10,33 +10,41 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from ecgtrain.averaging import WeightAverage
-from ecgtrain.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from ecgtrain.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    read_checkpoint,
+    read_newest,
+    save_checkpoint,
+    save_keeping_one_before,
+)
 from ecgtrain.config import TrainingConfig
-from ecgtrain.loader import Batch, Loader, Loaders
-from ecgtrain.losses import make_loss
+from ecgtrain.devices import pick_device
+from ecgtrain.distributed import batch_norm_over, this_world, without_averaging
+from ecgtrain.listener import Listener, StepLoss
+from ecgtrain.loader import Batch, Loaders
+from ecgtrain.losses import class_shares, make_loss, weights_beside
+from ecgtrain.predicting import combined, forward, predict_logits, probabilities
 from ecgtrain.samplers import step_seed
+from ecgtrain.schedules import make_optimizer, rate_factor, set_rate
 from ecgtrain.scores import Scores, score
-from store.errors import EcgError
+from store.errors import EcgError, UnknownNameError
 
 LAST, BEST = "last.safetensors", "best.safetensors"
 RESCORE_TOLERANCE = 1e-3  # a GPU adds in another order
+REPORTED_STEPS = 10  # between two looks at the losses, for which a GPU has to be waited for
 
 History = list[dict[str, Any]]
-Watch = Callable[[Iterable[Batch], int, str], Iterable[Batch]]
-Tell = Callable[[dict[str, Any]], None]
 
 
 class TrainingError(EcgError, RuntimeError):
@@ -62,23 +70,13 @@ class Trained:
     best_epoch: int
 
 
-def pick_device(name: str) -> torch.device:
-    """Return the device of a name; ``auto`` is CUDA, else MPS, else the CPU."""
-    if name != "auto":
-        return torch.device(name)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
 def train(
     model: nn.Module,
     loaders: Loaders,
     config: TrainingConfig,
     folder: Path | None = None,
     *,
-    watch: Watch | None = None,
-    tell: Tell | None = None,
+    listener: Listener | None = None,
 ) -> Trained:
     """Train a model and return it with the weights of its best epoch.
 
@@ -92,10 +90,8 @@ def train(
         How.
     folder : Path, optional
         Where the checkpoints lie; one that is there is gone on from. None: nothing is kept.
-    watch : callable, optional
-        Given the batches of a pass, their number and what the pass is; returns them, for a progress bar.
-    tell : callable, optional
-        Given each epoch's entry of the history.
+    listener : Listener, optional
+        Told of steps and epochs.
 
     Returns
     -------
@@ -106,137 +102,239 @@ def train(
     ------
     TrainingError
         If the loss is not a number.
+    CheckpointError
+        If all checkpoints of the folder are damaged, or of another model.
     """
     if folder is None:
         with tempfile.TemporaryDirectory() as kept:
-            return train(model, loaders, config, Path(kept), watch=watch, tell=tell)
-    return _Training(model, loaders, config, folder, watch or (lambda batches, _n, _what: batches)).run(tell)
+            return train(model, loaders, config, Path(this_world().share(kept)), listener=listener)
+    return _Training(model, loaders, config, folder, listener or Listener()).run()
+
+
+@dataclass
+class _Progress:
+    """Where a training stands: its next step, and what the steps of the epoch so far have come to."""
+
+    epoch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    seconds: float = 0.0
+    history: History = field(default_factory=list)
+
+
+class _Taken(NamedTuple):
+    """A step that was taken and whose loss has not been looked at."""
+
+    loss: Tensor
+    n_rows: int
+    first_row: int
+    learning_rate: float
 
 
 class _Training:
-    """The state of a training between two epochs."""
+    """A training from its newest checkpoint to its last epoch."""
 
-    def __init__(self, model: nn.Module, loaders: Loaders, config: TrainingConfig, folder: Path, watch: Watch) -> None:
-        self.device = pick_device(config.device)
-        self.model = model.to(self.device)
-        self.loaders, self.config, self.folder, self.watch = loaders, config, folder, watch
+    def __init__(
+        self, model: nn.Module, loaders: Loaders, config: TrainingConfig, folder: Path, listener: Listener
+    ) -> None:
+        self.world = this_world()
+        self.device = self.world.own_device(pick_device(config.device))
+        self.model = batch_norm_over(model.to(self.device), self.world, self.device)
+        self.world.share_weights(self.model)
+        self.loaders, self.config, self.folder, self.listener = loaders, config, folder, listener
+        self.classes = loaders.label.classes
         self.average = WeightAverage(self.model, config.average_decay)
-        self.loss = make_loss(loaders.train.target, len(loaders.label.classes), config.class_weights)
+        self.loss = make_loss(
+            loaders.train.target,
+            len(self.classes),
+            config.loss,
+            weights_beside(config.class_weights, loaders.config.balance),
+        )
         self.monitor = _monitor(config, loaders)
-        self.optimizer = torch.optim.Adam(
-            model.parameters(), lr=config.optimizer.lr, weight_decay=config.optimizer.weight_decay
+        self.optimizer = make_optimizer(self.model.parameters(), config.optimizer, self.device)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == "float16")
+        self.progress = _Progress()
+        self.pending: list[_Taken] = []
+        self.running = self.world.in_parallel(
+            torch.compile(self.model) if config.compile else self.model,  # type: ignore[arg-type]
+            self.device,
         )
-        self.schedule = ReduceLROnPlateau(
-            self.optimizer, factor=config.schedule.factor, patience=config.schedule.patience, threshold=0.0
-        )
-        self.history: History = []
 
-    def run(self, tell: Tell | None) -> Trained:
-        """Run the epochs that are left."""
-        if (self.folder / LAST).exists():
-            self._go_on()
-        for epoch in range(len(self.history), self.config.epochs):
-            if self._stalled():
-                break
-            entry = self._epoch(epoch)
-            self.history.append(entry)
-            self.schedule.step(self._badness(entry))
-            if self._best() == epoch:
-                save_checkpoint(self.folder / BEST, self.average.model, {"epoch": epoch})
-            state = {"history": self.history, "schedule": self.schedule.state_dict()}
-            save_checkpoint(self.folder / LAST, self.model, state, self.optimizer, self.average.model)
-            if tell:
-                tell(entry)
+    def run(self) -> Trained:
+        """Take the steps that are left."""
+        checkpoint = read_newest(self.folder / LAST, self.listener.warn)
+        if checkpoint is not None:
+            self._go_on(checkpoint)
+        self.listener.go_on(self.progress.epoch, self.progress.step)
+        self.world.wait()  # all have read before the first writes
+        while self.progress.epoch < self.config.epochs and not self._stalled():
+            self._finish_epoch()
+        self.world.wait()
         self._restore_best()
-        return Trained(self.model, self.history, self._best())
+        return Trained(self.model, self.progress.history, self._best())
 
-    def _go_on(self) -> None:
-        state = load_checkpoint(self.folder / LAST, self.model, self.optimizer, self.average.model)
-        self.history = state["history"]
-        self.schedule.load_state_dict(state["schedule"])
-        for group, rate in zip(self.optimizer.param_groups, state["schedule"]["_last_lr"], strict=True):
-            group["lr"] = rate
+    def _go_on(self, checkpoint: Checkpoint) -> None:
+        checkpoint.restore(self.model, self.optimizer, self.average.model)
+        self.progress = _Progress(**checkpoint.state["progress"])
+        self.scaler.load_state_dict(checkpoint.state["scaler"])
+        if self.progress.history:
+            read_checkpoint(self.folder / BEST)  # a damaged one is named now, and not after hours
 
-    def _epoch(self, epoch: int) -> dict[str, Any]:
-        started = time.monotonic()
-        rate = self.optimizer.param_groups[0]["lr"]
-        train_loss = self._pass(epoch)
+    def _finish_epoch(self) -> None:
+        """Take the rest of an epoch's steps, score validation, and save both the best and the last state."""
+        progress = self.progress
+        started = time.monotonic() - progress.seconds
+        self._train(started)
+        self.world.share_weights(self.average.model)
         validation_loss, scores = self._validate(self.average.model)
         if not math.isfinite(validation_loss):
             raise TrainingError(
-                f"the loss of validation is {validation_loss} after epoch {epoch + 1}, at learning rate {rate:g}; "
-                "lower optimizer.lr, or look for damaged rows or for classes without a training row"
+                f"the loss of validation is {validation_loss} after epoch {progress.epoch + 1}, at learning rate "
+                f"{self._rate():g}; lower optimizer.lr, or look for damaged rows or for classes without a training row"
             )
-        score_classes = [self.loaders.label.classes.index(name) for name in self.loaders.split.score_classes]
+        entry = self._entry(validation_loss, scores, time.monotonic() - started)
+        self.progress = _Progress(progress.epoch + 1, history=[*progress.history, entry])
+        if self.world.first:
+            if self._best() == progress.epoch:
+                save_checkpoint(self.folder / BEST, self.average.model, {"epoch": progress.epoch})
+            self._save()
+        self.listener.epoch(entry)
+
+    def _train(self, started: float) -> None:
+        """Take the steps of the epoch that are left."""
+        self.model.train()
+        loader, progress = self.loaders.train, self.progress
+        left = loader.shuffled(self.config.seed, progress.epoch, progress.step)
+        saved = time.monotonic()
+        for batch in self.listener.watch(left, loader.n_batches - progress.step, f"epoch {progress.epoch + 1}"):
+            self._step(batch)
+            progress.step += 1
+            by_count = _divides(self.config.checkpoint.every_steps, progress.step)
+            if by_count or progress.step % REPORTED_STEPS == 0:
+                self._report()
+                if by_count or time.monotonic() - saved > (self.config.checkpoint.every_s or math.inf):
+                    progress.seconds = time.monotonic() - started
+                    self._save()
+                    saved = time.monotonic()
+        self._report()
+
+    def _step(self, batch: Batch) -> None:
+        """Move the weights by one batch, and remember its loss on the device."""
+        k, epoch = self.progress.step, self.progress.epoch
+        number = epoch * self.loaders.train.n_batches + k
+        badness = [self._badness(entry) for entry in self.progress.history]
+        set_rate(
+            self.optimizer,
+            rate_factor(self.config.schedule, number, self.loaders.train.n_batches, self.config.epochs, badness),
+        )
+        torch.manual_seed(step_seed(self.config.seed, epoch, k, self.world.rank))
+        self.pending.append(_Taken(self._gradient(batch), len(batch.rows), int(batch.rows.min()), self._rate()))
+        self.scaler.unscale_(self.optimizer)
+        if self.config.gradient_clip is not None:
+            clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.average.update(self.model, number)
+
+    def _gradient(self, batch: Batch) -> Tensor:
+        """Leave the gradient of a batch in the weights, and return this process's share of its loss."""
+        self.optimizer.zero_grad(set_to_none=True)
+        target = class_shares(batch.target.to(self.device), len(self.classes))
+        whole = self.world.sum(self.loss.shares(target).sum())
+        parts = batch.parts(self.config.accumulation)
+        total = torch.zeros((), device=self.device)
+        for i, part in enumerate(parts):
+            more = i + 1 < len(parts)
+            with without_averaging(self.running) if more else nullcontext():
+                logits = forward(self.running, part, self.device, self.config.precision)
+                shares = class_shares(part.target.to(self.device), len(self.classes))
+                loss = self.loss.terms(logits, shares).sum() / whole
+                self.scaler.scale(loss * self.world.size).backward()  # type: ignore[no-untyped-call] # averaged after
+            total += loss.detach()
+        return total
+
+    def _report(self) -> None:
+        """Tell the losses of the steps since the last report, and stop at one that is not a number."""
+        if not self.pending:
+            return
+        taken, self.pending = self.pending, []
+        losses = self.world.sum(torch.stack([step.loss for step in taken])).tolist()
+        n_rows = self.world.sum(torch.tensor([step.n_rows for step in taken])).tolist()
+        epoch, first = self.progress.epoch, self.progress.step - len(taken)
+        for number, (loss, step) in enumerate(zip(losses, taken, strict=True), start=first + 1):
+            if not math.isfinite(loss):
+                raise TrainingError(
+                    f"the loss is {loss} in epoch {epoch + 1}, step {number}, at learning rate {step.learning_rate:g}; "
+                    f"lower optimizer.lr, or look for damaged rows near row {step.first_row} of the store"
+                )
+        self.progress.loss_sum = sum((loss * n for loss, n in zip(losses, n_rows, strict=True)), self.progress.loss_sum)
+        rates = [step.learning_rate for step in taken]
+        self.listener.steps([StepLoss(epoch, first + i, losses[i], rate) for i, rate in enumerate(rates)])
+
+    def _save(self) -> None:
+        if not self.world.first:
+            return
+        state = {"progress": asdict(self.progress), "scaler": self.scaler.state_dict()}
+        save_keeping_one_before(
+            self.folder / LAST,
+            lambda path: save_checkpoint(path, self.model, state, self.optimizer, self.average.model),
+        )
+
+    def _entry(self, validation_loss: float, scores: Scores, seconds: float) -> dict[str, Any]:
+        score_classes = [self.classes.index(name) for name in self.loaders.split.score_classes]
         return {
-            "epoch": epoch,
-            "train_loss": train_loss,
+            "epoch": self.progress.epoch,
+            "train_loss": self.progress.loss_sum / len(self.loaders.train.rows),
             "validation_loss": validation_loss,
             "watched": self.monitor,
-            "learning_rate": rate,
-            "seconds": round(time.monotonic() - started, 3),
+            "learning_rate": self._rate(),
+            "seconds": round(seconds, 3),
             "validation": _plain(scores.macro(score_classes)),
             "per_class": {
                 name: _plain({"f1": float(scores.f1[c]), "auroc": float(scores.auroc[c])})
-                for c, name in enumerate(self.loaders.label.classes)
+                for c, name in enumerate(self.classes)
             },
         }
 
-    def _pass(self, epoch: int) -> float:
-        self.model.train()
-        total = 0.0
-        loader = self.loaders.train
-        batches = self.watch(loader.shuffled(self.config.seed, epoch), loader.n_batches, f"epoch {epoch + 1}")
-        for k, batch in enumerate(batches):
-            torch.manual_seed(step_seed(self.config.seed, epoch, k))
-            loss = self._step(batch)
-            self.average.update(self.model, epoch * loader.n_batches + k)
-            if not math.isfinite(loss):
-                raise TrainingError(
-                    f"the loss is {loss} in epoch {epoch + 1}, step {k + 1}, at learning rate "
-                    f"{self.optimizer.param_groups[0]['lr']:g}; lower optimizer.lr, or look for damaged rows near row "
-                    f"{int(batch.rows.min())} of the store"
-                )
-            total += loss * len(batch.rows)
-        return total / len(loader.rows)
-
-    def _step(self, batch: Batch) -> float:
-        self.optimizer.zero_grad(set_to_none=True)
-        logits = _forward(self.model, batch, self.device, self.config.precision)
-        loss = self.loss(logits, batch.target.to(self.device))
-        loss.backward()  # type: ignore[no-untyped-call]
-        if self.config.gradient_clip is not None:
-            clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
-        self.optimizer.step()
-        return loss.item()
+    def _rate(self) -> float:
+        return float(self.optimizer.param_groups[0]["lr"])
 
     def _validate(self, model: nn.Module) -> tuple[float, Scores]:
-        loader = self.loaders.validation
-        logits = predict_logits(model, loader, self.device, self.config.precision, self.watch)
-        loss = float(self.loss(torch.from_numpy(logits), loader.target))
+        """Return the loss, a mean over windows, and the scores of the windows' mean probabilities."""
+        loader, n_classes = self.loaders.validation, len(self.classes)
+        logits = predict_logits(model, loader, self.device, self.config.precision, self.listener)
+        target = class_shares(loader.target, n_classes)
+        windows = target.repeat_interleave(logits.shape[1], dim=0)
+        loss = float(self.loss.mean(torch.from_numpy(logits).view(-1, n_classes), windows))
         multilabel = self.loaders.label.multilabel
-        truth = one_hot(loader.target, len(self.loaders.label.classes))
-        return loss, score(truth == 1, probabilities(logits, multilabel=multilabel), multilabel=multilabel)
+        probability = combined(probabilities(logits, multilabel=multilabel))
+        return loss, score(target.numpy() == 1, probability, multilabel=multilabel)
 
     def _badness(self, entry: dict[str, Any]) -> float:
         """Return the watched score so that less is better; infinity where it is undefined."""
         if self.monitor == "validation_loss":
             return float(entry["validation_loss"])
-        value = entry["validation"][self.monitor.removeprefix("macro_")]
+        if ":" in self.monitor:
+            kind, _, name = self.monitor.partition(":")
+            value = entry["per_class"][name][kind]
+        else:
+            value = entry["validation"][self.monitor.removeprefix("macro_")]
         return math.inf if value is None else -float(value)
 
     def _best(self) -> int:
         """Return the best epoch; of those that score alike, as perfect ones do, the one of least loss."""
-        ranks = [(self._badness(entry), entry["validation_loss"], i) for i, entry in enumerate(self.history)]
+        history = self.progress.history
+        ranks = [(self._badness(entry), entry["validation_loss"], i) for i, entry in enumerate(history)]
         return min(ranks)[2]
 
     def _stalled(self) -> bool:
-        return bool(self.history) and len(self.history) - 1 - self._best() >= self.config.early_stopping.patience
+        done = len(self.progress.history)
+        return bool(done) and done - 1 - self._best() >= self.config.early_stopping.patience
 
     def _restore_best(self) -> None:
         """Load the best weights and score them again: a file that gives another score is not what was selected."""
-        best = self.history[self._best()]
-        load_checkpoint(self.folder / BEST, self.model)
+        best = self.progress.history[self._best()]
+        read_checkpoint(self.folder / BEST).restore(self.model)
         loss, _ = self._validate(self.model)
         if not math.isclose(loss, best["validation_loss"], rel_tol=RESCORE_TOLERANCE, abs_tol=RESCORE_TOLERANCE):
             raise CheckpointError(
@@ -245,45 +343,19 @@ class _Training:
             )
 
 
-def predict_logits(
-    model: nn.Module, loader: Loader, device: torch.device, precision: str = "float32", watch: Watch | None = None
-) -> NDArray[np.float32]:
-    """Return a model's logits for all rows of a loader, in their order, shape (n_rows, n_classes)."""
-    model.eval()
-    batches: Iterable[Batch] = loader.in_order()
-    if watch:
-        batches = watch(batches, loader.n_batches, "scoring")
-    with torch.inference_mode():
-        logits = [_forward(model, batch, device, precision).cpu().numpy() for batch in batches]
-    return np.concatenate(logits)
-
-
-def probabilities(logits: NDArray[np.float32], *, multilabel: bool) -> NDArray[np.float32]:
-    """Return the probabilities of logits: a sigmoid each for several labels a row, a softmax else."""
-    values = torch.from_numpy(logits)
-    found: NDArray[np.float32] = (values.sigmoid() if multilabel else values.softmax(dim=1)).numpy()
-    return found
-
-
-def one_hot(target: Tensor, n_classes: int) -> NDArray[np.int8]:
-    """Return targets as 0 and 1, int8, shape (n_rows, n_classes)."""
-    if target.ndim == 2:
-        return target.numpy().astype(np.int8)
-    hot: NDArray[np.int8] = (target.numpy()[:, None] == np.arange(n_classes)).astype(np.int8)
-    return hot
-
-
-def _forward(model: nn.Module, batch: Batch, device: torch.device, precision: str) -> Tensor:
-    inputs = {name: value.to(device, non_blocking=True) for name, value in batch.inputs.items()}
-    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
-        logits: Tensor = model(**inputs)
-    return logits.float()
+def _divides(every: int | None, step: int) -> bool:
+    return every is not None and step % every == 0
 
 
 def _monitor(config: TrainingConfig, loaders: Loaders) -> str:
-    if config.early_stopping.monitor != "auto":
-        return config.early_stopping.monitor
-    return "macro_auroc" if loaders.label.multilabel else "macro_f1"
+    wanted = config.early_stopping.monitor
+    if wanted == "auto":
+        return "macro_auroc" if loaders.label.multilabel else "macro_f1"
+    known = ["validation_loss", *(f"macro_{kind}" for kind in Scores._fields)]
+    known += [f"{kind}:{name}" for kind in Scores._fields for name in loaders.label.classes]
+    if wanted not in known:
+        raise UnknownNameError("early_stopping.monitor", wanted, known)
+    return wanted
 
 
 def _plain(values: dict[str, float]) -> dict[str, float | None]:

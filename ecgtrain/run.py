@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
-from ecgtrain.config import CONTEXT, SIGNAL, RunConfig
+from ecgtrain.calibration import calibrate
+from ecgtrain.config import RunConfig
 from ecgtrain.curves import draw_curves
+from ecgtrain.devices import pick_device
+from ecgtrain.distributed import this_world
 from ecgtrain.environment import code_state, devices, versions
-from ecgtrain.loader import Loaders, loaders
-from ecgtrain.loop import Trained, Watch, one_hot, pick_device, predict_logits, probabilities, train
+from ecgtrain.folds import fold_runs, join_predictions
+from ecgtrain.listener import Listener
+from ecgtrain.loader import Loader, Loaders, load
+from ecgtrain.loop import Trained, train
 from ecgtrain.models import create_model
-from ecgtrain.predictions import PREDICTIONS_SCHEMA, predictions_table, write_predictions
-from ecgtrain.run_folder import FAILED, FINISHED, RUNNING, RunFolder
-from ecgtrain.scores import best_threshold
-from pipelines.recipe import recipe_hash
+from ecgtrain.predicting import Said, one_hot, predict
+from ecgtrain.predictions import context_of, predictions_footer, predictions_table, write_predictions
+from ecgtrain.run_folder import FAILED, FINISHED, RUNNING, RunFolder, silent_log
+from ecgtrain.tracking import RunListener, Watch, describe_scores
 from store.errors import EcgError, UserError
 from store.read import Store
 
-NOT_IN_HASH = {"name", "store", "device", "placement"}
+
+class FoldError(EcgError, RuntimeError):
+    """A run over folds cannot be joined: one of them failed."""
 
 
 def execute(config: RunConfig, store: Store, folder: RunFolder, watch: Watch | None = None) -> bool:
@@ -49,7 +55,8 @@ def execute(config: RunConfig, store: Store, folder: RunFolder, watch: Watch | N
     bool
         Whether the run finished.
     """
-    with folder.log() as log:
+    first = this_world().first
+    with folder.log() if first else nullcontext(silent_log()) as log:
         try:
             _execute(config, store, folder, log, watch)
         except KeyboardInterrupt:
@@ -59,42 +66,61 @@ def execute(config: RunConfig, store: Store, folder: RunFolder, watch: Watch | N
             log.error("%s failed: %s", folder.name, " ".join(str(error).split()))  # noqa: TRY400 - a person's line
         except Exception:
             log.exception("%s failed", folder.name)
+            if this_world().size > 1:
+                raise  # the other processes may not have failed: all have to stop
         else:
             return True
-        folder.set_state(FAILED)
+        if first:
+            folder.set_state(FAILED)
         return False
 
 
 def _execute(config: RunConfig, store: Store, folder: RunFolder, log: logging.Logger, watch: Watch | None) -> None:
+    if this_world().first:
+        _open(config, store, folder)
+    if config.folds is None:
+        _train(config, store, folder, log, watch)
+    else:
+        _train_folds(config, store, folder, log, watch)
+    if this_world().first:
+        folder.set_state(FINISHED)
+
+
+def _train_folds(config: RunConfig, store: Store, folder: RunFolder, log: logging.Logger, watch: Watch | None) -> None:
+    """Train the folds that are not finished, and join what they predict."""
+    folds = list(fold_runs(config, folder))
+    for fold_config, fold in folds:
+        if fold.state != FINISHED and not execute(fold_config, store, fold, watch):
+            raise FoldError(f"{fold.name} failed; mend what its log says and go on with --resume {folder.name}")
+    if this_world().first:
+        join_predictions(config, [fold for _, fold in folds], folder)
+        log.info("%s finished: predictions of %d folds are joined", folder.name, len(folds))
+
+
+def _train(config: RunConfig, store: Store, folder: RunFolder, log: logging.Logger, watch: Watch | None) -> None:
+    data = load(store, config)
+    torch.manual_seed(config.seed)
+    model = create_model(config.model, **vars(data.shape))
+    first = this_world().first
+    if first:
+        folder.write_json("preprocessing.json", data.preprocessing)
+        _introduce(log, folder, config, store, data, model)
+    listener = RunListener(folder, config, log, watch) if first else Listener()
+    trained = train(model, data, config, folder.checkpoints, listener=listener)
+    said = {name: _predict(config, data, part, trained.model) for name, part in _parts(data).items()}
+    if first:
+        draw_curves(trained.history, trained.best_epoch, folder.path / "curves.png")
+        _write_predictions(config, store, folder, data, trained.model, said)
+        log.info(
+            "%s finished: best epoch %d, %s", folder.name, trained.best_epoch + 1, describe_scores(_best_entry(trained))
+        )
+
+
+def _open(config: RunConfig, store: Store, folder: RunFolder) -> None:
+    folder.path.mkdir(exist_ok=True)
     folder.write_config(config)
     folder.set_state(RUNNING)
     folder.write_json("environment.json", environment(config, store))
-    data = loaders(
-        store,
-        config.inputs,
-        config.protocol,
-        config.batch_size,
-        channels=config.channels,
-        features=config.features,
-        context=config.context,
-        standardise=config.standardise,
-        placement=config.placement,
-    )
-    folder.write_json("preprocessing.json", data.preprocessing)
-    torch.manual_seed(config.seed)
-    model = create_model(config.model, **vars(data.shape))
-    _introduce(log, folder, config, store, data, model)
-
-    def tell(entry: dict[str, Any]) -> None:
-        folder.write_history([*folder.history()[: entry["epoch"]], entry])
-        log.info(_line(entry, config))
-
-    trained = train(model, data, config, folder.checkpoints, watch=watch, tell=tell)
-    folder.write_history(trained.history)
-    draw_curves(trained.history, trained.best_epoch, folder.path / "curves.png")
-    _write_predictions(config, store, folder, data, trained.model)
-    folder.set_state(FINISHED)
-    log.info("%s finished: best epoch %d, %s", folder.name, trained.best_epoch + 1, _scores(_best_entry(trained)))
 
 
 def environment(config: RunConfig, store: Store) -> dict[str, Any]:
@@ -131,7 +157,7 @@ def _introduce(
     log.info(
         "%s: %s on %s, leads %s, context %s, protocol %s (%s)",
         folder.name, config.model, "+".join(config.inputs), " ".join(data.leads),
-        " and ".join(_context(data)) or "none", data.split.protocol, sizes,
+        " and ".join(context_of(data.preprocessing)) or "none", data.split.protocol, sizes,
     )  # fmt: skip
     if store.synthetic:
         log.info("SYNTHETIC recordings: the figures say nothing about patients")
@@ -139,7 +165,11 @@ def _introduce(
         log.warning("this protocol leaks on purpose (%s): %s", ", ".join(data.split.leaks), data.split.leak_note)
     if absent := _absent_classes(data):
         log.warning("no training row has the class %s", ", ".join(absent))
-    log.info("%d parameters, %s", _parameters(model), pick_device(config.device))
+    if config.balance != "none":
+        n_synthetic = int(np.count_nonzero(data.train.items.weights))
+        log.info("balance %s: %d of the training rows are synthetic", config.balance, n_synthetic)
+    log.info("%d parameters, %s", _parameters(model), data.train.device)
+    log.info(data.placed)
 
 
 def _absent_classes(data: Loaders) -> list[str]:
@@ -147,77 +177,37 @@ def _absent_classes(data: Loaders) -> list[str]:
     return [name for name, n in zip(data.label.classes, rows_of.tolist(), strict=True) if n == 0]
 
 
-def _context(data: Loaders) -> list[str]:
-    """Return what stands beside a row's own signal: RR intervals, neighbouring beats, the record's typical beat."""
-    beside = data.preprocessing.get(SIGNAL, {})
-    return [*(["rr"] if "features" in data.preprocessing else []), *(name for name in CONTEXT if beside.get(name))]
-
-
 def _parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
-
-
-def _line(entry: dict[str, Any], config: RunConfig) -> str:
-    return (
-        f"epoch {entry['epoch'] + 1}/{config.epochs}  loss {entry['train_loss']:.4f}  "
-        f"validation {entry['validation_loss']:.4f}  {_scores(entry)}  {entry['seconds']:.1f} s"
-    )
-
-
-def _scores(entry: dict[str, Any]) -> str:
-    values = {name: math.nan if value is None else value for name, value in entry["validation"].items()}
-    return f"macro F1 {values['f1']:.3f}  macro AUROC {values['auroc']:.3f}"
 
 
 def _best_entry(trained: Trained) -> dict[str, Any]:
     return trained.history[trained.best_epoch]
 
 
-def _write_predictions(config: RunConfig, store: Store, folder: RunFolder, data: Loaders, model: nn.Module) -> None:
-    footer = predictions_footer(config, store, folder.name, data, model)
-    device = pick_device(config.device)
-    for name, part in (("validation", data.validation), ("test", data.test)):
-        logits = predict_logits(model, part, device, config.precision)
-        probability = probabilities(logits, multilabel=data.label.multilabel)
-        truth = one_hot(part.target, len(data.label.classes))
+def _parts(data: Loaders) -> dict[str, Loader]:
+    return {"validation": data.validation, "test": data.test}
+
+
+def _predict(config: RunConfig, data: Loaders, part: Loader, model: nn.Module) -> Said:
+    return predict(
+        model,
+        part,
+        part.device,
+        config.precision,
+        multilabel=data.label.multilabel,
+        n_copies=config.test_time_copies,
+    )
+
+
+def _write_predictions(
+    config: RunConfig, store: Store, folder: RunFolder, data: Loaders, model: nn.Module, said: Mapping[str, Said]
+) -> None:
+    footer = predictions_footer(config, store, folder.name, data, _parameters(model))
+    classes, multilabel = data.label.classes, data.label.multilabel
+    for name, part in _parts(data).items():
+        truth = one_hot(part.target, len(classes))
         if name == "validation":
-            folder.write_json("calibration.json", calibration(data, truth, probability))
-        table = predictions_table(store, part.rows, data.label.classes, truth, logits, probability, footer)
+            folder.write_json("calibration.json", calibrate(said[name], truth, classes, multilabel=multilabel))
+        table = predictions_table(store, part.rows, classes, truth, said[name], footer, config.fold)
         write_predictions(folder.path / "predictions" / f"{name}.parquet", table)
-
-
-def calibration(data: Loaders, truth: NDArray[np.int8], probability: NDArray[np.float32]) -> dict[str, Any]:
-    """Return what is fitted on validation: each class's threshold of a multi-label task."""
-    classes: Sequence[str] = data.label.classes if data.label.multilabel else ()
-    thresholds = {name: best_threshold(truth[:, c] == 1, probability[:, c]) for c, name in enumerate(classes)}
-    return {"thresholds": thresholds, "temperature": None, "fitted_on": "validation"}
-
-
-def predictions_footer(config: RunConfig, store: Store, run: str, data: Loaders, model: nn.Module) -> dict[str, Any]:
-    """Return what a predictions file says of its run."""
-    return {
-        "schema": PREDICTIONS_SCHEMA,
-        "task": "multi" if data.label.multilabel else "single",
-        "classes": list(data.label.classes),
-        "score_classes": list(data.split.score_classes),
-        "scheme": data.label.scheme,
-        "protocol": data.split.protocol,
-        "leaks": list(data.split.leaks),
-        "leak_note": data.split.leak_note,
-        "run": run,
-        "model": config.model,
-        "input": "+".join(config.inputs),
-        "leads": list(data.leads),
-        "context": _context(data),
-        "seed": config.seed,
-        "parameters": _parameters(model),
-        "store": {
-            "name": store.name,
-            "digest": store.digest,
-            "rows_digest": store.rows_digest,
-            "synthetic": store.synthetic,
-        },
-        "recipe_hash": recipe_hash(config, exclude=NOT_IN_HASH),
-        "versions": versions(),
-        "card": store.attributes.get("card", {}),
-    }

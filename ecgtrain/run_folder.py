@@ -71,17 +71,31 @@ class RunFolder:
         data: dict[str, Any] = json.loads((self.path / name).read_text(encoding="utf-8"))
         return data
 
-    def write_history(self, history: Iterable[Mapping[str, Any]]) -> None:
-        """Write ``history.jsonl``: one line an epoch."""
-        lines = (json.dumps(entry, allow_nan=False) for entry in history)
-        write_whole(self.path / "history.jsonl", "".join(f"{line}\n" for line in lines))
+    def write_lines(self, name: str, entries: Iterable[Mapping[str, Any]]) -> None:
+        """Write one of the folder's JSON-lines files."""
+        write_whole(self.path / name, "".join(f"{json.dumps(entry, allow_nan=False)}\n" for entry in entries))
+
+    def append_lines(self, name: str, entries: Iterable[Mapping[str, Any]]) -> None:
+        """Add lines to one of the folder's JSON-lines files."""
+        with (self.path / name).open("a", encoding="utf-8", newline="\n") as file:
+            file.writelines(f"{json.dumps(entry, allow_nan=False)}\n" for entry in entries)
 
     def history(self) -> list[dict[str, Any]]:
-        """Return the entries of ``history.jsonl``."""
-        file = self.path / "history.jsonl"
+        """Return the entries of ``history.jsonl``: one an epoch."""
+        return self._lines("history.jsonl")
+
+    def steps(self) -> list[dict[str, Any]]:
+        """Return the entries of ``steps.jsonl``: one a training step."""
+        return self._lines("steps.jsonl")
+
+    def _lines(self, name: str) -> list[dict[str, Any]]:
+        """Return the entries of a JSON-lines file; a last line that a stop has cut is none."""
+        file = self.path / name
         if not file.is_file():
             return []
-        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        return [
+            json.loads(line) for line in file.read_text(encoding="utf-8").splitlines(keepends=True) if line[-1] == "\n"
+        ]
 
     @contextmanager
     def log(self) -> Iterator[logging.Logger]:
@@ -95,6 +109,13 @@ class RunFolder:
             yield log
         finally:
             file.close()
+
+
+def silent_log() -> logging.Logger:
+    """Return the log of a process that has nothing to say: one of several, and not the first."""
+    log = logging.Logger("ecgtrain.silent")
+    log.addHandler(logging.NullHandler())
+    return log
 
 
 def new_run(runs: Path, name: str | None, stem: str) -> RunFolder:

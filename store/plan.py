@@ -29,10 +29,11 @@ class Task:
 
 @dataclass(frozen=True)
 class Values:
-    """A label, column or split with what a reader needs to understand it."""
+    """A label, column, split or part of a balance, with what a reader needs to understand it."""
 
     values: NDArray[Any]
     attributes: Mapping[str, Any]
+    dimensions: tuple[str, ...] = ("row", "class")
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,10 @@ class StorePlan:
     name : str
         Name of the store's folder.
     filled : tuple of ArraySpec
-        The arrays that tasks fill: the signals and the representations, with shards of equal rows.
+        The arrays that tasks fill: the signals and the representations, with shards of equal rows. None where values
+        alone are added to a store.
     values : mapping
-        Labels, columns and splits by path, written whole when the store is created.
+        Labels, columns, splits and balances by path, written whole when the store is created.
     attributes : mapping
         Attributes of the store.
     files : mapping
@@ -61,7 +63,7 @@ class StorePlan:
 
     def __post_init__(self) -> None:
         rows = {(spec.shape[0], spec.shards and spec.shards[0]) for spec in self.filled}
-        if len(rows) != 1:
+        if len(rows) > 1:
             raise ValueError(f"arrays of one plan need equal rows and equal shards, found {sorted(map(str, rows))}")
         for spec in self.filled:
             if spec.shards is None or spec.shards[0] % spec.chunks[0]:
@@ -69,17 +71,21 @@ class StorePlan:
 
     @property
     def n_rows(self) -> int:
-        """Number of rows."""
-        return self.filled[0].shape[0]
+        """Number of rows that tasks fill."""
+        return self.filled[0].shape[0] if self.filled else 0
 
     @property
     def specs(self) -> tuple[ArraySpec, ...]:
         """Every array of the store."""
-        whole = tuple(values_spec(path, item.values, item.attributes) for path, item in self.values.items())
+        whole = tuple(
+            values_spec(path, item.values, item.attributes, item.dimensions) for path, item in self.values.items()
+        )
         return self.filled + whole
 
     def tasks(self) -> list[Task]:
         """Return the tasks, in the order of their rows."""
+        if not self.filled:
+            return []
         shards = self.filled[0].shards
         assert shards is not None
         starts = range(0, self.n_rows, shards[0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from store.balance import GROUP, Balance
 from store.codecs import check_not_forked, native_codecs
 from store.errors import (
     DamagedStoreError,
@@ -26,7 +27,7 @@ from store.errors import (
 )
 from store.manifest import MANIFEST_NAME, Manifest
 from store.schema import SCHEMA_VERSION
-from store.vocabulary import TEST, TRAIN, VALIDATION
+from store.vocabulary import TEST, TRAIN, UNUSED, VALIDATION
 
 READ_THREADS = 2
 
@@ -93,6 +94,33 @@ class Split:
     def rows(self, part: int) -> NDArray[np.int64]:
         """Return the rows of one part (`store.vocabulary.TRAIN`, `VALIDATION`, `TEST`), ascending."""
         return np.flatnonzero(self.values == part)
+
+    @property
+    def n_folds(self) -> int:
+        """Number of folds; 0 for a protocol that numbers none."""
+        return int(self.values.max()) + 1 if self.kind == "folds" else 0
+
+    def of_fold(self, fold: int | None) -> Split:
+        """Return the split of one run over folds: it tests on `fold`, validates on the next and trains on the rest.
+
+        Parameters
+        ----------
+        fold : int or None
+            Number of the fold; None for a protocol that numbers none, which is returned as it is.
+
+        Raises
+        ------
+        UserError
+            If the protocol has no such fold, or numbers folds and none is named.
+        """
+        if fold is None and not self.n_folds:
+            return self
+        if fold is None or not 0 <= fold < self.n_folds:
+            has = f"has folds 0 to {self.n_folds - 1}; name one of them" if self.n_folds else "numbers no folds"
+            raise UserError(f"protocol {self.protocol!r} {has}")
+        parts = {fold: TEST, (fold + 1) % self.n_folds: VALIDATION, UNUSED: UNUSED}
+        values = np.array([parts.get(value, TRAIN) for value in range(UNUSED, self.n_folds)], np.int8)
+        return replace(self, values=values[self.values - UNUSED], kind="split")
 
 
 class Store:
@@ -237,6 +265,64 @@ class Store:
         if "patient" not in split.leaks:
             check_patients(split, self.column("patient"))
         return split
+
+    def balances(self, protocol: str | None = None, fold: int | None = None) -> list[str]:
+        """Return the names of the balances of a protocol, or of one of its folds, in the order of the alphabet."""
+        protocol = protocol or self.attributes["default_protocol"]
+        return sorted(self._balance_groups(protocol, fold))
+
+    def balance(self, protocol: str | None, name: str, fold: int | None = None) -> Balance:
+        """Return a balance of a protocol, by default of the store's own choice, or of one of its folds.
+
+        Parameters
+        ----------
+        protocol : str or None
+            The protocol.
+        name : str
+            Name of the balance, such as ``smote``.
+        fold : int or None
+            The fold that is tested, where the protocol numbers folds.
+
+        Raises
+        ------
+        LeakError
+            If a parent of a synthetic row, or a row that is kept, does not train in the protocol and fold.
+        UnknownNameError
+            If there is no such balance.
+        """
+        split = self.split(protocol).of_fold(fold)
+        groups = self._balance_groups(split.protocol, fold)
+        if name not in groups:
+            make = f"Make one: ecgprep build --balance {name}"
+            raise UnknownNameError(f"balance of {split.protocol} of {self.name}", name, sorted(groups), make)
+        path = groups[name]
+        facts: dict[str, Any] = self._array(f"{path}/class").attrs.asdict()
+        parts = {part: self._values(self._array(f"{path}/{part}")) for part in ("parent", "weight", "class", "keep")}
+        balance = Balance(
+            protocol=facts.pop("protocol"),
+            fold=facts.pop("fold"),
+            name=facts.pop("name"),
+            parents=parts["parent"],
+            weights=parts["weight"],
+            classes=parts["class"],
+            keep=parts["keep"],
+            facts=facts,
+        )
+        balance.check(split.values == TRAIN)
+        return balance
+
+    def _balance_groups(self, protocol: str, fold: int | None) -> dict[str, str]:
+        """Return the paths of a protocol's listed balances by name."""
+        group = self.group.get(GROUP)
+        members = sorted(group.group_keys()) if isinstance(group, zarr.Group) else []
+        paths = [f"{GROUP}/{name}" for name in members if f"{GROUP}/{name}/zarr.json" in self.manifest.digests]
+        facts: list[Any] = [self.group[f"{path}/class"].attrs for path in paths]
+        wanted = (protocol, fold)
+        return {
+            fact["name"]: path
+            for path, fact in zip(paths, facts, strict=True)
+            if (fact["protocol"], fact["fold"]) == wanted
+        }
 
     def _values(self, array: zarr.Array[Any]) -> NDArray[Any]:
         with damage_named(self.location):

@@ -133,8 +133,10 @@ def representation_spec(
     )
 
 
-def values_spec(path: str, values: NDArray[Any], attributes: Mapping[str, Any]) -> ArraySpec:
-    """Return the spec of a label, column or split: one value or one short vector a row, written whole."""
+def values_spec(
+    path: str, values: NDArray[Any], attributes: Mapping[str, Any], dimensions: tuple[str, ...] = ("row", "class")
+) -> ArraySpec:
+    """Return the spec of a label, column, split or part of a balance: written whole; the first axis may be all."""
     kind = values.dtype.kind
     fills: dict[str, float | str] = {"i": -1, "u": 255, "f": float("nan"), "U": "", "O": "", "T": "", "b": 0}
     dtype = "string" if kind in "UOT" else values.dtype.name
@@ -145,6 +147,6 @@ def values_spec(path: str, values: NDArray[Any], attributes: Mapping[str, Any]) 
         fill=fills[kind],
         chunks=(min(max(len(values), 1), WHOLE_ARRAY_CHUNK), *values.shape[1:]),
         shards=None,
-        dimensions=("row", "class")[: values.ndim],
+        dimensions=dimensions[: values.ndim],
         attributes=attributes,
     )

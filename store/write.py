@@ -16,7 +16,7 @@ import shutil
 import uuid
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ import zarr
 import zarr.errors
 from numpy.typing import NDArray
 
+from store.balance import GROUP
 from store.codecs import compressor, native_codecs
 from store.errors import DamagedStoreError, ResourceError
 from store.files import sync_file, sync_folder, write_whole
@@ -36,6 +37,7 @@ from store.schema import ArraySpec, values_spec
 
 WRITE_THREADS = 1  # see store.codecs.native_codecs: more would make digests differ
 JOURNAL, SCRATCH, PLAN = "journal", "scratch", "plan.sha256"
+ADDED = ("rep", GROUP)  # what can be added to a complete store, each member a folder of its own
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -297,12 +299,13 @@ def merge_addition(folder: Path, place: Path) -> Manifest:
 
 
 def drop_unlisted_arrays(place: Path) -> None:
-    """Remove representations that an interrupted addition left in a store before its manifest listed them."""
+    """Remove what an interrupted addition left in a store before its manifest listed it."""
     listed = read_manifest(place)
     sweep(place)
-    for folder in (place / "rep").glob("*/"):
-        if f"rep/{folder.name}/zarr.json" not in listed.digests:
-            shutil.rmtree(folder)
+    for group in ADDED:
+        for folder in (place / group).glob("*/"):
+            if f"{group}/{folder.name}/zarr.json" not in listed.digests:
+                shutil.rmtree(folder)
     _consolidate(place)
 
 
@@ -367,24 +370,32 @@ def write_task(folder: Path, task: Task, blocks: Mapping[str, NDArray[Any]]) -> 
         If a block is not one whole shard.
     """
     scratch = folder / SCRATCH / f"{task.number:08d}-{uuid.uuid4().hex[:8]}"
-    digests: dict[str, str] = {}
+    kept: dict[str, Future[str]] = {}
     empty: list[str] = []
     try:
-        with full_disk_named(folder):
+        # One array is digested and synced while the next one is compressed.
+        with full_disk_named(folder), ThreadPoolExecutor(max_workers=1) as keeper:
             for path, block in blocks.items():
                 shard = _write_shard(folder, scratch, path, task, block)
                 name = shard.relative_to(scratch).as_posix()
-                if not shard.exists():
+                if shard.exists():
+                    kept[name] = keeper.submit(_keep_shard, shard, folder / name)
+                else:
                     empty.append(name)
-                    continue
-                sync_file(shard)
-                digests[name] = file_digest(shard)
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shard.replace(folder / name)
-                sync_folder((folder / name).parent)
+            digests = {name: digest.result() for name, digest in kept.items()}
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return Receipt(task.number, digests, tuple(empty))
+
+
+def _keep_shard(shard: Path, place: Path) -> str:
+    """Move a shard to its place once it is on the disk, and return its digest."""
+    sync_file(shard)
+    digest = file_digest(shard)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    shard.replace(place)
+    sync_folder(place.parent)
+    return digest
 
 
 def _write_shard(folder: Path, scratch: Path, path: str, task: Task, block: NDArray[Any]) -> Path:

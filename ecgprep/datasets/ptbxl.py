@@ -3,6 +3,8 @@
 References
 ----------
 .. [1] Wagner et al., PTB-XL, a large publicly available electrocardiography dataset, Scientific Data 7:154, 2020.
+.. [2] Strodthoff et al., Deep learning for ECG analysis: benchmarks and insights from PTB-XL, IEEE J. Biomed. Health
+   Inform. 25(5):1519-1528, 2021: the levels of labels.
 """
 
 from __future__ import annotations
@@ -18,10 +20,19 @@ from numpy.typing import NDArray
 from ecgprep.config import Prepare
 from ecgprep.datasets.base import Database, Found, RecordRef, is_synthetic
 from ecgprep.records import Record
-from ecgprep.splits import Protocol, Rows, patient_protocols, strata
+from ecgprep.splits import Protocol, Rows, patient_protocols
 from store.errors import MissingDataError, UserError
 from store.plan import Values
-from store.vocabulary import STANDARD_LEADS, SUPERCLASS_OF, SUPERCLASSES, TEST, TRAIN, UNUSED, VALIDATION
+from store.vocabulary import (
+    STANDARD_LEADS,
+    STATEMENT_CLASSES,
+    STATEMENT_SCHEMES,
+    SUPERCLASSES,
+    TEST,
+    TRAIN,
+    UNUSED,
+    VALIDATION,
+)
 
 TABLE = "ptbxl_database.csv"
 TABLE_COLUMNS = ("ecg_id", "patient_id", "age", "sex", "scp_codes", "strat_fold", "filename_lr", "filename_hr")
@@ -43,60 +54,99 @@ class PtbXl(Database):
     url = "https://physionet.org/content/ptb-xl/1.0.3/"
     published_records = 21799
     download_size = "3.0 GB (1.7 GB compressed)"
+    optional_files = ("example_physionet.py",)
     rates_hz = (100.0, 500.0)
     leads = STANDARD_LEADS
     default_leads = ("II", "V1", "V5")
     all_leads = STANDARD_LEADS
     record_s = 10.0
-    units = ("record",)
+    default_unit = "record"
     label_rules = tuple(MIN_LIKELIHOOD)
-    default_protocol = "ptbxl-folds"
-    default_scheme = "superclass"
 
     def find(self, folder: Path, prepare: Prepare) -> Found:
         """Return the records of the table that are here at the wanted rate."""
         assert prepare.fs is not None
-        table = _read_table(folder / TABLE)
+        rate = self.raw_rate(prepare.fs)
+        table = read_table(folder / TABLE)
         here = _records_here(folder)
-        refs = [_ref(folder, row, prepare.fs) for row in table if row[FILE_COLUMN[prepare.fs]] in here]
+        refs = [record_ref(folder, row, rate) for row in table if row[FILE_COLUMN[rate]] in here]
         synthetic = is_synthetic(folder)
         version = "(synthetic)" if synthetic else VERSION_OF_ROWS.get(len(table), "of unknown version")
         refs.sort(key=lambda ref: ref.record.encode())
         return Found(tuple(refs), len(table), version, synthetic)
 
+    def wants(self, path: str, prepare: Prepare) -> bool:
+        """Leave out the records of the other rate."""
+        unwanted = "records500/" if self.raw_rate(prepare.fs or 0) == min(self.rates_hz) else "records100/"
+        return not path.startswith(unwanted)
+
+    def record_bytes(self, prepare: Prepare) -> int:
+        """Return the mean size of a record's files at the rate that is read."""
+        return 24_700 if self.raw_rate(prepare.fs or 0) == min(self.rates_hz) else 120_700
+
     def person(self, ref: RecordRef, record: Record) -> Mapping[str, Any]:
         """Return age and sex from the table."""
         return {"age": ref.facts["age"], "sex": ref.facts["sex"]}
 
-    def labels(self, facts: Sequence[Mapping[str, Any]], symbols: NDArray[Any], prepare: Prepare) -> dict[str, Values]:
-        """Return the diagnostic superclasses; a row of zeros has none."""
+    def schemes(self, prepare: Prepare) -> tuple[str, ...]:
+        """Return the levels of the statements."""
+        return tuple(STATEMENT_SCHEMES)
+
+    def labels(
+        self, facts: Sequence[Mapping[str, Any]], marks: Mapping[str, NDArray[Any]], prepare: Prepare
+    ) -> dict[str, Values]:
+        """Return the statements at every level, from superclasses to all 71; a row of zeros has none."""
         assert prepare.label_rule is not None
-        least = MIN_LIKELIHOOD[prepare.label_rule]
-        values = np.zeros((len(facts), len(SUPERCLASSES)), np.uint8)
-        for row, fact in enumerate(facts):
-            for statement, likelihood in fact["scp_codes"].items():
-                if statement in SUPERCLASS_OF and likelihood >= least:
-                    values[row, SUPERCLASSES.index(SUPERCLASS_OF[statement])] = 1
-        rule = f"{prepare.label_rule}: any diagnostic statement of the superclass"
-        rule += ", likelihood ignored" if least == 0 else f" with likelihood ≥ {max(least, 1):g}"
-        return {"superclass": Values(values, {"classes": list(SUPERCLASSES), "multilabel": True, "rule": rule})}
+        statements = [fact["scp_codes"] for fact in facts]
+        return {scheme: _multi_hot(scheme, statements, prepare.label_rule) for scheme in STATEMENT_SCHEMES}
 
     def protocols(self, rows: Rows, facts: Sequence[Mapping[str, Any]], prepare: Prepare) -> list[Protocol]:
-        """Return the recommended folds, and the draws by patient; records without a superclass take no part."""
-        labelled = strata(rows.labels["superclass"]) >= 0
+        """Return the recommended folds for every level of labels, and the draws by patient for superclasses."""
         fold = np.array([fact["fold"] for fact in facts])
-        part = np.where(fold <= 8, TRAIN, np.where(fold == 9, VALIDATION, TEST))
-        official = Protocol(
-            name="ptbxl-folds",
-            values=np.where(labelled, part, UNUSED).astype(np.int8),
-            scheme="superclass",
-            score_classes=SUPERCLASSES,
-            rule="recommended folds 1-8 train, 9 validates, 10 tests; records without a superclass unused",
-        )
-        return [official, *patient_protocols(rows, "superclass", SUPERCLASSES, labelled, prepare.seed)]
+        official = [_recommended_folds(scheme, rows.labels[scheme], fold) for scheme in STATEMENT_SCHEMES]
+        usable = self.usable(rows, facts, prepare)
+        return [*official, *patient_protocols(rows, "superclass", SUPERCLASSES, usable, prepare.seed)]
 
 
-def _read_table(path: Path) -> list[dict[str, Any]]:
+def _multi_hot(scheme: str, statements: Sequence[Mapping[str, float]], rule: str) -> Values:
+    """Return which classes of a scheme each record has.
+
+    The rule looks at diagnoses alone: the likelihood of a form or a rhythm is next to never given.
+    """
+    class_of, classes = STATEMENT_SCHEMES[scheme], STATEMENT_CLASSES[scheme]
+    least = MIN_LIKELIHOOD[rule]
+    values = np.zeros((len(statements), len(classes)), np.uint8)
+    for row, likelihood_of in zip(values, statements, strict=True):
+        for code, likelihood in likelihood_of.items():
+            if code in class_of and (likelihood >= least or code not in STATEMENT_SCHEMES["diagnostic"]):
+                row[classes.index(class_of[code])] = 1
+    said = "likelihood ignored" if least == 0 else f"diagnoses with likelihood ≥ {max(least, 1):g}"
+    attributes = {"classes": list(classes), "multilabel": True, "rule": f"{rule}: any statement of the class, {said}"}
+    return Values(values, attributes)
+
+
+def _recommended_folds(scheme: str, label: Values, fold: NDArray[np.int64]) -> Protocol:
+    """Return the recommended folds of the records that have a label, as the benchmark of PTB-XL uses them."""
+    part = np.where(fold <= 8, TRAIN, np.where(fold == 9, VALIDATION, TEST))
+    return Protocol(
+        name="ptbxl-folds" if scheme == "superclass" else f"ptbxl-folds-{scheme}",
+        values=np.where(label.values.any(axis=1), part, UNUSED).astype(np.int8),
+        scheme=scheme,
+        score_classes=STATEMENT_CLASSES[scheme],
+        rule=f"recommended folds 1-8 train, 9 validates, 10 tests; records without a {scheme} label unused",
+    )
+
+
+def read_table(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of ``ptbxl_database.csv``, with the columns that are used.
+
+    Raises
+    ------
+    MissingDataError
+        If the table is not there.
+    UserError
+        If it is no table, lacks a column, or holds a word where a number belongs.
+    """
     if not path.is_file():
         raise MissingDataError(f"{path} is missing; it comes with PTB-XL and holds its labels and folds")
     import pandas as pd
@@ -126,7 +176,14 @@ def _records_here(folder: Path) -> set[str]:
     return {path.relative_to(folder).with_suffix("").as_posix() for path in files if path.suffix in SUFFIXES}
 
 
-def _ref(folder: Path, row: Mapping[str, Any], fs_hz: float) -> RecordRef:
+def record_ref(folder: Path, row: Mapping[str, Any], fs_hz: float) -> RecordRef:
+    """Return the record that a row of the table names, at one of the two rates.
+
+    Raises
+    ------
+    UserError
+        If its statements are not a dict of numbers.
+    """
     name = row[FILE_COLUMN[fs_hz]]
     facts = {
         "age": min(float(row["age"]), OLDEST_AGE) if row["age"] == row["age"] else float("nan"),

@@ -16,11 +16,11 @@ from store.errors import UserError
 
 Array = Any
 
-PLANES_IN_CACHE = 8
-"""Planes that are drawn together on a processor: their intermediate arrays stay near its cache."""
+PIXELS_IN_CACHE = 12 * 224 * 224
+"""Pixels that are drawn together on a processor: their intermediate arrays stay near its cache."""
 
-PLANES_ON_GPU = 512
-"""Planes that are drawn together on a GPU: about 1 GB of intermediate arrays."""
+PIXELS_ON_GPU = 512 * 224 * 224
+"""Pixels that are drawn together on a GPU: about 1 GB of intermediate arrays."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,14 @@ class Representation(BaseModel, ABC):
         """Type of the stored array: bytes where the values are bounded, else half precision."""
         return "float16" if self.value_range is None else "uint8"
 
+    @property
+    def storing(self) -> tuple[float, float]:
+        """Gain and offset that turn a value into the number whose whole part is the stored byte."""
+        if self.value_range is None:
+            return 1.0, 0.0
+        low, high = self.value_range
+        return 255 / (high - low), 0.5 - low * 255 / (high - low)
+
     def parameters(self) -> dict[str, Any]:
         """Return every parameter, and what a reader needs to understand the array, as plain JSON values."""
         about = {"representation": self.kind_name, **self.model_dump(mode="json", exclude={"name"})}
@@ -114,18 +122,25 @@ class Representation(BaseModel, ABC):
         return about
 
     @abstractmethod
-    def draw(self, block: Block) -> Array:
-        """Draw a block of planes.
+    def draw(self, block: Block, gain: float, offset: float) -> Array:
+        """Draw a block of planes, each value times `gain` plus `offset`.
+
+        Most pictures end in a product or a clipping that takes the two in at no cost, while further passes over
+        the picture would take as long as drawing it.
 
         Parameters
         ----------
         block : Block
             Signals of the planes.
+        gain, offset : float
+            What brings the values into their stored form; 1 and 0 for the values themselves, and where they have
+            no range.
 
         Returns
         -------
         array of float32, shape (n_planes, height, width)
-            The caller may overwrite it, and has to use it before the next call.
+            Inside the ``value_range`` but for rounding. The caller may overwrite it, and has to use it before the
+            next call.
         """
 
     @abstractmethod
@@ -189,9 +204,10 @@ def _per_plane(valid_n: Array, leading: tuple[int, ...]) -> Array:
     return xp.broadcast_to(widened, leading)
 
 
-def _block_size(signal: Array) -> int:
+def _planes_together(reps: Sequence[Representation], signal: Array) -> int:
     on_gpu = is_torch_array(signal) and device(signal).type != "cpu"
-    return PLANES_ON_GPU if on_gpu else PLANES_IN_CACHE
+    pixels = max(rep.shape[0] * rep.shape[1] for rep in reps)
+    return max(1, (PIXELS_ON_GPU if on_gpu else PIXELS_IN_CACHE) // pixels)
 
 
 def render_all(
@@ -229,14 +245,16 @@ def render_all(
         )
         for rep in reps
     }
-    step = _block_size(signal)
+    step = _planes_together(reps, signal) if reps else 1
     scratch: Scratch = {}
     for first in range(0, signals.shape[0], step):
         part = slice(first, first + step)
         block = Block(_millivolts(signals[part]), None if lengths is None else lengths[part], scratch)
         for rep in reps:
-            drawn = rep.draw(block)
-            pictures[rep.name][part] = _spread(drawn, rep) if stored else drawn
+            planes = pictures[rep.name]
+            drawn = rep.draw(block, *(rep.storing if stored else (1.0, 0.0)))
+            # A transposed picture is made bytes before it is turned: that moves a quarter of the memory.
+            planes[part] = xp.astype(drawn, planes.dtype, copy=False)
     return {name: xp.reshape(planes, (*leading, *planes.shape[1:])) for name, planes in pictures.items()}
 
 
@@ -245,17 +263,6 @@ def _millivolts(signal: Array) -> Array:
     if xp.isdtype(signal.dtype, "real floating"):
         return xp.astype(signal, xp.float32, copy=False)
     return xp.astype(signal, xp.float32) * np.float32(1 / COUNTS_PER_MV).item()
-
-
-def _spread(planes: Array, rep: Representation) -> Array:
-    """Overwrite planes with the numbers whose whole part is the stored byte."""
-    if rep.value_range is None:
-        return planes
-    xp = array_namespace(planes)
-    low, high = rep.value_range
-    planes *= 255 / (high - low)
-    planes += 0.5 - low * 255 / (high - low)
-    return xp.clip(planes, 0, 255, out=planes)
 
 
 def quantise(planes: Array, rep: Representation) -> Array:
@@ -274,8 +281,9 @@ def quantise(planes: Array, rep: Representation) -> Array:
         Off by at most (high - low) / 510 inside the range; values outside it are clipped.
     """
     xp = array_namespace(planes)
-    spread = _spread(xp.astype(planes, xp.float32, copy=True), rep)
-    return xp.astype(spread, getattr(xp, rep.dtype))
+    gain, offset = rep.storing
+    spread = xp.astype(planes, xp.float32) * gain + offset
+    return xp.astype(spread if rep.value_range is None else xp.clip(spread, 0, 255), getattr(xp, rep.dtype))
 
 
 def dequantise(stored: Array, rep: Representation) -> Array:

@@ -55,7 +55,7 @@ class Scalogram(WaveletPicture):
         """Relative to the plane for power, fixed for magnitude."""
         return (0.0, 1.0) if self.value == "log10_power" else (0.0, FIXED_TOP)
 
-    def draw(self, block: Block) -> Array:
+    def draw(self, block: Block, gain: float, offset: float) -> Array:
         """Draw a block of planes."""
         xp = block.xp
         real, imaginary = self.coefficients(block)
@@ -63,9 +63,13 @@ class Scalogram(WaveletPicture):
         power += xp.multiply(imaginary, imaginary, out=block.empty("planes", real.shape))
         if self.value == "log10_power":
             power += 1e-10
-            planes = _spread_between_percentiles(block, xp.log10(power, out=power))
+            # The place between two percentiles is the same for every base of the logarithm.
+            planes = _spread_between_percentiles(block, xp.log(power, out=power), gain, offset)
         else:
-            planes = xp.clip(xp.log1p(xp.sqrt(power, out=power), out=power), 0, FIXED_TOP, out=power)
+            planes = xp.log1p(xp.sqrt(power, out=power), out=power)
+            planes *= gain
+            planes += offset
+            planes = xp.clip(planes, offset, FIXED_TOP * gain + offset, out=planes)
         return block.resized(planes, self.height, "planes")
 
     def reference_plane(self, signal_mv: np.ndarray, valid_n: int) -> np.ndarray:
@@ -84,16 +88,17 @@ class Scalogram(WaveletPicture):
         return resized
 
 
-def _spread_between_percentiles(block: Block, planes: Array) -> Array:
-    """Overwrite planes with their place between their percentiles, clipped to [0, 1]; 0 if flat."""
+def _spread_between_percentiles(block: Block, planes: Array, gain: float, offset: float) -> Array:
+    """Overwrite planes with their place between their percentiles, clipped to [0, 1], 0 if flat; then scaled."""
     # Sorting all is quicker than selecting four: NumPy and torch sort with vector instructions.
     xp = block.xp
     ordered = block.sorted(xp.reshape(planes, (planes.shape[0], -1)))
     low, high = (_percentile(ordered, share)[:, None, None] for share in PERCENTILES)
     span = high - low
     planes -= low
-    planes *= xp.where(span > 0, 1 / xp.where(span > 0, span, 1.0), 0.0)
-    return xp.clip(planes, 0, 1, out=planes)
+    planes *= xp.where(span > 0, gain / xp.where(span > 0, span, 1.0), 0.0)
+    planes += offset
+    return xp.clip(planes, offset, gain + offset, out=planes)
 
 
 def _percentile(ordered: Array, share: float) -> Array:

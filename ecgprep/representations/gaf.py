@@ -70,13 +70,14 @@ class GramianAngularField(Representation):
         """Cosines and sines."""
         return -1.0, 1.0
 
-    def draw(self, block: Block) -> Array:
+    def draw(self, block: Block, gain: float, offset: float) -> Array:
         """Draw a block of planes."""
         xp = block.xp
         cos, sin = block.shared(("gaf", self.size, self.range_mv), lambda: self._angles(block))
         left, right = (cos, -sin) if self.method == "summation" else (sin, -cos)
-        rows = xp.stack((left, right), axis=-1)
-        columns = xp.stack((cos, sin), axis=-2)
+        one = xp.ones_like(cos)
+        rows = xp.stack((left * gain, right * gain, one * offset), axis=-1)
+        columns = xp.stack((cos, sin, one), axis=-2)
         return xp.matmul(rows, columns, out=block.empty("planes", (rows.shape[0], *self.shape)))
 
     def _angles(self, block: Block) -> tuple[Array, Array]:

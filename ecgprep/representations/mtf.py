@@ -10,7 +10,7 @@ from pydantic import Field
 
 from ecgprep.representations.base import Representation, RowFormat
 from ecgprep.representations.blocks import COUNTS_PER_MV, Block
-from ecgprep.representations.taps import Taps, bilinear, block_limits, block_sums, dense
+from ecgprep.representations.taps import bilinear, block_limits, block_sums, dense, resample_time
 
 Array = Any
 
@@ -66,25 +66,32 @@ class MarkovTransitionField(Representation):
         """Probabilities."""
         return 0.0, 1.0
 
-    def draw(self, block: Block) -> Array:
+    def draw(self, block: Block, gain: float, offset: float) -> Array:
         """Draw a block of planes."""
         xp = block.xp
-        bins = self._bins(block)
-        followed = _transition_probabilities(xp, bins, self.n_bins)
-        share = self._bin_shares(block, bins)
-        rows = xp.matmul(xp.matrix_transpose(share), followed)
-        return xp.matmul(rows, share, out=block.empty("planes", (rows.shape[0], *self.shape)))
+        member = self._members(block)
+        followed = _transition_probabilities(xp, member) * gain
+        share = self._bin_shares(block, member)
+        one = xp.ones_like(share[:, :1])
+        rows = xp.concat((xp.matmul(xp.matrix_transpose(followed), share), one * offset), axis=1)
+        columns = xp.concat((share, one), axis=1)
+        planes = block.empty("planes", (rows.shape[0], *self.shape))
+        return xp.matmul(xp.matrix_transpose(rows), columns, out=planes)
 
-    def _bins(self, block: Block) -> Array:
-        """Return the bin of each sample as int8; padding gets `n_bins`, a bin that is none."""
+    def _members(self, block: Block) -> Array:
+        """Return 1 where a sample belongs to a bin, else 0, shape (n_planes, n_bins, n_samples).
+
+        Padding belongs to none.
+        """
         xp = block.xp
-        counts, edges = block.counts, self._edges(block)
-        bins = xp.zeros(counts.shape, dtype=xp.int8, device=block.device)
-        for k in range(self.n_bins - 1):
-            bins += xp.astype(counts > edges[:, k : k + 1], xp.int8)
-        if block.valid is None:
-            return bins
-        return xp.where(block.valid, bins, xp.asarray(self.n_bins, dtype=xp.int8, device=block.device))
+        shape = (block.counts.shape[0], self.n_bins + 1, block.n_samples)
+        above = block.empty("above", shape)
+        above[:, 0] = 1.0 if block.valid is None else block.valid
+        above[:, 1:-1] = block.counts[:, None, :] > self._edges(block)[:, :, None]
+        above[:, -1] = 0.0
+        if block.valid is not None:
+            above[:, 1:-1] *= block.valid[:, None, :]
+        return xp.subtract(above[:, :-1], above[:, 1:], out=block.empty("member", (shape[0], self.n_bins, shape[2])))
 
     def _edges(self, block: Block) -> Array:
         """Return the inner edges rounded down to whole counts: none lies between an edge and its floor."""
@@ -109,12 +116,12 @@ class MarkovTransitionField(Representation):
         high = xp.take_along_axis(ordered, xp.minimum(below + 1, last), axis=-1)
         return low + (high - low) * (place - below * self.n_bins) // self.n_bins
 
-    def _bin_shares(self, block: Block, bins: Array) -> Array:
+    def _bin_shares(self, block: Block, member: Array) -> Array:
         """Return the share of each bin in each block of samples, shape (n_planes, n_bins, size)."""
         xp = block.xp
         n, shrinks = block.n_samples, self.size <= block.n_samples
         taps = block_sums(n, self.size) if shrinks else bilinear(n, self.size)
-        shares = _bin_histograms(block, bins, taps, self.n_bins)
+        shares = resample_time(member, taps)
         if not shrinks:
             return shares
         limits = xp.asarray(block_limits(n, self.size), device=block.device)
@@ -151,19 +158,7 @@ class MarkovTransitionField(Representation):
         return np.asarray(drawn[0])
 
 
-def _transition_probabilities(xp: Any, bins: Array, n_bins: int) -> Array:
+def _transition_probabilities(xp: Any, member: Array) -> Array:
     """Return W, shape (n_planes, n_bins, n_bins); the row of a bin that nothing follows is 0."""
-    levels = xp.arange(n_bins, dtype=xp.int8, device=bins.device)[:, None]
-    member = xp.astype(bins[:, None, :] == levels, xp.float32)
     pairs = xp.matmul(member[..., :-1], xp.matrix_transpose(member[..., 1:]))
     return pairs / xp.clip(xp.sum(pairs, axis=-1, keepdims=True), 1, None)
-
-
-def _bin_histograms(block: Block, bins: Array, taps: Taps, n_bins: int) -> Array:
-    """Add up each bin's members under the taps, shape (n_planes, n_bins, n_out)."""
-    xp = block.xp
-    levels = xp.arange(n_bins, dtype=xp.int8, device=block.device)[:, None]
-    total = xp.zeros((bins.shape[0], n_bins, taps.index.shape[1]), dtype=xp.float32, device=block.device)
-    for index, weight in taps.on(xp, block.device):
-        total += (xp.take(bins, index, axis=-1)[:, None, :] == levels) * weight
-    return total

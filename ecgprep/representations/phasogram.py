@@ -50,7 +50,7 @@ class Phasogram(WaveletPicture):
         """One turn."""
         return 0.0, 1.0
 
-    def draw(self, block: Block) -> Array:
+    def draw(self, block: Block, gain: float, offset: float) -> Array:
         """Draw a block of planes."""
         xp = block.xp
         real, imaginary = (
@@ -60,9 +60,9 @@ class Phasogram(WaveletPicture):
         power += xp.multiply(imaginary, imaginary, out=block.empty("tap", real.shape))
         noise = power <= FLOOR**2 * xp.max(power, axis=(-2, -1), keepdims=True)
         phase = xp.atan2(imaginary, real, out=power)
-        phase *= 1 / (2 * np.pi)
-        phase += 0.5
-        phase[noise] = NO_PHASE
+        phase *= gain / (2 * np.pi)
+        phase += 0.5 * gain + offset
+        phase[noise] = NO_PHASE * gain + offset
         return phase
 
     def reference_plane(self, signal_mv: np.ndarray, valid_n: int) -> np.ndarray:

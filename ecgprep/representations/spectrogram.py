@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any, ClassVar, Literal, Self
 
@@ -89,7 +90,7 @@ class Spectrogram(Representation):
         """Decibels below the peak; magnitude has no bound."""
         return (FLOOR_DB, 0.0) if self.scale == "db" else None
 
-    def draw(self, block: Block) -> Array:
+    def draw(self, block: Block, gain: float, offset: float) -> Array:
         """Draw a block of planes."""
         xp = block.xp
         n_frames = block.n_samples // self.hop
@@ -101,7 +102,8 @@ class Spectrogram(Representation):
         imaginary = xp.matmul(odd, sin, out=block.empty("tap", shape))
         imaginary *= imaginary
         power += imaginary
-        planes = _decibels(xp, power) if self.scale == "db" else xp.sqrt(power, out=power)
+        # Magnitude has no range: its gain is 1 and its offset 0.
+        planes = _decibels(xp, power, gain, offset) if self.scale == "db" else xp.sqrt(power, out=power)
         return xp.matrix_transpose(block.resized(planes, self.width, "planes"))
 
     def reference_plane(self, signal_mv: np.ndarray, valid_n: int) -> np.ndarray:
@@ -161,12 +163,13 @@ def _windowed_waves(window: int, nfft: int, height: int, xp: Any, where: Any) ->
     return cos, sin
 
 
-def _decibels(xp: Any, power: Array) -> Array:
-    """Return the level below each plane's peak, floored; the floor where there is no signal."""
+def _decibels(xp: Any, power: Array, gain: float, offset: float) -> Array:
+    """Return the level below each plane's peak, floored; the floor where there is no signal; then scaled."""
     peak = xp.max(power, axis=(-2, -1), keepdims=True)
     silent = peak <= SMALLEST**2
-    level = xp.log10(xp.clip(power, SMALLEST**2, None, out=power), out=power)
-    level -= xp.log10(xp.where(silent, 1.0, peak))
-    level *= 10
-    level += xp.where(silent, FLOOR_DB, 0.0)
-    return xp.clip(level, FLOOR_DB, 0, out=level)
+    lowest = xp.clip(peak * 10 ** (FLOOR_DB / 10), SMALLEST**2, None)
+    # The natural logarithm is the one that processors compute in vectors.
+    level = xp.log(xp.maximum(power, lowest, out=power), out=power)
+    level *= 10 / math.log(10) * gain
+    level += xp.where(silent, FLOOR_DB, -10 * xp.log10(xp.where(silent, 1.0, peak))) * gain + offset
+    return xp.clip(level, FLOOR_DB * gain + offset, offset, out=level)

@@ -63,12 +63,13 @@ def write_signal(
     *,
     fs: int,
     fmt: str,
-    gain: float,
+    gain: float | Sequence[float],
     resolution_bits: int,
-    zero: int,
+    zero: int | Sequence[int],
     comments: Sequence[str] = (),
+    files: Sequence[str] = (),
 ) -> None:
-    """Write one WFDB record (``.hea`` and ``.dat``) with checksums.
+    """Write one WFDB record (``.hea`` and signal files) with checksums.
 
     Parameters
     ----------
@@ -84,29 +85,34 @@ def write_signal(
         Sampling frequency in Hz.
     fmt : str
         WFDB storage format, such as ``"212"``.
-    gain : float
-        Counts a mV.
-    resolution_bits, zero : int
-        The converter's resolution and its count at 0 mV.
+    gain : float or sequence of float
+        Counts a mV, of all leads or of each.
+    resolution_bits : int
+        The converter's resolution.
+    zero : int or sequence of int
+        Its count at 0 mV, of all leads or of each.
     comments : sequence of str, optional
         Lines to write before the one that says that the record is synthetic.
+    files : sequence of str, optional
+        The signal file of each lead; by default ``<name>.dat`` for all.
     """
     from wfdb.io.record import Record
 
     n_leads, n_samples = digital.shape
+    zeros = np.broadcast_to(zero, n_leads).tolist()
     record = Record(
         record_name=name,
         n_sig=n_leads,
         fs=fs,
         sig_len=n_samples,
         d_signal=np.ascontiguousarray(digital.T),
-        file_name=[f"{name}.dat"] * n_leads,
+        file_name=list(files) or [f"{name}.dat"] * n_leads,
         fmt=[fmt] * n_leads,
-        adc_gain=[gain] * n_leads,
-        baseline=[zero] * n_leads,
+        adc_gain=np.broadcast_to(np.asarray(gain, float), n_leads).tolist(),
+        baseline=zeros,
         units=["mV"] * n_leads,
         adc_res=[resolution_bits] * n_leads,
-        adc_zero=[zero] * n_leads,
+        adc_zero=zeros,
         init_value=[int(first) for first in digital[:, 0]],
         checksum=[0] * n_leads,  # wfdb puts the right one in
         block_size=[0] * n_leads,

@@ -35,6 +35,7 @@ LEAD_VECTORS = {
     "V6": (0.831, 0.076, 0.230),
 }
 LEAD_VECTORS["MLII"] = LEAD_VECTORS["II"]
+LEAD_VECTORS |= {"Vx": (1.0, 0.0, 0.0), "Vy": (0.0, 1.0, 0.0), "Vz": (0.0, 0.0, 1.0)}  # Frank's own
 
 REPOLARISATION_FROM_S = 0.08  # waves later than this move with the heart rate
 WINDOW_WIDTHS = 4.5  # a Gaussian is drawn this many widths to either side
@@ -188,7 +189,7 @@ def heart_vector(beats: Sequence[Beat], r_s: Floats, fs: float, n_samples: int, 
     gain = 1.0 + 0.05 * rng.standard_normal(len(beats))
     height = np.array([wave.vector for wave in waves]).T * gain[owner]
 
-    centre = fs * (r_s[owner] + _delays(np.array([wave.at_s for wave in waves]), r_s, owner))
+    centre = fs * _centres(np.array([wave.at_s for wave in waves]), r_s, owner)
     half = math.ceil(WINDOW_WIDTHS * width_s.max() * fs)
     sample = np.rint(centre).astype(np.int64)[:, None] + np.arange(-half, half + 1)
     curve = np.exp(-0.5 * ((sample - centre[:, None]) / (width_s[:, None] * fs)) ** 2)
@@ -196,11 +197,16 @@ def heart_vector(beats: Sequence[Beat], r_s: Floats, fs: float, n_samples: int, 
     return np.stack([np.bincount(sample[inside], (h[:, None] * curve)[inside], minlength=n_samples) for h in height])
 
 
-def _delays(at_s: Floats, r_s: Floats, owner: NDArray[np.int64]) -> Floats:
-    """Return each wave's time after its R peak; later waves go with the root of the RR interval (Bazett)."""
+def wave_times(wave: Wave, r_s: Floats) -> Floats:
+    """Return the times in seconds of one wave's tops, for R peaks at `r_s`."""
+    return _centres(np.full(len(r_s), wave.at_s), r_s, np.arange(len(r_s)))
+
+
+def _centres(at_s: Floats, r_s: Floats, owner: NDArray[np.int64]) -> Floats:
+    """Return the time of each wave's top; later waves go with the root of the RR interval (Bazett)."""
     rr_s = np.diff(r_s, prepend=r_s[0] - 0.8)
     stretch = np.clip(np.sqrt(rr_s / 0.8), 0.75, 1.15)[owner]
-    return np.where(at_s > REPOLARISATION_FROM_S, at_s * stretch, at_s)
+    return r_s[owner] + np.where(at_s > REPOLARISATION_FROM_S, at_s * stretch, at_s)
 
 
 def leads_of(vector: Floats, names: Sequence[str]) -> Floats:

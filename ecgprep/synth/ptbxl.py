@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -13,18 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgprep.synth.files import database_folder, write_signal
-from ecgprep.synth.heart import (
-    NORMAL,
-    Beat,
-    disturbance,
-    heart_vector,
-    leads_of,
-    left_bundle_branch_block,
-    patient_variant,
-    right_bundle_branch_block,
-    without_p,
-)
+from ecgprep.synth.findings import FINDINGS
+from ecgprep.synth.heart import NORMAL, Beat, patient_variant, without_p
 from ecgprep.synth.statements import write_statements
+from ecgprep.synth.twelve_leads import LEADS, draw_leads, draw_r_peaks
 from store.errors import UserError
 
 FOLDER = "ptb-xl"
@@ -32,8 +24,6 @@ FULL_FS = 500
 DURATION_S = 10
 GAIN = 1000.0
 RESOLUTION_BITS = 16
-LEADS = ("I", "II", "III", "AVR", "AVL", "AVF", "V1", "V2", "V3", "V4", "V5", "V6")
-MEASURED = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
 SUFFIX = {100: "lr", 500: "hr"}
 FEWEST_RECORDS = 40  # with fewer, some class would be missing from fold 9 or 10
 
@@ -163,7 +153,7 @@ def _write_record(database: Path, ecg_id: int, patient: Patient, rates: Sequence
     codes["AFIB" if fibrillates else _rhythm_code(rate_bpm)] = 0.0
 
     rng = np.random.default_rng([seed, 2, ecg_id])
-    digital = _twelve_leads(without_p(beat) if fibrillates else beat, 60.0 / rate_bpm, fibrillates, rng)
+    digital = _ten_seconds(without_p(beat) if fibrillates else beat, 60.0 / rate_bpm, fibrillates, rng)
     names = {rate: _file_name(ecg_id, rate) for rate in SUFFIX}
     for rate in rates:
         path = database / names[rate]
@@ -209,23 +199,9 @@ def _rhythm_code(rate_bpm: float) -> str:
     return "SBRAD" if rate_bpm < 60 else "STACH" if rate_bpm > 100 else "SR"
 
 
-def _twelve_leads(beat: Beat, rr_s: float, irregular: bool, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Return ten seconds of one beat again and again in µV at 500 Hz; the limb leads add up (Einthoven)."""
-    n_samples = DURATION_S * FULL_FS
-    n_beats = int(DURATION_S / rr_s * 2) + 3
-    variation = rng.uniform(0.6, 1.5, n_beats) if irregular else 1.0 + 0.02 * rng.standard_normal(n_beats)
-    r_s = np.cumsum(rr_s * variation) - rng.uniform(0.5, 1.5) * rr_s
-    r_s = r_s[r_s < DURATION_S + 0.5]
-    vector = heart_vector([beat] * len(r_s), r_s, FULL_FS, n_samples, rng)
-    measured = leads_of(vector, MEASURED) + disturbance(len(MEASURED), n_samples, FULL_FS, rng)
-    counts = dict(zip(MEASURED, np.rint(GAIN * measured).astype(np.int64), strict=True))
-    one, two = counts["I"], counts["II"]
-    counts |= {
-        "III": two - one,
-        "AVR": np.rint(-(one + two) / 2).astype(np.int64),
-        "AVL": np.rint(one - two / 2).astype(np.int64),
-        "AVF": np.rint(two - one / 2).astype(np.int64),
-    }
+def _ten_seconds(beat: Beat, rr_s: float, irregular: bool, rng: np.random.Generator) -> NDArray[np.int64]:
+    r_s = draw_r_peaks(rr_s, DURATION_S, irregular, rng)
+    counts = draw_leads(beat, r_s, fs=FULL_FS, n_samples=DURATION_S * FULL_FS, gain=GAIN, rng=rng)
     return np.stack([counts[lead] for lead in LEADS])
 
 
@@ -234,52 +210,3 @@ def _write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
         writer = csv.DictWriter(file, TABLE_HEADER.split(","), restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-
-
-def _no_change(beat: Beat) -> Beat:
-    return beat
-
-
-def _inferior_infarction(beat: Beat) -> Beat:
-    """Q waves, raised ST and inverted T below (II, III, aVF)."""
-    return {
-        **beat,
-        "Q": replace(beat["Q"].plus(0.0, -0.55, 0.0), width_s=0.014, at_s=-0.032),
-        "R": beat["R"].times(1.0, 0.7, 1.0),
-        "ST": beat["ST"].plus(0.0, 0.22, 0.0),
-        "T": beat["T"].times(1.0, -0.9, 1.0),
-    }
-
-
-def _anteroseptal_infarction(beat: Beat) -> Beat:
-    """No r, raised ST and inverted T in front (V1 to V3)."""
-    return {
-        **beat,
-        "Q": replace(beat["Q"].plus(0.05, 0.0, 0.55), width_s=0.014, at_s=-0.030),
-        "ST": beat["ST"].plus(0.05, 0.0, -0.25),
-        "T": beat["T"].times(0.5, 1.0, -1.2),
-    }
-
-
-def _lowered_st(beat: Beat) -> Beat:
-    """Lowered ST to the left and below."""
-    return {**beat, "ST": beat["ST"].plus(-0.16, -0.16, 0.05), "T": beat["T"].times(0.4)}
-
-
-def _inverted_t(beat: Beat) -> Beat:
-    """Inverted T to the left and below, with slightly lowered ST."""
-    return {**beat, "ST": beat["ST"].plus(-0.08, -0.08, 0.0), "T": beat["T"].times(-1.0, -1.0, -0.5)}
-
-
-def _tall_left_ventricle(beat: Beat) -> Beat:
-    """High R in V5 and V6, deep S in V1 and V2."""
-    return {**beat, "R": beat["R"].times(2.3, 1.5, 2.3), "S": beat["S"].times(1.0, 1.0, 1.8)}
-
-
-FINDINGS: Mapping[str, Sequence[tuple[str, Callable[[Beat], Beat]]]] = {
-    "NORM": (("NORM", _no_change),),
-    "MI": (("IMI", _inferior_infarction), ("ASMI", _anteroseptal_infarction)),
-    "STTC": (("ISC_", _lowered_st), ("NDT", _inverted_t)),
-    "CD": (("CLBBB", left_bundle_branch_block), ("CRBBB", right_bundle_branch_block)),
-    "HYP": (("LVH", _tall_left_ventricle),),
-}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
 from ecgprep.config import Prepare
 from ecgprep.datasets import get_database
 from store.errors import UserError
-from store.vocabulary import BEAT_SCHEMES, SUPERCLASS_STATEMENTS, SUPERCLASSES
+from store.plan import Values
+from store.vocabulary import BEAT_SCHEMES, STATEMENT_CLASSES, STATEMENT_SCHEMES
 
 AAMI = {**dict.fromkeys("NLRBejn", "N"), **dict.fromkeys("AaJS", "S"), **dict.fromkeys("VrE", "V"), "F": "F"}
 AAMI |= dict.fromkeys("/fQ?", "Q")
@@ -27,14 +30,49 @@ def test_other_annotations_are_never_beats(symbol: str) -> None:
 
 
 def test_statements_of_each_superclass() -> None:
-    sizes = {name: len(statements) for name, statements in SUPERCLASS_STATEMENTS.items()}
+    sizes = Counter(STATEMENT_SCHEMES["superclass"].values())
     assert sizes == {"MI": 14, "STTC": 13, "CD": 11, "HYP": 5, "NORM": 1}
 
 
-def superclasses(codes: dict[str, float], rule: str) -> set[str]:
+def test_levels_have_the_numbers_of_classes_of_the_benchmark() -> None:
+    sizes = {scheme: len(classes) for scheme, classes in STATEMENT_CLASSES.items()}
+    assert sizes == {"superclass": 5, "subclass": 23, "diagnostic": 44, "form": 19, "rhythm": 12, "statements": 71}
+
+
+def labels_of(codes: dict[str, float], rule: str) -> dict[str, set[str]]:
     prepare = Prepare(dataset="ptbxl", label_rule=rule)
-    label = get_database("ptbxl").labels([{"scp_codes": codes}], np.array([""]), prepare)["superclass"]
-    return {name for name, value in zip(SUPERCLASSES, label.values[0], strict=True) if value == 1}
+    labels = get_database("ptbxl").labels([{"scp_codes": codes}], np.array([""]), prepare)
+    return {scheme: present_classes(label) for scheme, label in labels.items()}
+
+
+def present_classes(label: Values) -> set[str]:
+    return {name for name, value in zip(label.attributes["classes"], label.values[0], strict=True) if value == 1}
+
+
+def superclasses(codes: dict[str, float], rule: str) -> set[str]:
+    return labels_of(codes, rule)["superclass"]
+
+
+def test_one_record_has_labels_at_every_level() -> None:
+    assert labels_of({"ASMI": 15.0, "NDT": 100.0, "QWAVE": 0.0, "SR": 0.0}, "present") == {
+        "superclass": {"MI", "STTC"},
+        "subclass": {"AMI", "STTC"},
+        "diagnostic": {"ASMI", "NDT"},
+        "form": {"NDT", "QWAVE"},
+        "rhythm": {"SR"},
+        "statements": {"ASMI", "NDT", "QWAVE", "SR"},
+    }
+
+
+def test_a_rule_drops_unlikely_diagnoses_and_keeps_forms_and_rhythms() -> None:
+    assert labels_of({"ASMI": 15.0, "NDT": 0.0, "QWAVE": 0.0, "AFIB": 0.0}, "likelihood50") == {
+        "superclass": set(),
+        "subclass": set(),
+        "diagnostic": set(),
+        "form": {"QWAVE"},
+        "rhythm": {"AFIB"},
+        "statements": {"QWAVE", "AFIB"},
+    }
 
 
 @pytest.mark.parametrize(
@@ -59,10 +97,10 @@ def test_rules_differ_by_likelihood(
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        ({"dataset": "mitdb", "unit": "record"}, "unknown unit of mitdb 'record'"),
+        ({"dataset": "mitdb", "unit": "records"}, "unknown unit 'records'. Did you mean 'record'"),
         ({"dataset": "mitdb", "leads": "I"}, "unknown lead of mitdb 'I'"),
         ({"dataset": "ptbxl", "label_rule": "likly"}, "Did you mean 'likely'"),
-        ({"dataset": "ptbxl", "fs": 360}, "comes at 100 or 500 Hz"),
+        ({"dataset": "ptbxl", "unit": "beat:c360", "detector": "xqr"}, "Did you mean 'xqrs'"),
     ],
 )
 def test_request_that_a_database_cannot_meet_is_refused(section: dict[str, object], message: str) -> None:

@@ -19,7 +19,7 @@ from ecgprep.synth import LIKE, write_mitdb, write_ptbxl
 from ecgprep.synth.mitdb import RECORDS
 from ecgprep.synth.ptbxl import draw_visits
 from store.errors import UserError
-from store.vocabulary import SUPERCLASS_OF, SYNTHETIC_MARK
+from store.vocabulary import STATEMENT_SCHEMES, SYNTHETIC_MARK
 
 DS1 = {str(number) for number in (101, 106, 108, 109, 112, 114, 115, 116, 118, 119, 122, 124)} | {
     str(number) for number in (201, 203, 205, 207, 208, 209, 215, 220, 223, 230)
@@ -340,4 +340,4 @@ def test_what_cannot_be_made_is_refused(tmp_path: Path, like: str, options: dict
 
 def test_statements_agree_with_the_superclasses(tmp_path: Path) -> None:
     table = pd.read_csv(write_ptbxl(tmp_path, n_records=40, seed=0) / "scp_statements.csv", index_col=0)
-    assert table["diagnostic_class"].dropna().to_dict() == SUPERCLASS_OF
+    assert table["diagnostic_class"].dropna().to_dict() == STATEMENT_SCHEMES["superclass"]

@@ -8,11 +8,14 @@ import pytest
 import torch
 
 from ecgtrain.averaging import WeightAverage
-from ecgtrain.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from ecgtrain.checkpoint import CheckpointError, one_before, read_checkpoint, save_checkpoint
 from ecgtrain.config import EarlyStoppingConfig, OptimizerConfig, TrainingConfig
+from ecgtrain.listener import Listener
 from ecgtrain.loader import loaders
-from ecgtrain.loop import BEST, LAST, TrainingError, predict_logits, train
+from ecgtrain.loop import BEST, LAST, TrainingError, train
 from ecgtrain.models import create_model
+from ecgtrain.predicting import predict_logits
+from store.errors import UnknownNameError
 
 CONFIG = TrainingConfig(epochs=4, device="cpu")
 
@@ -43,6 +46,10 @@ def fresh(data):
     return Linear(data.shape.n_samples * data.shape.n_leads, data.shape.n_classes)
 
 
+def first_of(loader, n):
+    return dataclasses.replace(loader, items=loader.items.only(np.arange(n)))
+
+
 def without_time(history):
     return [{key: value for key, value in entry.items() if key != "seconds"} for entry in history]
 
@@ -62,7 +69,7 @@ def test_a_user_s_own_module_learns(data):
 @pytest.mark.parametrize("name", ["resnet1d_wang", "joint_fusion"])
 def test_the_same_seed_gives_the_same_numbers(name, beats_store):
     data = loaders(beats_store, ("signal", "cwt") if name == "joint_fusion" else ("signal",), batch_size=16)
-    data.train.rows, data.validation.rows = data.train.rows[:32], data.validation.rows[:16]
+    data = dataclasses.replace(data, train=first_of(data.train, 32), validation=first_of(data.validation, 16))
     results = []
     for _ in range(2):
         torch.manual_seed(7)
@@ -84,12 +91,13 @@ def test_a_resumed_training_equals_an_uninterrupted_one(data, tmp_path, stop_aft
     class Killed(Exception):
         pass
 
-    def kill(entry):
-        if entry["epoch"] + 1 == stop_after:
-            raise Killed
+    class Kill(Listener):
+        def epoch(self, entry):
+            if entry["epoch"] + 1 == stop_after:
+                raise Killed
 
     with pytest.raises(Killed):
-        train(fresh(data), data, CONFIG, tmp_path / "half", tell=kill)
+        train(fresh(data), data, CONFIG, tmp_path / "half", listener=Kill())
     torch.manual_seed(99)  # weights and generator of the second process are its own
     other = Linear(data.shape.n_samples, data.shape.n_classes)
     resumed = train(other, data, CONFIG, tmp_path / "half")
@@ -97,39 +105,123 @@ def test_a_resumed_training_equals_an_uninterrupted_one(data, tmp_path, stop_aft
     assert equal_weights(resumed.model, whole.model)
     last = [Linear(data.shape.n_samples, data.shape.n_classes) for _ in range(2)]
     for model, folder in zip(last, ("whole", "half"), strict=True):
-        load_checkpoint(tmp_path / folder / LAST, model)
+        read_checkpoint(tmp_path / folder / LAST).restore(model)
     assert equal_weights(*last)
 
 
-def test_a_training_killed_within_an_epoch_goes_on_from_the_one_before(data, tmp_path):
-    whole = train(fresh(data), data, CONFIG, tmp_path / "whole")
+class Steps(Listener):
+    """Remembers the losses of steps; stops a training in the place of step `stop_at` of epoch `stop_in`, if any."""
 
-    class Killed(Exception):
+    class Stop(Exception):
         pass
 
-    def kill(batches, n_batches, name):
+    def __init__(self, stop_in=-1, stop_at=-1):
+        self.seen, self.warnings, self.stop, self.start = {}, [], (stop_in, stop_at), None
+
+    def go_on(self, epoch, step):
+        self.start = epoch, step
+
+    def warn(self, message):
+        self.warnings.append(message)
+
+    def watch(self, batches, n_batches, name):
         for k, batch in enumerate(batches):
-            if name == "epoch 3" and k == 4:
-                raise Killed
+            if name == f"epoch {self.stop[0] + 1}" and k == self.stop[1]:
+                raise self.Stop
             yield batch
 
-    with pytest.raises(Killed):
-        train(fresh(data), data, CONFIG, tmp_path / "half", watch=kill)
-    resumed = train(fresh(data), data, CONFIG, tmp_path / "half")
-    assert without_time(resumed.history) == without_time(whole.history)
-    assert equal_weights(resumed.model, whole.model)
+    def steps(self, losses):
+        self.seen |= {(one.epoch, one.step): (one.loss, one.learning_rate) for one in losses}
+
+
+def stopped(data, config, folder, epoch, step):
+    listener = Steps(epoch, step)
+    with pytest.raises(Steps.Stop):
+        train(fresh(data), data, config, folder, listener=listener)
+    return listener
+
+
+SCHEDULES = {
+    "plateau": {},
+    "cosine": {"schedule": {"name": "cosine", "warm_up_epochs": 0.5}, "optimizer": {"name": "adamw"}},
+    "float16": {"precision": "float16"},
+}
+
+
+@pytest.mark.parametrize("changed", SCHEDULES.values(), ids=SCHEDULES)
+@pytest.mark.parametrize(("every_steps", "start"), [(4, (2, 8)), (None, (2, 0))], ids=["within", "at-epochs"])
+def test_every_step_after_a_stop_has_the_loss_of_the_uninterrupted_run(data, tmp_path, changed, every_steps, start):
+    config = TrainingConfig(epochs=4, device="cpu", checkpoint={"every_steps": every_steps}, **changed)
+    whole = Steps()
+    trained = train(fresh(data), data, config, tmp_path / "whole", listener=whole)
+    before = stopped(data, config, tmp_path / "half", 2, 11)
+    after = Steps()
+    torch.manual_seed(99)
+    resumed = train(Linear(186, 5), data, config, tmp_path / "half", listener=after)
+    assert after.start == start
+    assert min(after.seen) == start
+    assert before.seen | after.seen == whole.seen
+    assert without_time(resumed.history) == without_time(trained.history)
+    assert equal_weights(resumed.model, trained.model)
+
+
+def damage(path, how):
+    content = bytearray(path.read_bytes())
+    if how == "cut":
+        del content[-100:]
+    else:
+        content[-40] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("how", ["cut", "changed"])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(data, tmp_path, how):
+    config = TrainingConfig(epochs=2, device="cpu", checkpoint={"every_steps": 4})
+    whole, after = Steps(), Steps()
+    train(fresh(data), data, config, tmp_path / "whole", listener=whole)
+    before = stopped(data, config, tmp_path / "half", 1, 9)
+    damage(tmp_path / "half" / LAST, how)
+    train(fresh(data), data, config, tmp_path / "half", listener=after)
+    assert after.start == (1, 4)
+    assert len(after.warnings) == 1
+    assert f"{LAST}: no whole checkpoint" in after.warnings[0]
+    assert before.seen | after.seen == whole.seen
+
+
+def test_without_a_whole_checkpoint_the_file_is_named(data, tmp_path):
+    config = TrainingConfig(epochs=1, device="cpu", checkpoint={"every_steps": 4})
+    train(fresh(data), data, config, tmp_path)
+    for path in tmp_path.glob(f"*{LAST}"):
+        damage(path, "cut")
+    with pytest.raises(CheckpointError, match=r"previous-last\.safetensors: no whole checkpoint"):
+        train(fresh(data), data, config, tmp_path)
+
+
+def test_a_damaged_best_checkpoint_is_named_before_training_goes_on(data, tmp_path):
+    train(fresh(data), data, CONFIG, tmp_path)
+    damage(tmp_path / BEST, "changed")
+    with pytest.raises(CheckpointError, match=r"best\.safetensors"):
+        train(fresh(data), data, CONFIG, tmp_path)
+
+
+def test_a_stop_between_two_renames_leaves_the_checkpoint_before(data, tmp_path):
+    train(fresh(data), data, CONFIG, tmp_path)
+    (tmp_path / LAST).rename(one_before(tmp_path / LAST))
+    after = Steps()
+    train(fresh(data), data, CONFIG, tmp_path, listener=after)
+    assert after.start == (4, 0)
 
 
 def test_the_best_weights_are_restored_and_not_the_last(data, tmp_path):
-    steep = TrainingConfig(epochs=6, device="cpu", optimizer=OptimizerConfig(lr=0.5), average_decay=0)
+    steep = TrainingConfig(epochs=6, device="cpu", optimizer=OptimizerConfig(lr=0.5), average_decay=0, seed=1)
     trained = train(fresh(data), data, steep, tmp_path)
     scores = [entry["validation"]["f1"] for entry in trained.history]
     assert trained.best_epoch == int(np.argmax(scores))
     assert trained.best_epoch < len(scores) - 1
     logits = predict_logits(trained.model, data.validation, torch.device("cpu"))
-    again = float(torch.nn.functional.cross_entropy(torch.from_numpy(logits), data.validation.target))
+    again = float(torch.nn.functional.cross_entropy(torch.from_numpy(logits[:, 0]), data.validation.target))
     last = fresh(data)
-    load_checkpoint(tmp_path / LAST, last)
+    read_checkpoint(tmp_path / LAST).restore(last)
     assert not equal_weights(trained.model, last)
     assert np.isfinite(again)
 
@@ -146,7 +238,7 @@ def test_training_stops_when_the_watched_score_stalls(data):
         epochs=30,
         device="cpu",
         optimizer=OptimizerConfig(lr=1e-8),
-        early_stopping=EarlyStoppingConfig(monitor="validation_loss", patience=3),
+        early_stopping=EarlyStoppingConfig(monitor="validation_loss", patience=4),
     )
 
     class Frozen(Linear):
@@ -155,7 +247,7 @@ def test_training_stops_when_the_watched_score_stalls(data):
 
     torch.manual_seed(0)
     trained = train(Frozen(186, 5), data, config)
-    assert len(trained.history) == 4
+    assert len(trained.history) == 5
     assert trained.best_epoch == 0
 
 
@@ -203,15 +295,50 @@ def test_the_gradient_is_clipped(data):
 def test_training_never_sees_a_validation_or_test_row(data):
     seen: list[int] = []
 
-    def spy(batches, n_batches, name):
-        for batch in batches:
-            if name.startswith("epoch"):
-                seen.extend(batch.rows.tolist())
-            yield batch
+    class Spy(Listener):
+        def watch(self, batches, n_batches, name):
+            for batch in batches:
+                if name.startswith("epoch"):
+                    seen.extend(batch.rows.tolist())
+                yield batch
 
-    train(fresh(data), data, TrainingConfig(epochs=2, device="cpu"), watch=spy)
+    train(fresh(data), data, TrainingConfig(epochs=2, device="cpu"), listener=Spy())
     assert sorted(seen) == sorted(data.train.rows.tolist() * 2)
     assert not set(seen) & (set(data.validation.rows.tolist()) | set(data.test.rows.tolist()))
+
+
+def test_a_batch_in_parts_moves_the_weights_as_a_whole_one(data):
+    class Plain(Linear):
+        def forward(self, signal, features=None):
+            return self.layers[3](signal.flatten(1))
+
+    found = []
+    for accumulation in (1, 3):
+        torch.manual_seed(0)
+        listener = Steps()
+        train(Plain(186, 5), data, TrainingConfig(epochs=1, accumulation=accumulation, device="cpu"), listener=listener)
+        found.append([loss for loss, _ in listener.seen.values()])
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-5)
+
+
+def test_a_monitored_score_may_be_that_of_one_class(data):
+    config = TrainingConfig(epochs=3, device="cpu", early_stopping={"monitor": "f1:V"})
+    trained = train(fresh(data), data, config)
+    scores = [entry["per_class"]["V"]["f1"] for entry in trained.history]
+    assert scores[trained.best_epoch] == max(scores)
+    with pytest.raises(UnknownNameError, match="Did you mean 'macro_f1'"):
+        train(fresh(data), data, TrainingConfig(epochs=1, early_stopping={"monitor": "macrof1"}))
+
+
+@pytest.mark.slow
+def test_a_compiled_model_learns_the_same(data):
+    losses = []
+    for compiled in (False, True):
+        model = fresh(data)
+        model.layers[2].p = 0.0  # compiled dropout draws other numbers
+        trained = train(model, data, TrainingConfig(epochs=1, compile=compiled, device="cpu"))
+        losses.append(trained.history[0]["train_loss"])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
 def test_several_labels_a_row_are_watched_by_auroc_then_loss(records_store):
@@ -235,13 +362,13 @@ def test_a_cut_checkpoint_is_refused(data, tmp_path):
     save_checkpoint(path, fresh(data), {"history": []})
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(CheckpointError, match="no whole checkpoint"):
-        load_checkpoint(path, fresh(data))
+        read_checkpoint(path)
 
 
 def test_a_checkpoint_of_another_model_is_refused(data, tmp_path):
     save_checkpoint(tmp_path / "best.safetensors", fresh(data), {"epoch": 0})
     with pytest.raises(CheckpointError, match="another model"):
-        load_checkpoint(tmp_path / "best.safetensors", Linear(186, 7))
+        read_checkpoint(tmp_path / "best.safetensors").restore(Linear(186, 7))
 
 
 def test_a_checkpoint_is_read_back_as_it_was_written(data, tmp_path):
@@ -253,7 +380,9 @@ def test_a_checkpoint_is_read_back_as_it_was_written(data, tmp_path):
     save_checkpoint(tmp_path / "last.safetensors", model, state, optimizer)
     other = Linear(186, 5)
     other_optimizer = torch.optim.Adam(other.parameters())
-    assert load_checkpoint(tmp_path / "last.safetensors", other, other_optimizer) == state
+    checkpoint = read_checkpoint(tmp_path / "last.safetensors")
+    checkpoint.restore(other, other_optimizer)
+    assert checkpoint.state.items() >= state.items()
     assert equal_weights(model, other)
     ours, theirs = (one.state_dict()["state"] for one in (optimizer, other_optimizer))
     assert all(torch.equal(ours[p][key], theirs[p][key]) for p in ours for key in ours[p])
@@ -261,9 +390,9 @@ def test_a_checkpoint_is_read_back_as_it_was_written(data, tmp_path):
 
 def test_an_undefined_watched_score_leaves_the_choice_to_the_loss(beats_store):
     data = loaders(beats_store, context=[])
-    alone = data.validation.rows[data.label.values[data.validation.rows] == 0]
-    only_normal = dataclasses.replace(data)
-    only_normal.validation.rows = alone
+    normal = np.flatnonzero(data.label.values[data.validation.rows] == 0)
+    validation = dataclasses.replace(data.validation, items=data.validation.items.only(normal))
+    only_normal = dataclasses.replace(data, validation=validation)
     config = TrainingConfig(epochs=2, early_stopping=EarlyStoppingConfig(monitor="macro_auroc"))
     trained = train(fresh(data), only_normal, config)
     losses = [entry["validation_loss"] for entry in trained.history]

@@ -4,13 +4,21 @@ import numpy as np
 import pytest
 import torch
 
-from ecgtrain.losses import class_weights, make_loss, positive_weights
+from ecgtrain.config import LossConfig
+from ecgtrain.losses import class_shares, class_weights, make_loss, positive_weights
 from store.errors import UserError
 
 COUNTS = np.array([72471, 2223, 5788, 641, 6431])
 GENERATOR = np.random.default_rng(0)
 LOGITS = GENERATOR.standard_normal((40, 5)).astype(np.float32)
 CLASSES = GENERATOR.integers(0, 5, 40)
+
+
+def value(target, weights="none", logits=LOGITS, **options):
+    """Return the mean loss of some logits whose targets are those of the training rows, too."""
+    target = torch.from_numpy(target)
+    loss = make_loss(target, logits.shape[1], LossConfig(**options), weights)
+    return loss.mean(torch.from_numpy(logits), class_shares(target, logits.shape[1])).item()
 
 
 def log_softmax(logits):
@@ -47,8 +55,7 @@ def test_a_class_without_rows_has_no_weight():
 def test_cross_entropy_is_the_weighted_mean_of_minus_log_p(kind):
     weights = class_weights(np.bincount(CLASSES, minlength=5), "sqrt_inverse" if kind == "auto" else kind)[CLASSES]
     minus_log_p = -log_softmax(LOGITS)[np.arange(40), CLASSES]
-    loss = make_loss(torch.from_numpy(CLASSES), 5, kind)(torch.from_numpy(LOGITS), torch.from_numpy(CLASSES))
-    assert loss.item() == pytest.approx((weights * minus_log_p).sum() / weights.sum(), rel=1e-5)
+    assert value(CLASSES, kind) == pytest.approx((weights * minus_log_p).sum() / weights.sum(), rel=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["auto", "none", "inverse"])
@@ -57,8 +64,7 @@ def test_binary_cross_entropy_is_the_mean_over_cells(kind):
     p = 1 / (1 + np.exp(-LOGITS.astype(np.float64)))
     weights = positive_weights(truth) if kind == "inverse" else np.ones(5)
     expected = -(weights * truth * np.log(p) + (1 - truth) * np.log(1 - p)).mean()
-    loss = make_loss(torch.from_numpy(truth), 5, kind)(torch.from_numpy(LOGITS), torch.from_numpy(truth))
-    assert loss.item() == pytest.approx(expected, rel=1e-5)
+    assert value(truth, kind) == pytest.approx(expected, rel=1e-5)
 
 
 def test_positive_weights_are_negatives_over_positives_up_to_a_cap():
@@ -67,6 +73,67 @@ def test_positive_weights_are_negatives_over_positives_up_to_a_cap():
     np.testing.assert_allclose(positive_weights(truth), [3.0, 10.0])
 
 
-def test_weights_of_single_labels_are_refused_for_several():
-    with pytest.raises(UserError, match="one label a row"):
-        make_loss(torch.zeros(4, 3), 3, "context")
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_label_smoothing_is_that_of_torch(smoothing):
+    weights = torch.from_numpy(class_weights(np.bincount(CLASSES, minlength=5), "inverse")).float()
+    expected = torch.nn.functional.cross_entropy(
+        torch.from_numpy(LOGITS), torch.from_numpy(CLASSES), weight=weights, label_smoothing=smoothing
+    )
+    assert value(CLASSES, "inverse", label_smoothing=smoothing) == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_focal_loss_of_one_label_a_row():
+    log_p = log_softmax(LOGITS.astype(np.float64))[np.arange(40), CLASSES]
+    expected = -((1 - np.exp(log_p)) ** 2 * log_p).mean()
+    assert value(CLASSES, name="focal") == pytest.approx(expected, rel=1e-5)
+    assert value(CLASSES, name="focal", gamma=0.0) == pytest.approx(-log_p.mean(), rel=1e-5)
+
+
+TRUTH = (GENERATOR.random((40, 5)) < 0.3).astype(np.float32)
+P = 1 / (1 + np.exp(-LOGITS.astype(np.float64)))
+
+
+def test_focal_loss_of_several_labels_a_row():
+    p_t, alpha_t = np.where(TRUTH == 1, P, 1 - P), np.where(TRUTH == 1, 0.25, 0.75)
+    expected = -(alpha_t * (1 - p_t) ** 2 * np.log(p_t)).mean()
+    assert value(TRUTH, name="focal") == pytest.approx(expected, rel=1e-5)
+
+
+def test_asymmetric_loss_shifts_negative_labels_alone():
+    shifted = np.maximum(P - 0.05, 0)
+    positive, negative = (1 - P) * np.log(P), shifted**4 * np.log(1 - shifted)
+    expected = -np.where(TRUTH == 1, positive, negative).mean()
+    assert value(TRUTH, name="asymmetric", gamma_positive=1.0) == pytest.approx(expected, rel=1e-5)
+
+
+def test_no_gradient_flows_through_the_focusing_of_the_asymmetric_loss():
+    logits = torch.from_numpy(LOGITS).requires_grad_()
+    target = torch.from_numpy(TRUTH)
+    make_loss(target, 5, LossConfig(name="asymmetric", gamma_positive=1.0), "none").mean(logits, target).backward()
+    shifted = np.maximum(P - 0.05, 0)
+    positive = -(1 - P) * (1 - P)  # (1-p) held, times d/dz ln p
+    negative = shifted**4 * (P > 0.05) * P * (1 - P) / (1 - shifted)
+    np.testing.assert_allclose(logits.grad, np.where(TRUTH == 1, positive, negative) / TRUTH.size, rtol=1e-4, atol=1e-9)
+
+
+@pytest.mark.parametrize(("target", "weights"), [(CLASSES, "inverse"), (TRUTH, "inverse")], ids=["classes", "labels"])
+def test_a_loss_in_parts_is_the_loss_of_the_whole(target, weights):
+    target, logits = torch.from_numpy(target), torch.from_numpy(LOGITS)
+    shares = class_shares(target, 5)
+    loss = make_loss(target, 5, LossConfig(), weights)
+    parts = [loss.terms(logits[p], shares[p]).sum() for p in (slice(0, 13), slice(13, 40))]
+    torch.testing.assert_close(sum(parts) / loss.shares(shares).sum(), loss.mean(logits, shares))
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "weights", "said"),
+    [
+        (TRUTH, "auto", "context", "one label a row"),
+        (TRUTH, "cross_entropy", "none", "with several use bce"),
+        (CLASSES, "asymmetric", "none", "with one use cross_entropy"),
+        (TRUTH, "focal", "inverse", "weights of its own"),
+    ],
+)
+def test_a_loss_that_does_not_fit_the_task_is_refused(target, name, weights, said):
+    with pytest.raises(UserError, match=said):
+        value(target, weights, name=name)

@@ -1,0 +1,51 @@
+"""Which files of a folder have been compared with the published list, so that they need not be read again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ecgprep.download.checksums import ListedFile
+
+LEDGER_NAME = ".checked"
+
+
+class Ledger:
+    """The checked files of one folder, with size and time of change at the time of the check.
+
+    Parameters
+    ----------
+    folder : Path
+        The database's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._file = folder / LEDGER_NAME
+        self._lines = self._read()
+
+    def holds(self, item: ListedFile) -> bool:
+        """Tell whether a file had the listed digest when it was checked and was not changed since."""
+        line = self._line(item)
+        return line is not None and self._lines.get(item.path) == line
+
+    def add(self, item: ListedFile) -> None:
+        """Note that a file has been checked."""
+        line = self._line(item)
+        if line is not None:
+            self._lines[item.path] = line
+            with self._file.open("a", encoding="utf-8") as file:
+                file.write(f"{line}  {item.path}\n")
+
+    def _line(self, item: ListedFile) -> str | None:
+        try:
+            state = (self.folder / item.path).stat()
+        except OSError:
+            return None
+        return f"{item.digest} {state.st_size} {state.st_mtime_ns}"
+
+    def _read(self) -> dict[str, str]:
+        """Return the newest line of each path; one that a stop has cut is passed over and the file checked again."""
+        if not self._file.is_file():
+            return {}
+        lines = self._file.read_text(encoding="utf-8").split("\n")[:-1]
+        return {path: facts for facts, _, path in (line.partition("  ") for line in lines)}

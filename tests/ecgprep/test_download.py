@@ -1,0 +1,537 @@
+"""Downloads from servers that misbehave: the folder ends as published, or one line says what is wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+
+import pytest
+
+from ecgprep.config import Prepare
+from ecgprep.datasets import get_database
+from ecgprep.datasets.mitdb import MitBih
+from ecgprep.datasets.ptbxl import PtbXl
+from ecgprep.download import databases, sources
+from ecgprep.download.databases import Options, Wish, download, is_downloading
+from ecgprep.download.sources import Patience
+from store.errors import ResourceError, UnknownNameError, UserError
+from tests.ecgprep.faulty_server import (
+    Fault,
+    FaultyServer,
+    drip,
+    drop,
+    gives,
+    ignore_range,
+    redirect,
+    running,
+    stall,
+    status,
+    web_page,
+    wrong_byte,
+    wrong_bytes_of_range,
+    wrong_range,
+)
+
+QUICK = Patience(connect_s=1, read_s=0.25, min_bytes_per_s=200, attempts=4, first_wait_s=0.01, longest_wait_s=1.5)
+AT = "/mitdb/1.0.0/"
+LIST = f"{AT}SHA256SUMS.txt"
+DAT = f"{AT}101.dat"
+
+
+class ThreeRecords(MitBih):
+    """MIT-BIH with as many records as the tests publish."""
+
+    published_records = 3
+    mean_record_bytes = 20_000
+
+
+def published(seed: int = 0) -> dict[str, bytes]:
+    """Return the files of three records, and some that belong to none."""
+    random_bytes = random.Random(seed).randbytes
+    files = {f"{name}{suffix}": random_bytes(5000) for name in (100, 101, 102) for suffix in (".hea", ".dat", ".atr")}
+    return files | {"100.xws": b"settings", "RECORDS": b"100\n101\n102\n", "mitdbdir/a b.htm": b"<html>of 100</html>"}
+
+
+def checksums(files: dict[str, bytes]) -> bytes:
+    return "".join(
+        f"{hashlib.sha256(content).hexdigest()} {path}\n" for path, content in sorted(files.items())
+    ).encode()
+
+
+def publish(server: FaultyServer, files: dict[str, bytes], at: str = AT) -> None:
+    server.files |= {at + path.replace(" ", "%20"): content for path, content in files.items()}
+    server.files[f"{at}SHA256SUMS.txt"] = checksums(files)
+
+
+@pytest.fixture
+def server() -> Iterator[FaultyServer]:
+    with running() as server:
+        publish(server, published())
+        yield server
+
+
+@pytest.fixture
+def wish(tmp_path: Path) -> Wish:
+    database = ThreeRecords()
+    return Wish(database, database.resolve(Prepare(dataset="mitdb")), tmp_path / "raw/mitdb")
+
+
+@pytest.fixture
+def options(server: FaultyServer) -> Options:
+    return Options(mirror=server.url, offline=True, patience=QUICK)
+
+
+def wanted(files: dict[str, bytes]) -> dict[str, bytes]:
+    return {path: content for path, content in files.items() if not path.endswith((".xws", ".htm"))}
+
+
+def here(folder: Path) -> dict[str, bytes]:
+    """Return the folder's files, but the list and what starts with a dot."""
+    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    return {
+        name: path.read_bytes()
+        for name, path in found.items()
+        if not path.name.startswith(".") and name != "SHA256SUMS.txt"
+    }
+
+
+def test_every_wanted_file_comes_as_published(server: FaultyServer, wish: Wish, options: Options) -> None:
+    said: list[str] = []
+    steps: list[tuple[str, int, int]] = []
+    (done,) = download([wish], options, said.append, lambda *step: steps.append(step))
+    assert here(wish.folder) == wanted(published())
+    assert (done.n_files, done.n_new) == (10, 10)
+    assert not is_downloading(wish.folder)
+    (line,) = said
+    assert all(part in line for part in ("MIT-BIH", "ODC-By 1.0", "10 files, about 60 kB", str(wish.folder)))
+    assert steps[-1] == ("downloading files", 10, 10)
+    server.requests.clear()
+    (again,) = download([wish], options)
+    assert again.n_new == 0
+    assert set(server.requests) == {LIST}, "what is here and unchanged is not asked for"
+
+
+@pytest.mark.parametrize("optional", [False, True], ids=["read by a build", "all"])
+def test_optional_files_come_when_asked_for(server: FaultyServer, wish: Wish, options: Options, optional: bool) -> None:
+    download([wish], replace(options, optional=optional))
+    assert here(wish.folder) == (published() if optional else wanted(published()))
+
+
+FAULTS: dict[str, list[Fault]] = {
+    "connection dropped": [drop(700)],
+    "dropped again and again": [drop(400)] * 12,
+    "dropped before the first byte": [drop(0)] * 3,
+    "stalled": [stall(1000, 0.6)],
+    "one byte at a time": [drip(0.02)],
+    "no ranges": [drop(900), ignore_range],
+    "another range": [drop(900), wrong_range],
+    "range of wrong bytes": [drop(900), wrong_bytes_of_range],
+    "range too far": [drop(900), status(416)],
+    "busy": [status(503)] * 3,
+    "busy for a second": [status(429, {"Retry-After": "1"})],
+    "busy until a date": [status(503, {"Retry-After": format_datetime(datetime(2000, 1, 1, tzinfo=UTC), usegmt=True)})],
+    "Retry-After in words": [status(503, {"Retry-After": "soon"})],
+    "server error": [status(500), status(502), status(504)],
+    "wrong byte, once": [wrong_byte],
+    "wrong byte, then dropped": [wrong_byte, drop(100), wrong_byte, drop(4000)],
+    "web page, once": [web_page],
+    "redirected": [redirect("/elsewhere")],
+}
+
+
+@pytest.mark.parametrize("path", [DAT, LIST], ids=["of a file", "of the list"])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_fault_is_overcome(server: FaultyServer, wish: Wish, options: Options, fault: str, path: str) -> None:
+    server.files["/elsewhere"] = server.files[path]
+    server.faults[path].extend(FAULTS[fault])
+    download([wish], options)
+    assert len(server.faults[path]) < len(FAULTS[fault])
+    assert here(wish.folder) == wanted(published())
+    assert not list(wish.folder.rglob("*.part"))
+
+
+def test_transfer_goes_on_where_it_stopped(server: FaultyServer, wish: Wish, options: Options) -> None:
+    server.faults[DAT].append(drop(3000))
+    download([wish], options)
+    assert (DAT, "bytes=3000-") in server.ranges
+    assert server.sent[DAT] == 5000, "no byte is sent twice"
+
+
+LASTING: dict[str, tuple[Fault, str]] = {
+    "dropped for ever": (drop(0), "the connection broke"),
+    "stalled for ever": (stall(0, 0.5), "the connection broke"),
+    "wrong byte": (wrong_byte, "gives wrong bytes: its SHA-256 is not the published one"),
+    "web page": (web_page, "gives wrong bytes: a web page came instead of the file"),
+    "absent": (status(404), "answers 404"),
+    "forbidden": (status(403), "answers 403"),
+    "busy for ever": (status(503), "answers 503"),
+    "busy for an hour": (status(429, {"Retry-After": "3600"}), "asks for 3600 s of rest"),
+    "busy until the next day": (
+        status(503, {"Retry-After": format_datetime(datetime.now(UTC) + timedelta(days=1), usegmt=True)}),
+        "of rest",
+    ),
+    "redirected in a circle": (redirect(DAT), "does not give it"),
+    "another range, whatever is asked": (wrong_range, "another range"),
+}
+
+
+@pytest.mark.parametrize("fault", LASTING)
+def test_lasting_fault_is_named_and_the_next_call_goes_on(
+    server: FaultyServer, wish: Wish, options: Options, fault: str
+) -> None:
+    server.always[DAT], reason = LASTING[fault]
+    with pytest.raises(ResourceError) as stopped:
+        download([wish], options)
+    line = str(stopped.value)
+    assert "\n" not in line
+    assert reason in line
+    assert "of 10 files are missing" in line
+    assert str(wish.folder / "101.dat") in line
+    assert is_downloading(wish.folder)
+    assert set(here(wish.folder).items()) <= set(wanted(published()).items()), "no wrong file has got its name"
+    server.always.clear()
+    download([wish], options)
+    assert here(wish.folder) == wanted(published())
+    assert not is_downloading(wish.folder)
+
+
+LISTS: dict[str, tuple[bytes, str]] = {
+    "cut in mid-line": (checksums(published())[:-8], "ends in mid-line"),
+    "cut in mid-sum": (checksums(published())[:200], "is not '<SHA-256> <path>'"),
+    "cut between lines": (b"".join(checksums(published()).splitlines(keepends=True)[:4]), "names 1 of 3 records"),
+    "empty": (b"", "it is empty"),
+    "web page": (b"<html>log in</html>", "a web page"),
+    "not text": (b"\xff\xfe\x00\n", "line 1 is not"),
+    "path out of the folder": (b"0" * 64 + b" ../../etc/passwd\n", "line 1 is not"),
+    "absolute path": (b"0" * 64 + b" /etc/passwd\n", "line 1 is not"),
+}
+
+
+@pytest.mark.parametrize("fault", LISTS)
+def test_bad_list_stops_before_the_first_file(server: FaultyServer, wish: Wish, options: Options, fault: str) -> None:
+    content, reason = LISTS[fault]
+    server.always[LIST] = gives(content)
+    with pytest.raises(ResourceError, match=reason.replace("(", r"\(")):
+        download([wish], options)
+    assert set(server.requests) == {LIST}
+    assert not wish.folder.exists()
+    server.always.clear()
+    download([wish], options)
+    assert here(wish.folder) == wanted(published())
+
+
+def test_changed_list_brings_what_has_changed(server: FaultyServer, wish: Wish, options: Options) -> None:
+    download([wish], options)
+    changed = published() | {"101.dat": b"corrected", "103.hea": b"new", "103.dat": b"new"}
+    publish(server, changed)
+    server.requests.clear()
+    (done,) = download([wish], options)
+    assert done.n_new == 3
+    assert here(wish.folder) == wanted(changed)
+    assert set(server.requests) == {LIST, DAT, f"{AT}103.hea", f"{AT}103.dat"}
+
+
+def test_bytes_of_another_version_are_not_gone_on_with(server: FaultyServer, wish: Wish, options: Options) -> None:
+    server.faults[DAT].append(drop(1000))
+    server.always[DAT] = drop(0)
+    with pytest.raises(ResourceError):
+        download([wish], options)
+    assert list(wish.folder.glob(".101.dat.*.part"))
+    server.always.clear()
+    changed = published() | {"101.dat": random.Random(9).randbytes(5000)}
+    publish(server, changed)
+    server.ranges.clear()
+    download([wish], options)
+    assert (DAT, "") in server.ranges
+    assert here(wish.folder) == wanted(changed)
+    assert not list(wish.folder.rglob("*.part"))
+
+
+def test_list_that_runs_ahead_of_the_files(server: FaultyServer, wish: Wish, options: Options) -> None:
+    """A mirror in mid-update: the list names bytes that are not there yet."""
+    server.files[LIST] = checksums(published() | {"101.dat": b"to come"})
+    with pytest.raises(ResourceError, match="gives wrong bytes"):
+        download([wish], options)
+    assert "101.dat" not in here(wish.folder)
+    server.files[DAT] = b"to come"
+    (done,) = download([wish], options)
+    assert done.n_new == 1
+    assert here(wish.folder)["101.dat"] == b"to come"
+
+
+def test_check_repairs_just_what_is_wrong(server: FaultyServer, wish: Wish, options: Options) -> None:
+    download([wish], options)
+    state = (wish.folder / "100.dat").stat()
+    content = bytearray((wish.folder / "100.dat").read_bytes())
+    content[7] ^= 4
+    (wish.folder / "100.dat").write_bytes(content)
+    os.utime(wish.folder / "100.dat", ns=(state.st_atime_ns, state.st_mtime_ns))
+    (wish.folder / "102.atr").unlink()
+    (wish.folder / "101.hea").write_bytes(b"short")
+    server.requests.clear()
+    (done,) = download([wish], replace(options, check=True))
+    assert done.n_new == 3
+    assert set(server.requests) == {LIST, f"{AT}100.dat", f"{AT}102.atr", f"{AT}101.hea"}
+    assert here(wish.folder) == wanted(published())
+
+
+def test_files_that_were_put_here_by_hand_are_checked_once(server: FaultyServer, wish: Wish, options: Options) -> None:
+    wish.folder.mkdir(parents=True)
+    for path, content in wanted(published()).items():
+        (wish.folder / path).write_bytes(content if path != "100.dat" else b"of another database")
+    (done,) = download([wish], options)
+    assert done.n_new == 1
+    assert set(server.requests) == {LIST, f"{AT}100.dat"}
+    assert here(wish.folder) == wanted(published())
+
+
+def test_only_some_records(server: FaultyServer, wish: Wish, options: Options) -> None:
+    download([wish], replace(options, records=("101",)))
+    assert set(here(wish.folder)) == {"101.hea", "101.dat", "101.atr", "RECORDS"}
+    with pytest.raises(UnknownNameError, match="Did you mean '102'"):
+        download([wish], replace(options, records=("1022",)))
+    (done,) = download([wish], options)
+    assert done.n_new == 6
+
+
+def test_records_by_folder_and_rate(tmp_path: Path) -> None:
+    class SmallPtbXl(PtbXl):
+        published_records = 3
+
+    names = [
+        f"records{rate}/{folder}/{record}"
+        for rate, kind in ((100, "lr"), (500, "hr"))
+        for folder, record in (("00000", f"00001_{kind}"), ("00000", f"00002_{kind}"), ("01000", f"01000_{kind}"))
+    ]
+    files = {name + suffix: name.encode() for name in names for suffix in (".hea", ".dat")} | {"a.csv": b"table"}
+    database = SmallPtbXl()
+    with running() as server:
+        publish(server, files, "/ptb-xl/1.0.3/")
+        options = Options(mirror=server.url, offline=True, patience=QUICK)
+        for fs, records, expected in (
+            (100, (), names[:3]),
+            (500, ("01000",), names[5:]),
+            (100, ("records100/00000/00002_lr",), names[1:2]),
+        ):
+            folder = tmp_path / f"{fs}{len(records)}"
+            download(
+                [Wish(database, database.resolve(Prepare(dataset="ptbxl", fs=fs)), folder)],
+                replace(options, records=records),
+            )
+            assert set(here(folder)) == {name + suffix for name in expected for suffix in (".hea", ".dat")} | {"a.csv"}
+
+
+def test_sources_are_asked_in_order(
+    server: FaultyServer, wish: Wish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder has two files, the bucket all but one, which it gives wrong, PhysioNet has that one."""
+    folder = tmp_path / "mirror/mitdb"
+    folder.mkdir(parents=True)
+    for name in ("100.dat", "100.hea"):
+        (folder / name).write_bytes(published()[name])
+    with running() as physionet:
+        monkeypatch.setattr(sources, "BUCKET", server.url)
+        monkeypatch.setattr(sources, "PHYSIONET", physionet.url)
+        server.always[DAT] = wrong_byte
+        physionet.files[DAT] = published()["101.dat"]
+        download([wish], Options(mirror=str(tmp_path / "mirror"), patience=QUICK))
+        assert here(wish.folder) == wanted(published())
+        assert f"{AT}100.dat" not in server.requests
+        assert set(physionet.requests) == {DAT}
+
+
+def test_bucket_that_cannot_be_reached_is_left_out(
+    server: FaultyServer, wish: Wish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "BUCKET", "http://127.0.0.1:9")
+    monkeypatch.setattr(sources, "PHYSIONET", server.url)
+    start = time.monotonic()
+    download([wish], Options(patience=replace(QUICK, first_wait_s=0.1)))
+    assert here(wish.folder) == wanted(published())
+    assert time.monotonic() - start < 2, "it is not tried again for each file"
+
+
+def test_without_a_network_one_line_and_nothing_left_behind(wish: Wish, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "BUCKET", "http://127.0.0.1:9")
+    monkeypatch.setattr(sources, "PHYSIONET", "http://127.0.0.1:9")
+    with pytest.raises(ResourceError, match=r"mitdb cannot be downloaded, no source answers: .* cannot be reached"):
+        download([wish], Options(patience=QUICK))
+    assert not wish.folder.exists()
+
+
+def test_offline_says_what_is_missing(server: FaultyServer, wish: Wish, options: Options) -> None:
+    offline = Options(offline=True, patience=QUICK)
+    with pytest.raises(ResourceError, match="go online"):
+        download([wish], offline)
+    download([wish], options)
+    (done,) = download([wish], offline)
+    assert done.n_new == 0
+    for name in ("100.atr", "102.dat"):
+        (wish.folder / name).unlink()
+    with pytest.raises(ResourceError, match=r"2 of 10 files are missing \(.*100.atr, .*102.dat\)"):
+        download([wish], offline)
+
+
+def test_server_that_goes_away_stops_all(server: FaultyServer, wish: Wish, options: Options) -> None:
+    for path in wanted(published()):
+        server.always[AT + path] = status(503)
+    with pytest.raises(ResourceError, match="10 of 10 files are missing"):
+        download([wish], replace(options, connections=1))
+    assert len(server.requests) < 4, "the other files are not tried"
+
+
+def test_several_databases_share_one_progress(server: FaultyServer, wish: Wish, options: Options) -> None:
+    steps: list[tuple[str, int, int]] = []
+    other = replace(wish, folder=wish.folder.with_name("other"))
+    download([wish, other], options, progress=lambda *step: steps.append(step))
+    assert steps[-1] == ("downloading files", 20, 20)
+    assert here(other.folder) == here(wish.folder) == wanted(published())
+
+
+class Huge(ThreeRecords):
+    """Records of a terabyte."""
+
+    mean_record_bytes = 10**12
+
+
+def test_size_is_asked_and_space_looked_at_first(server: FaultyServer, wish: Wish, options: Options) -> None:
+    huge = replace(wish, database=Huge())
+    said: list[str] = []
+    with pytest.raises(UserError, match="about 3 TB are to be downloaded; add --yes"):
+        download([huge], options, said.append)
+    assert "3 TB" in said[0]
+    with pytest.raises(ResourceError, match=r"3 TB are to be downloaded and .* are free"):
+        download([huge], replace(options, yes=True))
+    assert set(server.requests) == {LIST}
+
+
+def test_full_disk_is_named_and_the_next_call_goes_on(server: FaultyServer, wish: Wish, options: Options) -> None:
+    wish.folder.mkdir(parents=True)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(wish.folder)]
+    if os.name == "nt" or subprocess.run(mount, capture_output=True, check=False, timeout=20).returncode:
+        pytest.skip("mounting a small file system needs root")
+    try:
+        with pytest.raises(ResourceError, match="is full; free space"):
+            download([replace(wish, database=Tiny())], options)
+        subprocess.run(["mount", "-o", "remount,size=1m", str(wish.folder)], check=True, timeout=20)
+        download([wish], options)
+        assert here(wish.folder) == wanted(published())
+    finally:
+        subprocess.run(["umount", str(wish.folder)], check=True, timeout=20)
+
+
+class Tiny(ThreeRecords):
+    """Records that are larger than they say."""
+
+    mean_record_bytes = 1
+
+
+def test_synthetic_folder_and_unpublished_database_are_refused(wish: Wish, options: Options) -> None:
+    wish.folder.mkdir(parents=True)
+    (wish.folder / "SYNTHETIC").touch()
+    with pytest.raises(UserError, match="holds synthetic recordings"):
+        download([wish], options)
+
+    class Own(ThreeRecords):
+        url = "https://example.org"
+
+    with pytest.raises(UserError, match="nothing to download"):
+        download([replace(wish, database=Own(), folder=wish.folder.with_name("own"))], options)
+    with pytest.raises(UserError, match="neither a folder nor"):
+        download([replace(wish, folder=wish.folder.with_name("other"))], replace(options, mirror="/absent"))
+
+
+KILLED = (
+    "import sys\n"
+    "from pathlib import Path\n"
+    "from tests.ecgprep.test_download import *\n"
+    "base = ThreeRecords()\n"
+    "options = Options(mirror=sys.argv[1], offline=True, patience=replace(QUICK, read_s=30), connections=2)\n"
+    "download([Wish(base, base.resolve(Prepare(dataset='mitdb')), Path(sys.argv[2]))], options)\n"
+)
+
+
+def test_killed_in_mid_transfer_goes_on(server: FaultyServer, wish: Wish, options: Options) -> None:
+    server.faults[DAT].append(stall(2000, 20))
+    command = [sys.executable, "-c", KILLED, server.url, str(wish.folder)]
+    process = subprocess.Popen(command, cwd=Path(__file__).parents[2], stderr=subprocess.PIPE)
+    until = time.monotonic() + 30
+    while not [path for path in wish.folder.glob(".101.dat.*.part") if path.stat().st_size == 2000]:
+        assert process.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert is_downloading(wish.folder)
+    assert "101.dat" not in here(wish.folder)
+    download([wish], options)
+    assert (DAT, "bytes=2000-") in server.ranges
+    assert here(wish.folder) == wanted(published())
+
+
+def ecgprep(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    code = "from ecgprep.cli import main; main()"
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_command_line_says_the_size_first_and_prints_the_folder(server: FaultyServer, tmp_path: Path) -> None:
+    folder = tmp_path / "mirror/mitdb"
+    folder.mkdir(parents=True)
+    files = {f"{100 + i}{suffix}": b"x" for i in range(48) for suffix in (".hea", ".dat", ".atr")}
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    (folder / "SHA256SUMS.txt").write_bytes(checksums(files))
+    options = ("download", "mitdb", "--from", tmp_path / "mirror", "--offline", "--home", tmp_path / "home")
+    done = ecgprep(*options, "--records", "100,147")
+    assert (done.returncode, done.stdout) == (0, f"{tmp_path / 'home/raw/mitdb'}\n")
+    assert done.stderr.startswith("mitdb: MIT-BIH Arrhythmia Database; licence ODC-By 1.0; https://physionet.org/")
+    assert set(here(tmp_path / "home/raw/mitdb")) == {name for name in files if name[:3] in ("100", "147")}
+    (folder / "120.dat").unlink()
+    done = ecgprep(*options)
+    assert done.returncode == 4
+    assert done.stderr.splitlines()[-1].startswith("ecgprep: 1 of 144 files are missing")
+
+
+MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
+    "database": (("mitbd",), 2, "Did you mean 'mitdb'?"),
+    "rate": (("ptbxl", "--fs", "0"), 2, "greater than 0"),
+    "mirror": (("mitdb", "--from", "/absent"), 2, "neither a folder nor"),
+    "no connections": (("mitdb", "--connections", "0"), 2, "--connections"),
+    "offline": (("mitdb", "--offline"), 4, "go online, or name a mirror or folder by --from"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistake_gets_one_line(tmp_path: Path, mistake: str) -> None:
+    arguments, code, said = MISTAKES[mistake]
+    done = ecgprep("download", *arguments, "--home", tmp_path)
+    assert done.returncode == code, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert said in line
+    assert not list(tmp_path.rglob("mitdb"))
+
+
+@pytest.mark.real
+def test_real_list_of_mitdb_names_what_is_published(real_data: Path, tmp_path: Path) -> None:
+    database = get_database("mitdb")
+    wish = Wish(database, database.resolve(Prepare(dataset="mitdb")), tmp_path / "mitdb")
+    (done,) = download([wish], Options(mirror=str(real_data), offline=True))
+    assert done.n_files == 146  # 48 records of three files, RECORDS and ANNOTATORS
+    shutil.rmtree(tmp_path / "mitdb")
+
+
+def test_bytes_are_said_in_the_unit_that_suits() -> None:
+    sizes = {3e9: "3 GB", 98.2e6: "98.2 MB", 1.5e12: "1.5 TB", 2500: "2.5 kB"}
+    assert {size: databases.format_bytes(size) for size in sizes} == sizes
