@@ -46,6 +46,9 @@ def run(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="A key of the recipe: optimizer.lr=3e-4, train.NAME.epochs=5.")
     ] = None,
+    baselines: Annotated[
+        bool, typer.Option(help="Fit the cheap models that every report shows, where they are not there yet.")
+    ] = True,
     resume: Annotated[str | None, typer.Option(help="Go on with this run; takes no other option but --home.")] = None,
     home: Home = None,
 ) -> None:
@@ -68,7 +71,9 @@ def run(
     with joined():
         if resume is not None:
             sys.exit(_resume(workspace, resume))
-        sys.exit(_train(workspace, _names(model), _names(inputs), store, given, recipe, settings or []))
+        sys.exit(
+            _train(workspace, _names(model), _names(inputs), store, given, recipe, settings or [], baselines=baselines)
+        )
 
 
 def _train(
@@ -79,8 +84,11 @@ def _train(
     options: dict[str, Any],
     recipe: str | None,
     settings: list[str],
+    *,
+    baselines: bool,
 ) -> int:
     from ecgtrain.distributed import this_world
+    from ecgtrain.fitting import baseline_configs
     from ecgtrain.plan import default_runs, expect, recipe_runs, resolve
     from ecgtrain.run_folder import new_run
     from store.read import open_store
@@ -94,6 +102,8 @@ def _train(
     if "name" in options and len(configs) > 1:
         raise RecipeError(f"--name is for one run, and {len(configs)} are planned; narrow them with --model")
     world = this_world()
+    if baselines and world.size == 1:
+        configs += baseline_configs(configs, store, workspace.runs)
     if world.first:
         _print_plan(store, [expect(config, store) for config in configs])
     finished = []

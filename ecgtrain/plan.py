@@ -17,6 +17,7 @@ from ecgtrain.inputs import input_shape
 from ecgtrain.items import known_rows
 from ecgtrain.losses import class_shares, make_loss, weights_beside
 from ecgtrain.models import InputShape, create_model, model_facts
+from ecgtrain.models.baselines import FittedModel
 from ecgtrain.pictures import find_pictures
 from ecgtrain.predicting import HALF
 from pipelines.recipe import RecipeError, nearest, override, validate
@@ -218,6 +219,9 @@ def time_step(config: RunConfig, shape: InputShape, *, multilabel: bool) -> tupl
     shares = class_shares(target, shape.n_classes).to(device)
 
     def step() -> None:
+        if isinstance(model, FittedModel):
+            model.describe(**inputs)
+            return
         with torch.autocast(device.type, dtype=HALF.get(config.precision), enabled=config.precision in HALF):
             logits = model(**inputs)
         loss.mean(logits.float(), shares).backward()  # type: ignore[no-untyped-call]

@@ -17,11 +17,13 @@ from ecgtrain.curves import draw_curves
 from ecgtrain.devices import pick_device
 from ecgtrain.distributed import this_world
 from ecgtrain.environment import code_state, devices, versions
+from ecgtrain.fitting import fit
 from ecgtrain.folds import fold_runs, join_predictions
 from ecgtrain.listener import Listener
 from ecgtrain.loader import Loader, Loaders, load
 from ecgtrain.loop import Trained, train
 from ecgtrain.models import create_model
+from ecgtrain.models.baselines import FittedModel
 from ecgtrain.models.timm_networks import load_pretrained
 from ecgtrain.predicting import Said, one_hot, predict
 from ecgtrain.predictions import context_of, predictions_footer, predictions_table, write_predictions
@@ -109,7 +111,13 @@ def _train(config: RunConfig, store: Store, folder: RunFolder, log: logging.Logg
         folder.write_json("preprocessing.json", data.preprocessing)
         _introduce(log, folder, config, store, data, model)
     listener = RunListener(folder, config, log, watch) if first else Listener()
-    trained = train(model, data, config, folder.checkpoints, listener=listener)
+    if isinstance(model, FittedModel):
+        listener.go_on(0, 0)
+        entry = fit(model, data)
+        listener.epoch(entry)
+        trained = Trained(model, [entry], 0)
+    else:
+        trained = train(model, data, config, folder.checkpoints, listener=listener)
     said = {name: _predict(config, data, part, trained.model) for name, part in _parts(data).items()}
     if first:
         draw_curves(trained.history, trained.best_epoch, folder.path / "curves.png")
