@@ -25,7 +25,9 @@ from ecgprep.config import Prepare
 from ecgprep.datasets import get_database
 from ecgprep.datasets.base import Database, Found, RecordRef
 from ecgprep.execute import TaskRunner
+from ecgprep.filters import parse_filters
 from ecgprep.index import IndexedRecord, Quarantined, index_record, read_clean
+from ecgprep.noise_records import check_noise_is_here, parse_noise
 from ecgprep.plan import make_plan, resolve_reps, row_samples
 from ecgprep.progress import Progress
 from ecgprep.representations import Representation, quantise, render_all
@@ -223,6 +225,9 @@ def resolve(prepare: Prepare) -> tuple[Prepare, list[Prepare]]:
         why = "beats are annotated" if str(whole.unit).startswith("beat") else f"rows are {whole.unit}, no beats"
         raise UserError(f"--detector {prepare.detector}: {prepare.dataset} needs none ({why}); leave it out")
     shared_schemes(databases, own)
+    parse_filters(whole.filters)
+    if whole.noise:
+        parse_noise(whole.noise)
     resolve_reps(whole, 1 << 20)  # names are checked before files; lengths are not known yet
     rule = ",".join(dict.fromkeys(str(item.label_rule) for item in own))
     return whole.model_copy(update={"dataset": ",".join(names), "label_rule": rule}), own
@@ -240,6 +245,9 @@ def index_databases(
     prepare, own = resolve(prepare)
     databases = [get_database(name) for name in prepare.databases]
     folders = [find_raw(database, workspace, source) for database in databases]
+    if prepare.noise:
+        for folder in folders:
+            check_noise_is_here(parse_noise(prepare.noise), folder)
     found = [_find(*known) for known in zip(databases, folders, own, strict=True)]
     return [_index(*known, runner, progress) for known in zip(databases, found, own, strict=True)], prepare
 

@@ -32,6 +32,10 @@ Rate = Annotated[float | None, typer.Option(help="Sampling rate in Hz.")]
 Unit = Annotated[
     str | None, typer.Option(help="What a row is: record[:max=S], window:S[:step=S] (seconds), or beat:PRESET.")
 ]
+Filters = Annotated[
+    str | None, typer.Option(help="Filters on whole records, such as bandpass:low_hz=0.5:high_hz=40,notch:hz=50.")
+]
+Noise = Annotated[str | None, typer.Option(help="Recorded noise to add, and the ratio in dB, such as ma@6.")]
 Detector = Annotated[str | None, typer.Option(help="R-peak detector, for beats of a database without annotated ones.")]
 Patients = Annotated[str | None, typer.Option(help="Part of the patients: a share, 10%, or a range, 0-99.")]
 Rule = Annotated[str | None, typer.Option(help="How labels are made, such as present or likely for ptbxl.")]
@@ -112,6 +116,8 @@ def plan(
     reps: Reps = None,
     leads: Leads = None,
     fs: Rate = None,
+    filters: Filters = None,
+    noise: Noise = None,
     unit: Unit = None,
     label_rule: Rule = None,
     detector: Detector = None,
@@ -131,8 +137,15 @@ def plan(
     from ecgprep.progress import show_progress
     from pipelines.workspace import Workspace
 
-    options = {"dataset": dataset, "reps": reps, "leads": leads, "fs": fs, "unit": unit}
-    options |= {"label_rule": label_rule, "detector": detector, "patients": patients, "seed": seed, "workers": workers}
+    options = {"dataset": dataset, "reps": reps, "leads": leads, "fs": fs, "filters": filters, "unit": unit}
+    options |= {
+        "noise": noise,
+        "label_rule": label_rule,
+        "detector": detector,
+        "patients": patients,
+        "seed": seed,
+        "workers": workers,
+    }
     prepare = _read_section(options, recipe, settings)
     with show_progress() as progress, TaskRunner(prepare.workers, prepare.scheduler) as runner:
         indexes, resolved = index_databases(prepare, Workspace.at(home), source, runner, progress)
@@ -145,6 +158,8 @@ def build(
     reps: Reps = None,
     leads: Leads = None,
     fs: Rate = None,
+    filters: Filters = None,
+    noise: Noise = None,
     unit: Unit = None,
     label_rule: Rule = None,
     detector: Detector = None,
@@ -168,6 +183,8 @@ def build(
 
     options = {"dataset": dataset, "reps": reps, "leads": leads, "fs": fs, "unit": unit, "label_rule": label_rule}
     options |= {
+        "filters": filters,
+        "noise": noise,
         "detector": detector,
         "patients": patients,
         "engine": engine,

@@ -77,6 +77,8 @@ class Arrays(Database):
                 "arrays do not say their sampling rate: add --fs 125 (public beat tables and ECGTransForm's tensors), "
                 "--fs 360 (beats of MIT-BIH as X_*.npy) or --fs 100 (batches of PTB-XL)"
             )
+        if prepare.noise:
+            raise UserError(f"--noise {prepare.noise}: arrays are cut and scaled already; leave it out")
         kind = LABELLINGS[prepare.label_rule].kind if prepare.label_rule in LABELLINGS else "beat"
         return super().resolve(prepare.model_copy(update={"unit": prepare.unit or f"given:{kind}"}))
 

@@ -177,6 +177,7 @@ def test_files_of_signals_and_their_labels(tmp_path: Path) -> None:
     [
         ({}, "do not say their sampling rate"),
         ({"fs": 125, "unit": "record"}, "leave --unit out"),
+        ({"fs": 125, "noise": "ma@6"}, "arrays are cut and scaled already"),
         ({"fs": 125, "label_rule": "rhythm4"}, "unknown label rule"),
     ],
 )

@@ -52,7 +52,7 @@ def test_each_recording_gets_another_stretch_always_the_same(recordings: Path) -
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [
-        ("mu@6", UnknownNameError, "Did you mean 'ma'"),
+        ("mu@6", UnknownNameError, "unknown noise record 'mu'"),
         ("ma", UserError, "is no signal-to-noise ratio"),
         ("ma@six", UserError, "'six' is no signal-to-noise ratio"),
         ("ma@200", UserError, "from -30 to 60 dB"),
