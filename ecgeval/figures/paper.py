@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -122,9 +123,9 @@ def _draw_lead(axis: Axes, piece: Strip, i: int) -> None:
         extent = (0, n / piece.fs_hz, *axis.get_ylim())
         axis.imshow(shade, aspect="auto", extent=extent, zorder=0.5)
     axis.plot(np.arange(n) / piece.fs_hz, piece.signal_mv[i], color="black", lw=0.9, zorder=2)
-    name = {"fontsize": 8, "fontweight": "bold", "va": "bottom", "zorder": 3}
-    place = dict(transform=axis.transAxes, bbox={"facecolor": "white", "alpha": 0.7, "lw": 0, "pad": 0.6})
-    axis.text(0.012, 0.03, piece.leads[i], **name, **place)
+    box = {"facecolor": "white", "alpha": 0.7, "lw": 0, "pad": 0.6}
+    look: dict[str, Any] = {"fontsize": 8, "fontweight": "bold", "va": "bottom", "zorder": 3, "bbox": box}
+    axis.text(0.012, 0.03, piece.leads[i], transform=axis.transAxes, **look)
 
 
 def _range(lead: Array | NDArray[np.floating]) -> tuple[float, float]:
