@@ -129,7 +129,14 @@ def browse(tmp_path_factory):
     profile = tmp_path_factory.mktemp("profile")
 
     def run(page, *more):
-        command = [chromium, *flags.split(), f"--user-data-dir={profile}", *more, page.as_uri()]
+        command = [
+            chromium,
+            *flags.split(),
+            "--enable-logging=stderr",
+            f"--user-data-dir={profile}",
+            *more,
+            page.as_uri(),
+        ]
         done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
         return done.stdout, done.stderr
 
@@ -149,6 +156,7 @@ def test_a_browser_shows_the_page_with_its_figures(browse, shared_page, tmp_path
 
 
 PRESSES = """
+{
 const errors = [];
 window.addEventListener("error", (event) => errors.push(event.message));
 const table = document.querySelector("table.sortable");
@@ -164,6 +172,7 @@ const moved = document.activeElement === first.nextElementSibling;
 document.getElementById("theme").click();
 const theme = document.documentElement.dataset.theme;
 document.title = JSON.stringify({ errors, states, shown, moved, theme, wide: document.documentElement.scrollWidth });
+}
 """
 
 
