@@ -33,6 +33,10 @@ Unit = Annotated[
     str | None, typer.Option(help="What a row is: record[:max=S], window:S[:step=S] (seconds), or beat:PRESET.")
 ]
 Detector = Annotated[str | None, typer.Option(help="R-peak detector, for beats of a database without annotated ones.")]
+Labels = Annotated[
+    str | None, typer.Option(help="Label file of wfdb: CSV with columns record, label; or FILE:label=COLUMN:…")
+]
+Annotator = Annotated[str | None, typer.Option(help="Suffix of the annotation files of wfdb, such as atr.")]
 Patients = Annotated[str | None, typer.Option(help="Part of the patients: a share, 10%, or a range, 0-99.")]
 Rule = Annotated[str | None, typer.Option(help="How labels are made, such as present or likely for ptbxl.")]
 Engine = Annotated[str | None, typer.Option(help="Who draws: fast, or reference (pyts, PyWavelets, SciPy).")]
@@ -53,20 +57,12 @@ def main() -> None:
 
 @app.command()
 def datasets(home: Home = None) -> None:
-    """List the databases: licence, size, and whether they are in the workspace."""
-    from rich.console import Console
-    from rich.table import Table
-
+    """List the databases: what a row is unless --unit says otherwise, licence, size, and what is in the workspace."""
     from ecgprep.datasets import list_databases
+    from ecgprep.inspect import print_databases
     from pipelines.workspace import Workspace
 
-    table = Table("name", "records", "rates (Hz)", "download", "licence", "here", title="Databases")
-    raw = Workspace.at(home).raw
-    for name, database in list_databases().items():
-        rates = ", ".join(f"{rate:g}" for rate in database.rates_hz)
-        here = str(raw / database.folder) if (raw / database.folder).is_dir() else "no"
-        table.add_row(name, f"{database.published_records:,}", rates, database.download_size, database.licence, here)
-    Console().print(table)
+    print_databases(list_databases().values(), Workspace.at(home).raw)
 
 
 @app.command()
@@ -116,6 +112,8 @@ def plan(
     label_rule: Rule = None,
     detector: Detector = None,
     patients: Patients = None,
+    labels: Labels = None,
+    annotator: Annotator = None,
     seed: Seed = None,
     workers: Workers = None,
     recipe: Recipe = None,
@@ -132,7 +130,15 @@ def plan(
     from pipelines.workspace import Workspace
 
     options = {"dataset": dataset, "reps": reps, "leads": leads, "fs": fs, "unit": unit}
-    options |= {"label_rule": label_rule, "detector": detector, "patients": patients, "seed": seed, "workers": workers}
+    options |= {
+        "label_rule": label_rule,
+        "detector": detector,
+        "patients": patients,
+        "labels": labels,
+        "annotator": annotator,
+        "seed": seed,
+        "workers": workers,
+    }
     prepare = _read_section(options, recipe, settings)
     with show_progress() as progress, TaskRunner(prepare.workers, prepare.scheduler) as runner:
         indexes, resolved = index_databases(prepare, Workspace.at(home), source, runner, progress)
@@ -149,6 +155,8 @@ def build(
     label_rule: Rule = None,
     detector: Detector = None,
     patients: Patients = None,
+    labels: Labels = None,
+    annotator: Annotator = None,
     engine: Engine = None,
     seed: Seed = None,
     strict: Annotated[bool | None, typer.Option("--strict", help="Stop at the first unusable record.")] = None,
@@ -170,6 +178,8 @@ def build(
     options |= {
         "detector": detector,
         "patients": patients,
+        "labels": labels,
+        "annotator": annotator,
         "engine": engine,
         "seed": seed,
         "strict": strict,
