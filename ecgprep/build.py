@@ -25,6 +25,7 @@ from ecgprep.config import Prepare
 from ecgprep.datasets import get_database
 from ecgprep.datasets.base import Database, Found, RecordRef
 from ecgprep.execute import TaskRunner
+from ecgprep.filters import parse_filters
 from ecgprep.index import IndexedRecord, Quarantined, index_record, read_clean
 from ecgprep.label_table import label_request_digest
 from ecgprep.plan import make_plan, resolve_reps, row_samples
@@ -232,6 +233,7 @@ def resolve(prepare: Prepare, databases: Sequence[Database]) -> tuple[Prepare, l
         key = "labels" if prepare.labels else "annotator"
         raise UserError(f"--{key}: {prepare.dataset} has labels of its own; leave it out, or build the folder as wfdb")
     shared_schemes(databases, own)
+    parse_filters(whole.filters)
     resolve_reps(whole, 1 << 20)  # names are checked before files; lengths are not known yet
     rule = ",".join(dict.fromkeys(str(item.label_rule) for item in own))
     return whole.model_copy(update={"dataset": ",".join(prepare.databases), "label_rule": rule}), own
