@@ -29,6 +29,7 @@ from ecgprep.execute import TaskRunner
 from ecgprep.filters import parse_filters
 from ecgprep.index import IndexedRecord, Quarantined, index_record, read_clean
 from ecgprep.label_table import label_request_digest
+from ecgprep.noise_records import check_noise_is_here, parse_noise
 from ecgprep.plan import make_plan, resolve_reps, row_samples
 from ecgprep.progress import Progress
 from ecgprep.representations import Representation, quantise, render_all
@@ -244,6 +245,8 @@ def resolve(prepare: Prepare, databases: Sequence[Database]) -> tuple[Prepare, l
     shared_schemes(databases, own)
     check_methods(whole)
     parse_filters(whole.filters)
+    if whole.noise:
+        parse_noise(whole.noise)
     resolve_reps(whole, 1 << 20)  # names are checked before files; lengths are not known yet
     rule = ",".join(dict.fromkeys(str(item.label_rule) for item in own))
     return whole.model_copy(update={"dataset": ",".join(prepare.databases), "label_rule": rule}), own
@@ -261,14 +264,20 @@ def index_databases(
     databases = _databases(prepare, workspace, source)
     prepare, own = resolve(prepare, databases)
     folders = [find_raw(database, workspace, source) for database in databases]
+    if prepare.noise:
+        for folder in folders:
+            check_noise_is_here(parse_noise(prepare.noise), folder)
     found = [_find(*known) for known in zip(databases, folders, own, strict=True)]
     indexes = [_index(*known, runner, progress) for known in zip(databases, found, own, strict=True)]
-    own_folder = next(
-        (folder for database, folder in zip(databases, folders, strict=True) if database.described_by_folder), None
-    )
-    if prepare.labels is None or own_folder is None:
-        return indexes, prepare
-    return indexes, prepare.model_copy(update={"labels": label_request_digest(prepare.labels, own_folder)})
+    return indexes, _without_path(prepare, databases, folders)
+
+
+def _without_path(prepare: Prepare, databases: Sequence[Database], folders: Sequence[Path]) -> Prepare:
+    """Return the recipe with its label file's digest in place of the path: no store holds a path."""
+    described = [folder for database, folder in zip(databases, folders, strict=True) if database.described_by_folder]
+    if prepare.labels is None or not described:
+        return prepare
+    return prepare.model_copy(update={"labels": label_request_digest(prepare.labels, described[0])})
 
 
 def _databases(prepare: Prepare, workspace: Workspace, source: Path | None) -> list[Database]:
@@ -346,12 +355,11 @@ def _batches(refs: Sequence[RecordRef]) -> list[list[RecordRef]]:
     batches: list[list[RecordRef]] = []
     room = 0
     for ref in refs:
-        files = [ref.path.with_name(ref.path.name + suffix) for suffix in ref.suffixes]
         if room <= 0:
             batches.append([])
             room = INDEX_BYTES
         batches[-1].append(ref)
-        room -= sum(file.stat().st_size for file in files if file.is_file())
+        room -= sum(file.stat().st_size for file in ref.files if file.is_file())
     return batches
 
 

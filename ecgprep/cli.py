@@ -35,6 +35,7 @@ Unit = Annotated[
 Filters = Annotated[
     str | None, typer.Option(help="Filters on whole records, such as bandpass:low_hz=0.5:high_hz=40,notch:hz=50.")
 ]
+Noise = Annotated[str | None, typer.Option(help="Recorded noise to add, and the ratio in dB, such as ma@6.")]
 Detector = Annotated[str | None, typer.Option(help="R-peak detector, for beats of a database without annotated ones.")]
 Labels = Annotated[
     str | None, typer.Option(help="Label file of wfdb: CSV with columns record, label; or FILE:label=COLUMN:…")
@@ -116,6 +117,7 @@ def plan(
     leads: Leads = None,
     fs: Rate = None,
     filters: Filters = None,
+    noise: Noise = None,
     unit: Unit = None,
     label_rule: Rule = None,
     detector: Detector = None,
@@ -150,7 +152,7 @@ def plan(
         "seed": seed,
         "workers": workers,
     }
-    options |= {"balance": balance, "samples_per_class": samples_per_class}
+    options |= {"balance": balance, "samples_per_class": samples_per_class, "noise": noise}
     prepare = _read_section(options, recipe, settings)
     with show_progress() as progress, TaskRunner(prepare.workers, prepare.scheduler) as runner:
         indexes, resolved = index_databases(prepare, Workspace.at(home), source, runner, progress)
@@ -165,6 +167,7 @@ def build(
     leads: Leads = None,
     fs: Rate = None,
     filters: Filters = None,
+    noise: Noise = None,
     unit: Unit = None,
     label_rule: Rule = None,
     detector: Detector = None,
@@ -193,6 +196,7 @@ def build(
     options = {"dataset": dataset, "reps": reps, "leads": leads, "fs": fs, "unit": unit, "label_rule": label_rule}
     options |= {
         "filters": filters,
+        "noise": noise,
         "detector": detector,
         "patients": patients,
         "labels": labels,
