@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ecgprep.representations import stored_rep
 from ecgtrain import rr
 from ecgtrain.checkpoint import read_checkpoint
-from ecgtrain.config import NEIGHBOURS, SIGNAL, TYPICAL, RunConfig
+from ecgtrain.config import NEIGHBOURS, PREVIOUS, SIGNAL, TYPICAL, RunConfig
 from ecgtrain.devices import pick_device
 from ecgtrain.inputs import features_by
 from ecgtrain.loader import Loaders
@@ -132,7 +132,7 @@ class TrainedRun:
             standardise=row["standardise"],
             scale_mv=row["scale_mv"],
             fs_hz=row["fs_hz"],
-            n_before=int(NEIGHBOURS in signal),
+            n_before=int(NEIGHBOURS in signal or PREVIOUS in signal),
             signal=signal,
             picture=picture,
             rendered=drawn,
@@ -153,8 +153,10 @@ class TrainedRun:
         signal, n = self.facts.get(SIGNAL, {}), len(counts)
         at = torch.arange(n)
         beats = [counts]
+        if NEIGHBOURS in signal or PREVIOUS in signal:
+            beats.insert(0, counts[(at - 1).clamp(min=0)])
         if NEIGHBOURS in signal:
-            beats = [counts[(at - 1).clamp(min=0)], counts, counts[(at + 1).clamp(max=n - 1)]]
+            beats.append(counts[(at + 1).clamp(max=n - 1)])
         if TYPICAL in signal:
             median = np.median(counts.numpy(), axis=0)
             beats.append(torch.from_numpy(np.rint(median).astype(np.int16)).expand_as(counts))
@@ -164,7 +166,8 @@ class TrainedRun:
         mean, sd = self._moments(counts, record_mv)
         features = None
         if "features" in self.facts:
-            values = rr.rr_features(_intervals(rr_s, n))
+            chosen = [rr.FEATURES.index(name) for name in self.facts["features"]["names"]]
+            values = rr.rr_features(_intervals(rr_s, n))[:, chosen]
             features = torch.from_numpy(features_by(values, self.facts["features"]))
         return Raw(torch.stack(beats, dim=1), lengths, mean, sd, features=features)
 
@@ -205,10 +208,8 @@ def load_run(path: str | Path, device: str = "auto") -> TrainedRun:
     if folder.state != FINISHED or not (folder.path / "preprocessing.json").is_file():
         raise MissingDataError(f"{path}: no finished run here; `ecgtrain runs` lists them")
     facts, config = folder.read_json("preprocessing.json"), folder.config()
-    model = create_model(config.model, **{**facts["shape"], "picture": _tuple(facts["shape"]["picture"])})
+    picture = facts["shape"]["picture"]
+    shape = {**facts["shape"], "picture": tuple(picture) if picture else None}
+    model = create_model(config.model, **shape)
     read_checkpoint(folder.checkpoints / BEST).restore(model)
     return TrainedRun(model.to(pick_device(device)).eval(), facts, config)
-
-
-def _tuple(values: Any) -> Any:
-    return None if values is None else tuple(values)
