@@ -43,6 +43,9 @@ class BeatPreset:
     before: int
     padded: bool = False
 
+    def __str__(self) -> str:
+        return f"beat:{self.name}"
+
 
 PRESETS = {
     preset.name: preset

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -23,12 +23,13 @@ from ecgprep import croissant
 from ecgprep.beats import cut
 from ecgprep.config import Prepare
 from ecgprep.datasets import get_database
-from ecgprep.datasets.base import Database, RecordRef
+from ecgprep.datasets.base import Database, Found, RecordRef
 from ecgprep.execute import TaskRunner
 from ecgprep.index import IndexedRecord, Quarantined, index_record, read_clean
-from ecgprep.plan import Index, make_plan, resolve_reps, row_samples
+from ecgprep.plan import make_plan, resolve_reps, row_samples
 from ecgprep.progress import Progress
 from ecgprep.representations import Representation, quantise, render_all
+from ecgprep.rows import Index, shared_schemes
 from pipelines.workspace import Workspace
 from store.errors import (
     DamagedStoreError,
@@ -37,9 +38,11 @@ from store.errors import (
     NothingLeftError,
     RecordError,
     ResourceError,
+    UnknownNameError,
     UserError,
 )
 from store.manifest import MANIFEST_NAME
+from store.patients import choose_patients
 from store.plan import StorePlan, Task
 from store.read import Store, damage_named, open_store
 from store.schema import SCALE_MV
@@ -161,19 +164,20 @@ def build(
         If disk or memory gave out, or another build of this store is running.
     """
     with TaskRunner(prepare.workers, prepare.scheduler) as runner:
-        index, prepare = index_database(prepare, workspace, source, runner, progress)
-        plan, reps = make_plan(index, prepare)
+        indexes, prepare = index_databases(prepare, workspace, source, runner, progress)
+        plan, reps = make_plan(indexes, prepare)
         place = workspace.stores / plan.name
         _make_folder(workspace.stores)
         with _only_build(workspace.stores / f".{plan.name}.lock"):
-            state, digest = _build_at(place, plan, index, prepare, reps, replace, runner, progress)
-    return BuildResult(place, state, digest, plan, index.quarantined)
+            state, digest = _build_at(place, plan, indexes, prepare, reps, replace, runner, progress)
+    quarantined = tuple(item for index in indexes for item in index.quarantined)
+    return BuildResult(place, state, digest, plan, quarantined)
 
 
 def _build_at(
     place: Path,
     plan: StorePlan,
-    index: Index,
+    indexes: Sequence[Index],
     prepare: Prepare,
     reps: tuple[Representation, ...],
     replace: bool,
@@ -190,38 +194,97 @@ def _build_at(
         return _extend(place, plan, reps, prepare, runner, progress)
     building = Building(place.parent / f".building-{plan.name}", plan)
     state = "resumed" if building.prepare() else "built"
-    _run_fills(building, list(_fills(building, index, prepare, reps)), runner, progress)
+    _run_fills(building, list(_fills(building, indexes, prepare, reps)), runner, progress)
     return state, publish(building, place).digest
 
 
-def index_database(
+def resolve(prepare: Prepare) -> tuple[Prepare, list[Prepare]]:
+    """Return the recipe with every default filled in, as a whole and for each of its databases.
+
+    The first database's defaults hold for all.
+
+    Raises
+    ------
+    UserError
+        If a name is unknown, or the databases share no label scheme or lead.
+    """
+    names = prepare.databases
+    if len(set(names)) < len(names) or not names:
+        raise UserError(f"--dataset {prepare.dataset}: name each database once, with commas between several")
+    databases = [get_database(name) for name in names]
+    if prepare.patients is not None:
+        choose_patients(prepare.patients, 0)
+    rules = dict.fromkeys(rule for database in databases for rule in database.label_rules)
+    if prepare.label_rule is not None and prepare.label_rule not in rules:
+        raise UnknownNameError(f"label rule of {prepare.dataset}", prepare.label_rule, rules)
+    whole = databases[0].resolve(_for_database(databases[0], prepare))
+    own = [database.resolve(_for_database(database, whole)) for database in databases]
+    if prepare.detector is not None and not any(item.detector for item in own):
+        why = "beats are annotated" if str(whole.unit).startswith("beat") else f"rows are {whole.unit}, no beats"
+        raise UserError(f"--detector {prepare.detector}: {prepare.dataset} needs none ({why}); leave it out")
+    shared_schemes(databases, own)
+    resolve_reps(whole, 1 << 20)  # names are checked before files; lengths are not known yet
+    rule = ",".join(dict.fromkeys(str(item.label_rule) for item in own))
+    return whole.model_copy(update={"dataset": ",".join(names), "label_rule": rule}), own
+
+
+def _for_database(database: Database, prepare: Prepare) -> Prepare:
+    rule = prepare.label_rule if prepare.label_rule in database.label_rules else None
+    return prepare.model_copy(update={"dataset": database.name, "label_rule": rule})
+
+
+def index_databases(
     prepare: Prepare, workspace: Workspace, source: Path | None, runner: TaskRunner, progress: Progress
-) -> tuple[Index, Prepare]:
+) -> tuple[list[Index], Prepare]:
     """Read every record that is here; return the rows that they give and the resolved recipe. Raises as `build`."""
-    database = get_database(prepare.dataset)
-    prepare = database.resolve(prepare)
-    resolve_reps(prepare, 1 << 20)  # names are checked before files; lengths are not known yet
-    folder = find_raw(database, workspace, source)
+    prepare, own = resolve(prepare)
+    databases = [get_database(name) for name in prepare.databases]
+    folders = [find_raw(database, workspace, source) for database in databases]
+    found = [_find(*known) for known in zip(databases, folders, own, strict=True)]
+    return [_index(*known, runner, progress) for known in zip(databases, found, own, strict=True)], prepare
+
+
+def _find(database: Database, folder: Path, prepare: Prepare) -> Found:
+    """Return the records of a database that are here; at least one."""
+    assert prepare.fs is not None
     found = database.find(folder, prepare)
     if not found.records:
-        at = f" at {prepare.fs:g} Hz" if len(database.rates_hz) > 1 else ""
+        at = f" at {database.raw_rate(prepare.fs):g} Hz" if len(database.rates_hz) > 1 else ""
         raise MissingDataError(f"{folder}: no record of {database.name}{at} is here. {_how_to_get(database)}")
-    batches = _batches(found.records)
+    return found
+
+
+def _index(database: Database, found: Found, prepare: Prepare, runner: TaskRunner, progress: Progress) -> Index:
+    patients = tuple(database.patients(found.records))
+    refs = _chosen_records(found.records, patients, prepare.patients)
     results: dict[str, IndexedRecord | Quarantined] = {}
     function = partial(_index_batch, prepare)
-    for batch in runner.run(function, batches):
+    for batch in runner.run(function, _batches(refs)):
         results |= {item.ref.record if isinstance(item, IndexedRecord) else item.record: item for item in batch}
-        progress("reading records", len(results), len(found.records))
+        progress(f"reading records of {database.name}", len(results), len(refs))
         bad = next((item for item in batch if isinstance(item, Quarantined)), None)
         if prepare.strict and bad is not None:
             raise NothingLeftError(f"record {bad.record}: {bad.reason}; --strict stops at it")
-    ordered = [results[ref.record] for ref in found.records]
+    ordered = [results[ref.record] for ref in refs]
     records = tuple(item for item in ordered if isinstance(item, IndexedRecord))
     quarantined = tuple(item for item in ordered if isinstance(item, Quarantined))
     if not records:
         why = f"{quarantined[0].record}: {quarantined[0].reason}"
-        raise NothingLeftError(f"{folder}: none of {len(quarantined)} records can be used; {why}")
-    return Index(database, found, records, quarantined), prepare
+        raise NothingLeftError(f"{database.name}: none of {len(quarantined)} records can be used; {why}")
+    return Index(database, found, prepare, patients, records, quarantined)
+
+
+def _chosen_records(refs: Sequence[RecordRef], patients: Sequence[str], which: str | None) -> Sequence[RecordRef]:
+    """Return the records of the patients that a share or a range names; all for None."""
+    if which is None:
+        return refs
+    chosen = {patients[number] for number in choose_patients(which, len(patients))}
+    kept = [ref for ref in refs if ref.patient in chosen]
+    if not kept:
+        raise MissingDataError(
+            f"--patients {which}: no record of these {len(chosen)} of {len(patients)} patients is here"
+        )
+    return kept
 
 
 def find_raw(database: Database, workspace: Workspace, source: Path | None) -> Path:
@@ -325,7 +388,7 @@ def _extend(
     """Add the pictures that a complete store lacks; return what was done and the store's digest."""
     store = open_store(place)
     if not _holds_same_rows(store, plan):
-        had, has = (facts["card"]["databases"][0]["records_used"] for facts in (store.attributes, plan.attributes))
+        had, has = (_records_used(facts["card"]) for facts in (store.attributes, plan.attributes))
         raise UserError(
             f"{place} was built from other raw data or with other software ({had} records then, {has} now); "
             "add --replace to build it anew, or build in another --home"
@@ -352,6 +415,10 @@ def _extend(
     return "added", publish_addition(building, place).digest
 
 
+def _records_used(card: Mapping[str, Any]) -> int:
+    return sum(about["records_used"] for about in card["databases"])
+
+
 def _addition(store: Store, plan: StorePlan, new: Sequence[str]) -> StorePlan:
     """Return the plan of the new pictures alone, with metadata that also describes what the store has."""
     arrays = {spec.path: (spec.dimensions, spec.dtype) for spec in plan.specs}
@@ -373,18 +440,21 @@ def _check_same_picture(store: Store, rep: Representation) -> None:
         )
 
 
-def _fills(building: Building, index: Index, prepare: Prepare, reps: tuple[Representation, ...]) -> Iterator[Fill]:
+def _fills(
+    building: Building, indexes: Sequence[Index], prepare: Prepare, reps: tuple[Representation, ...]
+) -> Iterator[Fill]:
     """Yield what each open task needs."""
-    first_row = np.cumsum([0, *(len(record.start) for record in index.records)])
-    n_samples = row_samples(index, prepare)
+    records = [record for index in indexes for record in index.records]
+    first_row = np.cumsum([0, *(len(record.rows.start) for record in records)])
+    n_samples = row_samples(indexes, prepare)
     for task in building.open_tasks():
         pieces = []
         first = int(np.searchsorted(first_row, task.start, side="right")) - 1
-        for record, offset in zip(index.records[first:], first_row[first:], strict=False):
+        for record, offset in zip(records[first:], first_row[first:], strict=False):
             if offset >= task.stop:
                 break
             rows = slice(max(task.start - offset, 0), task.stop - offset)
-            pieces.append(Piece(record.ref, record.start[rows], record.valid_n[rows]))
+            pieces.append(Piece(record.ref, record.rows.start[rows], record.rows.valid_n[rows]))
         yield Fill(building.folder, task, prepare, n_samples, tuple(pieces), _valid_n(building.plan, task), reps)
 
 
@@ -426,9 +496,9 @@ def _stored_rows(job: Fill) -> NDArray[np.int16]:
 
 
 def _cut_rows(job: Fill) -> NDArray[np.int16]:
-    database = get_database(job.prepare.dataset)
     blocks = []
     for piece in job.pieces:
+        database = get_database(piece.ref.record.partition("/")[0])
         try:
             counts = read_clean(database, piece.ref, job.prepare).counts
         except RecordError as error:

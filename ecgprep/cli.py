@@ -25,11 +25,15 @@ Source = Annotated[
     Path | None, typer.Option("--from", help="Folder that holds the database's folder, read where it lies.")
 ]
 StoreName = Annotated[str | None, typer.Argument(help="Store: name, path or URL; by default the newest.")]
-Dataset = Annotated[str | None, typer.Option(help="Database, see `ecgprep datasets`.")]
+Dataset = Annotated[str | None, typer.Option(help="Database, or several: mitdb,incartdb; see `ecgprep datasets`.")]
 Reps = Annotated[str | None, typer.Option(help="Pictures, such as gaf,mtf,cwt:size=128; none by default.")]
 Leads = Annotated[str | None, typer.Option(help="Leads by name, such as II,V1,V5, or all.")]
 Rate = Annotated[float | None, typer.Option(help="Sampling rate in Hz.")]
-Unit = Annotated[str | None, typer.Option(help="What a row is: record, or beat:PRESET such as beat:kachuee186.")]
+Unit = Annotated[
+    str | None, typer.Option(help="What a row is: record[:max=S], window:S[:step=S] (seconds), or beat:PRESET.")
+]
+Detector = Annotated[str | None, typer.Option(help="R-peak detector, for beats of a database without annotated ones.")]
+Patients = Annotated[str | None, typer.Option(help="Part of the patients: a share, 10%, or a range, 0-99.")]
 Rule = Annotated[str | None, typer.Option(help="How labels are made, such as present or likely for ptbxl.")]
 Engine = Annotated[str | None, typer.Option(help="Who draws: fast, or reference (pyts, PyWavelets, SciPy).")]
 Seed = Annotated[int | None, typer.Option(help="Seed of the splits that are drawn at random.")]
@@ -110,6 +114,8 @@ def plan(
     fs: Rate = None,
     unit: Unit = None,
     label_rule: Rule = None,
+    detector: Detector = None,
+    patients: Patients = None,
     seed: Seed = None,
     workers: Workers = None,
     recipe: Recipe = None,
@@ -118,7 +124,7 @@ def plan(
     home: Home = None,
 ) -> None:
     """Say what a build would make: rows, bytes and classes; write nothing."""
-    from ecgprep.build import index_database
+    from ecgprep.build import index_databases
     from ecgprep.execute import TaskRunner
     from ecgprep.inspect import print_plan
     from ecgprep.plan import make_plan
@@ -126,11 +132,11 @@ def plan(
     from pipelines.workspace import Workspace
 
     options = {"dataset": dataset, "reps": reps, "leads": leads, "fs": fs, "unit": unit}
-    options |= {"label_rule": label_rule, "seed": seed, "workers": workers}
+    options |= {"label_rule": label_rule, "detector": detector, "patients": patients, "seed": seed, "workers": workers}
     prepare = _read_section(options, recipe, settings)
     with show_progress() as progress, TaskRunner(prepare.workers, prepare.scheduler) as runner:
-        index, resolved = index_database(prepare, Workspace.at(home), source, runner, progress)
-    print_plan(make_plan(index, resolved)[0])
+        indexes, resolved = index_databases(prepare, Workspace.at(home), source, runner, progress)
+    print_plan(make_plan(indexes, resolved)[0])
 
 
 @app.command()
@@ -141,6 +147,8 @@ def build(
     fs: Rate = None,
     unit: Unit = None,
     label_rule: Rule = None,
+    detector: Detector = None,
+    patients: Patients = None,
     engine: Engine = None,
     seed: Seed = None,
     strict: Annotated[bool | None, typer.Option("--strict", help="Stop at the first unusable record.")] = None,
@@ -159,7 +167,15 @@ def build(
     from pipelines.workspace import Workspace
 
     options = {"dataset": dataset, "reps": reps, "leads": leads, "fs": fs, "unit": unit, "label_rule": label_rule}
-    options |= {"engine": engine, "seed": seed, "strict": strict, "workers": workers, "scheduler": scheduler}
+    options |= {
+        "detector": detector,
+        "patients": patients,
+        "engine": engine,
+        "seed": seed,
+        "strict": strict,
+        "workers": workers,
+        "scheduler": scheduler,
+    }
     prepare = _read_section(options, recipe, settings)
     with show_progress() as progress:
         result = build_store(prepare, Workspace.at(home), source, replace, progress)

@@ -21,11 +21,13 @@ class Prepare(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    dataset: str = Field(description="name of the database, see `ecgprep datasets`")
+    dataset: str = Field(description="name of the database, see `ecgprep datasets`; commas between several")
     reps: str = Field(default="", description="representations, such as gaf,mtf,cwt:size=128; empty for none")
     leads: Names | None = Field(default=None, description="leads by name, in order, or 'all'")
     fs: float | None = Field(default=None, gt=0, description="sampling rate of the stored signals, Hz")
-    unit: str | None = Field(default=None, description="what a row is: record, or beat:PRESET")
+    unit: str | None = Field(default=None, description="what a row is: record, window:10, beat:centred186")
+    detector: str | None = Field(default=None, description="R-peak detector, for beats of a database without any")
+    patients: str | None = Field(default=None, description="part of the patients: a share, 10%, or a range, 0-99")
     label_rule: str | None = Field(default=None, description="how labels are made, where a database offers several")
     engine: Literal["fast", "reference"] = Field(
         default="fast", description="who draws the pictures: this package, or pyts, PyWavelets and SciPy"
@@ -36,3 +38,8 @@ class Prepare(BaseModel):
         default=None, ge=0, description="worker processes; 0 for this process alone; by default one a core"
     )
     scheduler: str | None = Field(default=None, description="address of a Dask scheduler, such as tcp://host:8786")
+
+    @property
+    def databases(self) -> tuple[str, ...]:
+        """Names of the databases."""
+        return tuple(name.strip() for name in self.dataset.split(",") if name.strip())

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgprep.beats import beat_windows, rr_intervals_s
+from ecgprep.annotations import Annotations, label_frames
+from ecgprep.beats import BeatPreset, beat_windows, rr_intervals_s
 from ecgprep.config import Prepare
-from ecgprep.datasets.base import Database, RecordRef, preset_of
+from ecgprep.datasets.base import Database, RecordRef
 from ecgprep.records import check_quality, choose_leads, read_record, to_counts
 from ecgprep.resample import move_samples, resample
+from ecgprep.rpeaks import find_r_peaks
+from ecgprep.units import FixedWindow, WholeRecord, parse_unit
 from store.errors import RecordError
 from store.manifest import file_digest
 from store.schema import SCALE_MV
@@ -34,8 +37,10 @@ class CleanRecord:
         Whether a lead stands in for another.
     n_clipped : int
         Clipped samples.
+    raw_mv : ndarray of float64, shape (n_leads, n_raw_samples)
+        The same leads at the recording's own rate.
     fs_raw_hz : float
-        The recording's own rate.
+        That rate.
     person : mapping
         Age and sex.
     """
@@ -44,8 +49,34 @@ class CleanRecord:
     sources: tuple[str, ...]
     substituted: bool
     n_clipped: int
+    raw_mv: NDArray[np.float64]
     fs_raw_hz: float
     person: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class CutRows:
+    """Where the rows of one record lie in it, and what is known of each.
+
+    Parameters
+    ----------
+    start : ndarray of int64
+        First sample of each row's window, at the store's rate.
+    valid_n : ndarray of int32
+        Samples of each row that come from the record.
+    columns : mapping
+        Columns by name, one value a row.
+    marks : mapping
+        What the annotations say, one value a row: what labels are made of.
+    audit : mapping
+        What each rule kept and dropped.
+    """
+
+    start: NDArray[np.int64]
+    valid_n: NDArray[np.int32]
+    columns: Mapping[str, NDArray[Any]]
+    marks: Mapping[str, NDArray[Any]]
+    audit: Mapping[str, tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -56,14 +87,8 @@ class IndexedRecord:
     ----------
     ref : RecordRef
         The record.
-    start : ndarray of int64
-        First sample of each row's window, at the store's rate.
-    valid_n : ndarray of int32
-        Samples of each row that come from the record.
-    columns : mapping
-        Columns by name, one value a row.
-    audit : mapping
-        Rows kept and dropped by each rule.
+    rows : CutRows
+        Its rows, with the columns that hold for all of them.
     sources : tuple of str
         The lead that each lead came from.
     n_clipped : int
@@ -73,10 +98,7 @@ class IndexedRecord:
     """
 
     ref: RecordRef
-    start: NDArray[np.int64]
-    valid_n: NDArray[np.int32]
-    columns: Mapping[str, NDArray[Any]]
-    audit: Mapping[str, tuple[int, int]]
+    rows: CutRows
     sources: tuple[str, ...]
     n_clipped: int
     digests: Mapping[str, str]
@@ -108,23 +130,23 @@ def read_clean(database: Database, ref: RecordRef, prepare: Prepare) -> CleanRec
     check_quality(chosen.signal_mv, chosen.sources, record.fs_hz)
     counts, n_clipped = to_counts(resample(chosen.signal_mv, record.fs_hz, prepare.fs))
     person = database.person(ref, record)
-    return CleanRecord(counts, chosen.sources, chosen.substituted, n_clipped, record.fs_hz, person)
+    return CleanRecord(counts, chosen.sources, chosen.substituted, n_clipped, chosen.signal_mv, record.fs_hz, person)
 
 
 def index_record(database: Database, ref: RecordRef, prepare: Prepare) -> IndexedRecord | Quarantined:
     """Return the rows of one record, or the reason why it gives none."""
     try:
         record = read_clean(database, ref, prepare)
-        beats = preset_of(str(prepare.unit)) is not None
-        start, valid_n, own, audit = (_beat_rows if beats else _record_row)(database, ref, record, prepare)
+        rows = _cut_rows(database, ref, record, prepare)
     except RecordError as error:
         return Quarantined(ref.record, error.stage, error.reason)
-    n = len(start)
+    n = len(rows.start)
     whole = {
         "record": np.full(n, ref.record),
         "patient": np.full(n, ref.patient),
         "database": np.full(n, database.name),
         "fs_raw_hz": np.full(n, record.fs_raw_hz),
+        "lead_source": np.full(n, ",".join(record.sources)),
         "lead_substituted": np.full(n, record.substituted),
         "age": np.full(n, record.person["age"], np.float32),
         "sex": np.full(n, record.person["sex"]),
@@ -133,7 +155,8 @@ def index_record(database: Database, ref: RecordRef, prepare: Prepare) -> Indexe
     root = Path(*ref.path.parts[: len(ref.path.parts) - ref.record.count("/")])
     files = [ref.path.with_name(ref.path.name + suffix) for suffix in ref.suffixes]
     digests = {file.relative_to(root).as_posix(): file_digest(file) for file in files}
-    return IndexedRecord(ref, start, valid_n, {**whole, **own}, audit, record.sources, record.n_clipped, digests)
+    rows = replace(rows, columns={**whole, **rows.columns})
+    return IndexedRecord(ref, rows, record.sources, record.n_clipped, digests)
 
 
 def _amplitude(counts: NDArray[np.int16], n: int) -> dict[str, NDArray[np.float32]]:
@@ -144,40 +167,80 @@ def _amplitude(counts: NDArray[np.int16], n: int) -> dict[str, NDArray[np.float3
     return {name: np.broadcast_to(value, shape).astype(np.float32) for name, value in moments.items()}
 
 
-Parts = tuple[NDArray[np.int64], NDArray[np.int32], dict[str, NDArray[Any]], dict[str, tuple[int, int]]]
+def _cut_rows(database: Database, ref: RecordRef, record: CleanRecord, prepare: Prepare) -> CutRows:
+    unit, marked = parse_unit(str(prepare.unit)), database.annotations(ref, prepare)
+    if isinstance(unit, BeatPreset):
+        if marked is not None and not len(marked.r_peaks):
+            raise RecordError("label", f"{ref.path.name}.{database.annotator(prepare)} marks no beat")
+        return _beat_rows(_located(record, prepare) if marked is None else marked, record, unit)
+    if isinstance(unit, FixedWindow):
+        return _window_rows(marked, record, unit, prepare)
+    return _record_row(marked, record, unit, prepare)
 
 
-def _record_row(database: Database, ref: RecordRef, record: CleanRecord, prepare: Prepare) -> Parts:
+def _record_row(marked: Annotations | None, record: CleanRecord, unit: WholeRecord, prepare: Prepare) -> CutRows:
+    n_record, fs_hz = record.counts.shape[1], float(prepare.fs or 0)
+    n_samples = unit.n_samples(n_record, fs_hz)
+    kept, dropped = round(n_samples / fs_hz), round((n_record - n_samples) / fs_hz)
+    audit = {} if unit.max_s is None else {f"seconds up to the first {unit.max_s:g} s of each record": (kept, dropped)}
+    start, valid_n = np.zeros(1, np.int64), np.array([n_samples], np.int32)
+    return _frame_rows(marked, record, start, valid_n, fs_hz, audit)
+
+
+def _window_rows(marked: Annotations | None, record: CleanRecord, unit: FixedWindow, prepare: Prepare) -> CutRows:
+    n_record, fs_hz = record.counts.shape[1], float(prepare.fs or 0)
+    start = unit.starts(n_record, fs_hz)
+    if not len(start):
+        raise RecordError("segment", f"lasts {n_record / fs_hz:g} s, less than one window of {unit.length_s:g} s")
+    n_samples = unit.n_samples(fs_hz)
+    behind = n_record - int(start[-1]) - n_samples
+    audit = {"seconds within a whole window": (round((n_record - behind) / fs_hz), round(behind / fs_hz))}
+    return _frame_rows(marked, record, start, np.full(len(start), n_samples, np.int32), fs_hz, audit)
+
+
+def _frame_rows(
+    marked: Annotations | None,
+    record: CleanRecord,
+    start: NDArray[np.int64],
+    valid_n: NDArray[np.int32],
+    fs_hz: float,
+    audit: Mapping[str, tuple[int, int]],
+) -> CutRows:
+    """Return rows that are stretches of time, labelled by the annotations that lie within them."""
+    n_raw = record.raw_mv.shape[1]
+    first = move_samples(start, fs_hz, record.fs_raw_hz, n_raw)
+    stop = np.minimum(np.rint((start + valid_n) * (record.fs_raw_hz / fs_hz)).astype(np.int64), n_raw)
+    marks = {} if marked is None else label_frames(marked, first, stop, record.fs_raw_hz)
+    return CutRows(start, valid_n, {"sample": first}, marks, audit)
+
+
+def _located(record: CleanRecord, prepare: Prepare) -> Annotations:
+    """Return the beats that a detector finds; they have no symbols."""
+    r_peaks = find_r_peaks(record.raw_mv, record.fs_raw_hz, str(prepare.detector))
+    return Annotations(r_peaks, np.zeros(0, np.str_))
+
+
+def _beat_rows(marked: Annotations, record: CleanRecord, preset: BeatPreset) -> CutRows:
     n_samples = record.counts.shape[1]
-    columns: dict[str, NDArray[Any]] = {"sample": np.zeros(1, np.int64)}
-    return np.zeros(1, np.int64), np.array([n_samples], np.int32), columns, {}
-
-
-def _beat_rows(database: Database, ref: RecordRef, record: CleanRecord, prepare: Prepare) -> Parts:
-    preset = preset_of(str(prepare.unit))
-    assert preset is not None
-    annotated = database.beats(ref)
-    n_samples = record.counts.shape[1]
-    peaks = move_samples(annotated.r_peaks, record.fs_raw_hz, preset.fs_hz, n_samples)
+    peaks = move_samples(marked.r_peaks, record.fs_raw_hz, preset.fs_hz, n_samples)
     windows = beat_windows(peaks, n_samples, preset)
     if not len(windows.peak):
-        raise RecordError("label", "no beat's window lies within the record")
-    rr_prev_s, rr_next_s = rr_intervals_s(annotated.r_peaks, record.fs_raw_hz)
+        raise RecordError("segment", "no beat's window lies within the record")
+    rr_prev_s, rr_next_s = rr_intervals_s(marked.r_peaks, record.fs_raw_hz)
     columns: dict[str, NDArray[Any]] = {
-        "sample": annotated.r_peaks[windows.peak],
-        "symbol": annotated.symbols[windows.peak],
+        "sample": marked.r_peaks[windows.peak],
         "rr_prev_s": rr_prev_s[windows.peak].astype(np.float32),
         "rr_next_s": rr_next_s[windows.peak].astype(np.float32),
         "beat": windows.peak,
     }
+    marks = {"symbol": marked.symbols[windows.peak]} if len(marked.symbols) else {}
     if preset.padded:
         columns |= _window_range(record.counts, windows.start, windows.valid_n)
-    n_beats = len(peaks)
     audit = {
-        "annotation marks a beat": (n_beats, sum(annotated.n_dropped.values())),
-        "window lies within the record": (len(windows.peak), n_beats - len(windows.peak)),
+        "annotation marks a beat" if marks else "R peak detected": (len(peaks), sum(marked.n_dropped.values())),
+        "window lies within the record": (len(windows.peak), len(peaks) - len(windows.peak)),
     }
-    return windows.start, windows.valid_n, columns, audit
+    return CutRows(windows.start, windows.valid_n, {**columns, **marks}, marks, audit)
 
 
 def _window_range(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from ecgprep.wfdb_files import NO_VALUE, Header, parse_header, read_signals
 from store.errors import RecordError
 from store.schema import CLIP_COUNT, SCALE_MV
-from store.vocabulary import MV_PER_UNIT, lead_key
+from store.vocabulary import MV_PER_UNIT, lead_key, same_leads
 
 MAX_CLIPPED_SHARE = 1e-3
 MIN_SD_MV = 1e-3
@@ -25,7 +26,7 @@ class Record:
     Parameters
     ----------
     leads : tuple of str
-        Names as the header spells them.
+        Names as the header spells them; one that it repeats is numbered.
     fs_hz : float
         Sampling rate.
     signal_mv : ndarray of float64, shape (n_leads, n_samples)
@@ -89,7 +90,7 @@ def _by_header(path: Path, header: Header) -> Record:
     signal_mv = (counts - baseline[:, None]) * units[:, None]
     no_value = np.array([NO_VALUE[signal.format] for signal in header.signals])
     signal_mv[counts == no_value[:, None]] = np.nan
-    return _checked(Record(tuple(leads), header.fs_hz, signal_mv, header.comments))
+    return _checked(Record(number_repeated(leads), header.fs_hz, signal_mv, header.comments))
 
 
 def _by_wfdb(path: Path) -> Record:
@@ -97,10 +98,12 @@ def _by_wfdb(path: Path) -> Record:
 
     raw = wfdb.rdrecord(str(path), physical=False)
     signal = np.ascontiguousarray(raw.dac().T)
-    leads = tuple(name or "" for name in raw.sig_name)  # a header may leave a lead without a name
+    leads = [name or "" for name in raw.sig_name]  # a header may leave a lead without a name
     _check_sums(leads, raw.checksum, raw.calc_checksum())
     factors = [_mv_per_unit(name, unit) for name, unit in zip(leads, raw.units, strict=True)]
-    return _checked(Record(leads, float(raw.fs), signal * np.asarray(factors)[:, None], tuple(raw.comments or ())))
+    return _checked(
+        Record(number_repeated(leads), float(raw.fs), signal * np.asarray(factors)[:, None], tuple(raw.comments or ()))
+    )
 
 
 def _checked(record: Record) -> Record:
@@ -154,7 +157,8 @@ def choose_leads(record: Record, leads: Sequence[str], substitutes: Mapping[str,
     leads : sequence of str
         Names, in the order wanted; case does not matter.
     substitutes : mapping
-        Lead that stands in where another is absent.
+        Lead that stands in where another is absent. A lead under its other name (`store.vocabulary.SAME_LEADS`) is
+        itself, and no substitute.
 
     Raises
     ------
@@ -162,15 +166,27 @@ def choose_leads(record: Record, leads: Sequence[str], substitutes: Mapping[str,
         If a lead is absent and nothing stands in for it.
     """
     here = {lead_key(name): i for i, name in enumerate(record.leads)}
-    rows, sources = [], []
+    rows, sources, own = [], [], []
     for lead in leads:
-        stand_in = substitutes.get(lead, lead)
-        source = lead if lead_key(lead) in here else stand_in
-        if lead_key(source) not in here:
+        names = same_leads(lead)
+        stand_ins = [substitutes[name] for name in names if name in substitutes]
+        source = next((name for name in (*names, *stand_ins) if lead_key(name) in here), None)
+        if source is None:
             raise RecordError("leads", f"lead {lead} is missing; the record has {', '.join(record.leads)}")
         rows.append(here[lead_key(source)])
         sources.append(source)
-    return ChosenLeads(record.signal_mv[rows], tuple(sources), tuple(sources) != tuple(leads))
+        own.append(source in names)
+    return ChosenLeads(record.signal_mv[rows], tuple(sources), not all(own))
+
+
+def number_repeated(names: Sequence[str]) -> tuple[str, ...]:
+    """Return lead names in which one that a header repeats has its place behind it: ECG, ECG → ECG1, ECG2."""
+    seen: Counter[str] = Counter()
+    numbered = []
+    for name in names:
+        seen[name] += 1
+        numbered.append(f"{name}{seen[name]}" if names.count(name) > 1 else name)
+    return tuple(numbered)
 
 
 def check_quality(signal_mv: NDArray[np.float64], leads: Sequence[str], fs_hz: float) -> None:

@@ -1,29 +1,55 @@
-"""R peaks of a recording, by detectors that go by name."""
+"""R peaks of a recording, by detectors that go by name, and the checks that keep a wrong answer out.
+
+Detectors fail silently: a sample without a value makes some return nothing, noise and clipping make others return
+hundreds of beats. So the signal is checked before and the beats after, and a detector of another package runs in a
+process that can be killed.
+"""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgprep.gaps import fill_gaps
+from ecgprep.quality import beat_similarity
 from ecgprep.rpeaks_multilead import find_by_all_leads
+from ecgprep.rpeaks_packages import PACKAGE_DETECTORS
+from ecgprep.watchdog import Helper
 from store.errors import RecordError, UnknownNameError
 
 DEFAULT_DETECTOR = "multilead"
+DETECTORS = (DEFAULT_DETECTOR, *PACKAGE_DETECTORS)
+MAX_GAP_S = 0.2
+MAX_PAUSE_S = 5.0
+RATE_BPM = (20.0, 300.0)
+REFRACTORY_S = 0.2
+MAX_SHORT_SHARE = 0.05
+MIN_SIMILARITY = 0.45  # beats found in noise: 0.43 at most; in MIT-BIH: 0.68 at least
+LIMIT_S = 30.0  # of a detector of another package: the slowest needs 2 s for half an hour
+LIMIT_S_PER_MINUTE = 1.0
+
+HELPER = Helper()  # one a process, since starting it takes seconds; it starts with the first call
 
 
-def find_r_peaks(signal_mv: NDArray[np.float64], fs_hz: float, detector: str = DEFAULT_DETECTOR) -> NDArray[np.int64]:
-    """Find the R peaks of a recording.
+def find_r_peaks(
+    signal_mv: NDArray[np.float64],
+    fs_hz: float,
+    detector: str = DEFAULT_DETECTOR,
+    max_pause_s: float = MAX_PAUSE_S,
+) -> NDArray[np.int64]:
+    """Find the R peaks of a recording, or say why they cannot be found.
 
     Parameters
     ----------
     signal_mv : ndarray, shape (n_leads, n_samples)
-        Voltage in mV, without gaps. ``multilead`` listens to every lead, each other detector to the first.
+        Voltage in mV. ``multilead`` listens to every usable lead, each other detector to the first. Gaps up to 0.2 s
+        are filled by a line; no beat is reported in one.
     fs_hz : float
         Sampling rate.
     detector : str
         ``multilead``, ``neurokit``, ``pantompkins``, ``xqrs``, ``gqrs`` or ``sleepecg``.
+    max_pause_s : float
+        The longest stretch without a beat.
 
     Returns
     -------
@@ -35,65 +61,98 @@ def find_r_peaks(signal_mv: NDArray[np.float64], fs_hz: float, detector: str = D
     UnknownNameError
         If no detector has this name.
     RecordError
-        If samples have no value, or no beat is found.
+        If no lead can be used, the detector fails or does not end in time, or its beats are not plausible.
     """
     if detector not in DETECTORS:
         raise UnknownNameError("R-peak detector", detector, DETECTORS)
-    if not np.isfinite(signal_mv).all():
-        raise RecordError("detect", "samples without a value are in the way of the R-peak detector")
-    found = np.unique(np.asarray(DETECTORS[detector](signal_mv, fs_hz), dtype=np.int64))
-    peaks: NDArray[np.int64] = found[(found >= 0) & (found < signal_mv.shape[1])]
+    ours = detector == DEFAULT_DETECTOR
+    usable_mv, is_gap = _usable_leads(signal_mv if ours else signal_mv[:1], fs_hz)
+    peaks = find_by_all_leads(usable_mv, fs_hz) if ours else _find_guarded(detector, usable_mv, fs_hz)
+    peaks = peaks[~is_gap[peaks]]
+    check_r_peaks(peaks, usable_mv, fs_hz, detector, max_pause_s)
+    return peaks
+
+
+def _usable_leads(signal_mv: NDArray[np.float64], fs_hz: float) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the leads without faults, their short gaps filled, and the samples that are a gap in all of them."""
+    rows, gaps, faults = [], [], []
+    for i, row in enumerate(signal_mv):
+        try:
+            filled, missing = fill_gaps(row[None], [str(i + 1)], fs_hz, MAX_GAP_S)
+        except RecordError as error:
+            faults.append(error.reason)
+            continue
+        if np.ptp(filled) == 0:
+            faults.append(f"lead {i + 1} is flat")
+            continue
+        rows.append(filled[0])
+        gaps.append(missing[0])
+    if not rows:
+        raise RecordError("detect", f"no lead to find R peaks in: {'; '.join(faults)}")
+    return np.stack(rows), np.logical_and.reduce(gaps)
+
+
+def _find_guarded(detector: str, signal_mv: NDArray[np.float64], fs_hz: float) -> NDArray[np.int64]:
+    """Run a detector of another package where it can be killed."""
+    limit_s = LIMIT_S + LIMIT_S_PER_MINUTE * signal_mv.shape[1] / fs_hz / 60
+    try:
+        found = np.unique(
+            np.asarray(HELPER.call(limit_s, PACKAGE_DETECTORS[detector], signal_mv, fs_hz), dtype=np.int64)
+        )
+    except TimeoutError as error:
+        raise RecordError("detect", f"{detector} did not end within {limit_s:.0f} s and was stopped") from error
+    except Exception as error:  # a detector raises whatever an odd signal trips
+        message = " ".join(str(error).split())
+        raise RecordError("detect", f"{detector} failed: {type(error).__name__}: {message}") from error
+    return np.asarray(found[(found >= 0) & (found < signal_mv.shape[1])])
+
+
+def check_r_peaks(
+    peaks: NDArray[np.int64],
+    signal_mv: NDArray[np.float64],
+    fs_hz: float,
+    detector: str,
+    max_pause_s: float = MAX_PAUSE_S,
+) -> None:
+    """Refuse beats that no heart made.
+
+    Parameters
+    ----------
+    peaks : ndarray of int64
+        Sample numbers, ascending.
+    signal_mv : ndarray, shape (n_leads, n_samples)
+        The recording, without gaps.
+    fs_hz : float
+        Sampling rate.
+    detector : str
+        Who found them, for the message.
+    max_pause_s : float
+        The longest stretch without a beat, to the recording's ends too.
+
+    Raises
+    ------
+    RecordError
+        If there are none, none for `max_pause_s`, too many, many closer than the refractory period, or if they do not
+        look alike in any lead.
+    """
     if not len(peaks):
         raise RecordError("detect", f"{detector} finds no R peak")
-    return peaks
-
-
-Detector = Callable[[NDArray[np.float64], float], NDArray[np.int64]]
-
-
-def _neurokit(signal_mv: NDArray[np.float64], fs_hz: float) -> NDArray[np.int64]:
-    return _by_neurokit2(signal_mv[0], fs_hz, "neurokit")
-
-
-def _pantompkins(signal_mv: NDArray[np.float64], fs_hz: float) -> NDArray[np.int64]:
-    return _by_neurokit2(signal_mv[0], fs_hz, "pantompkins1985")
-
-
-def _by_neurokit2(lead_mv: NDArray[np.float64], fs_hz: float, method: str) -> NDArray[np.int64]:
-    import neurokit2
-
-    rate = int(fs_hz) if float(fs_hz).is_integer() else fs_hz
-    clean = neurokit2.ecg_clean(lead_mv, sampling_rate=rate, method=method)
-    peaks: NDArray[np.int64] = neurokit2.ecg_findpeaks(clean, sampling_rate=rate, method=method)["ECG_R_Peaks"]
-    return peaks
-
-
-def _xqrs(signal_mv: NDArray[np.float64], fs_hz: float) -> NDArray[np.int64]:
-    from wfdb import processing
-
-    peaks: NDArray[np.int64] = processing.xqrs_detect(signal_mv[0], fs=fs_hz, verbose=False)
-    return peaks
-
-
-def _gqrs(signal_mv: NDArray[np.float64], fs_hz: float) -> NDArray[np.int64]:
-    from wfdb import processing
-
-    peaks: NDArray[np.int64] = processing.gqrs_detect(signal_mv[0], fs=fs_hz)
-    return peaks
-
-
-def _sleepecg(signal_mv: NDArray[np.float64], fs_hz: float) -> NDArray[np.int64]:
-    import sleepecg
-
-    peaks: NDArray[np.int64] = sleepecg.detect_heartbeats(np.ascontiguousarray(signal_mv[0]), fs_hz)
-    return peaks
-
-
-DETECTORS: dict[str, Detector] = {
-    "multilead": find_by_all_leads,
-    "neurokit": _neurokit,
-    "pantompkins": _pantompkins,
-    "xqrs": _xqrs,
-    "gqrs": _gqrs,
-    "sleepecg": _sleepecg,
-}
+    n_samples = signal_mv.shape[1]
+    edges_s = np.concatenate([[0], peaks, [n_samples]]) / fs_hz
+    pause = int(np.argmax(np.diff(edges_s)))
+    if edges_s[pause + 1] - edges_s[pause] > max_pause_s:
+        span = f"from {edges_s[pause]:.1f} s to {edges_s[pause + 1]:.1f} s"
+        raise RecordError("detect", f"{detector} finds no R peak {span}")
+    rate_bpm = 60 * len(peaks) * fs_hz / n_samples
+    if not RATE_BPM[0] <= rate_bpm <= RATE_BPM[1]:
+        raise RecordError("detect", f"{detector} finds {rate_bpm:.0f} beats a minute, which no heart makes")
+    short = np.diff(peaks) < REFRACTORY_S * fs_hz
+    if short.sum() > MAX_SHORT_SHARE * len(peaks):
+        raise RecordError(
+            "detect", f"{detector}: {100 * short.mean():.0f} % of the beats follow another within {REFRACTORY_S:g} s"
+        )
+    similarity = float(beat_similarity(signal_mv, peaks, fs_hz).max())
+    if similarity < MIN_SIMILARITY:
+        raise RecordError(
+            "detect", f"the beats that {detector} finds do not look alike (similarity {similarity:.2f}): noise"
+        )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from store.plan import Values
-from store.vocabulary import TEST, TRAIN, UNUSED, VALIDATION
+from store.vocabulary import AAMI_CLASSES, AAMI_SCORE_CLASSES, TEST, TRAIN, UNUSED, VALIDATION
+
+CROSS_FOLDS = 7  # one of them validates
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,12 @@ def patient_protocols(
     return protocols
 
 
+def score_classes(label: Values) -> tuple[str, ...]:
+    """Return the classes that averages are taken over: N, S, V and F of AAMI, else all."""
+    classes = tuple(label.attributes["classes"])
+    return AAMI_SCORE_CLASSES if classes == AAMI_CLASSES else classes
+
+
 def random_rows(stratum: NDArray[np.int64], shares: Sequence[float], seed: int) -> NDArray[np.int8]:
     """Return a split of single rows at random, class by class: it leaks patients and neighbouring beats.
 
@@ -173,3 +181,71 @@ def random_rows(stratum: NDArray[np.int64], shares: Sequence[float], seed: int) 
         values[members[:n_test]] = TEST
         values[members[n_test : n_test + n_validation]] = VALIDATION
     return values
+
+
+def cross_protocol(
+    rows: Rows,
+    train_on: str,
+    test_on: str,
+    scheme: str,
+    score_classes: Sequence[str],
+    usable: NDArray[np.bool_],
+    seed: int,
+) -> Protocol | None:
+    """Return the protocol that trains on one database and tests on another, both with their natural mix of classes.
+
+    Validation is drawn by patient from the database that trains. A patient who is in both does not train.
+
+    Parameters
+    ----------
+    rows : Rows
+        The rows of both databases, and of others perhaps.
+    train_on, test_on : str
+        Names of the databases.
+    scheme : str
+        The label scheme that both have.
+    score_classes : sequence of str
+        Classes that averages are taken over.
+    usable : ndarray of bool, shape (n_rows,)
+        Rows that take part.
+    seed : int
+        Seed of the draw.
+
+    Returns
+    -------
+    Protocol or None
+        None where the one database has fewer than two patients, or the other no row.
+    """
+    database, patients = rows.columns["database"], rows.columns["patient"]
+    stratum = strata(rows.labels[scheme])
+    usable = usable & (stratum >= 0)
+    tested = usable & (database == test_on)
+    trained = usable & (database == train_on) & ~np.isin(patients, np.unique(patients[tested]))
+    n_folds = min(CROSS_FOLDS, len(np.unique(patients[trained])))
+    folds = patient_folds(stratum, patients, trained, n_folds, seed) if n_folds > 1 and tested.any() else None
+    if folds is None:
+        return None
+    values = np.where(folds == UNUSED, UNUSED, np.where(folds == 0, VALIDATION, TRAIN))
+    rule = (
+        f"train on {train_on}, validate on one patient in {n_folds} of it, drawn at random with seed {seed}, "
+        f"test on {test_on}"
+    )
+    values = np.where(tested, TEST, values).astype(np.int8)
+    return Protocol(f"cross-{train_on}-{test_on}", values, scheme, score_classes, rule)
+
+
+def widened(protocol: Protocol, database: str, rows: NDArray[np.bool_]) -> Protocol:
+    """Return one database's protocol over the rows of several, under the name ``<database>-<protocol>``.
+
+    Parameters
+    ----------
+    protocol : Protocol
+        Of the database's rows alone.
+    database : str
+        Its name.
+    rows : ndarray of bool, shape (n_rows,)
+        Which rows are the database's; the others are unused.
+    """
+    values = np.full(len(rows), UNUSED, np.int8)
+    values[rows] = protocol.values
+    return replace(protocol, name=f"{database}-{protocol.name}", values=values)

@@ -17,9 +17,18 @@ STANDARD_LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4",
 MV_PER_UNIT = {"mv": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "v": 1e3, "nv": 1e-6}
 
 
+SAME_LEADS = (("II", "MLII"),)  # MLII: lead II with its electrodes moved to the trunk, as ambulatory recorders have it
+
+
 def lead_key(name: str) -> str:
     """Return what two spellings of one lead have in common: databases differ in case (``AVR``, ``aVR``)."""
     return name.strip().upper()
+
+
+def same_leads(name: str) -> tuple[str, ...]:
+    """Return the names under which databases publish a lead, its own first."""
+    others = (group for group in SAME_LEADS if lead_key(name) in group)
+    return (name, *(other for other in next(others, ()) if other != lead_key(name)))
 
 
 class BeatSymbol(NamedTuple):
@@ -58,6 +67,23 @@ AAMI_SCORE_CLASSES = ("N", "S", "V", "F")
 BEAT_SCHEMES = {
     "aami": {beat.symbol: beat.aami for beat in BEAT_SYMBOLS},
     "aami_bxb": {beat.symbol: beat.aami_bxb for beat in BEAT_SYMBOLS},
+}
+
+FRAME_BEAT_CLASSES = ("undefined", "normal", "PAC", "aberrated", "PVC")
+FRAME_BEAT_OF = {
+    **dict.fromkeys("N L R B e j n".split(), "normal"),
+    **dict.fromkeys("A J S".split(), "PAC"),
+    "a": "aberrated",
+    **dict.fromkeys("V E r".split(), "PVC"),
+    **dict.fromkeys("F / f Q ?".split(), "undefined"),
+}
+FRAME_RHYTHM_CLASSES = ("undefined", "end", "noise", "normal", "AFIB", "AFL")
+FRAME_RHYTHM_OF = {"(N": "normal", "(AFIB": "AFIB", "(AFL": "AFL", ")": "end", "(NOISE": "noise"}
+HEART_RATE_CLASSES = ("bradycardia", "normal", "tachycardia", "noise")
+FRAME_SCHEMES = {
+    "frame_beat": FRAME_BEAT_CLASSES,
+    "frame_rhythm": FRAME_RHYTHM_CLASSES,
+    "heart_rate": HEART_RATE_CLASSES,
 }
 
 

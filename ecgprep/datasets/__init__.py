@@ -11,9 +11,8 @@ from store.errors import UnknownNameError
 
 def list_databases() -> dict[str, Database]:
     """Return every known database by name."""
-    names = [module.name for module in pkgutil.iter_modules(__path__) if module.name != "base"]
-    modules = [importlib.import_module(f"{__name__}.{name}") for name in names]
-    found = [module.DATABASE for module in modules]
+    modules = [importlib.import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__)]
+    found: list[Database] = [module.DATABASE for module in modules if hasattr(module, "DATABASE")]
     return {database.name: database for database in sorted(found, key=lambda database: str(database.name))}
 
 

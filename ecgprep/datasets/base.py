@@ -11,13 +11,16 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgprep.beats import PRESETS, BeatPreset
+from ecgprep.annotations import Annotations, read_annotations
+from ecgprep.beats import BeatPreset
 from ecgprep.config import Prepare
 from ecgprep.records import Record
-from ecgprep.splits import Protocol, Rows
+from ecgprep.rpeaks import DEFAULT_DETECTOR, DETECTORS
+from ecgprep.splits import Protocol, Rows, strata
+from ecgprep.units import Unit, parse_unit
 from store.errors import UnknownNameError, UserError
 from store.plan import Values
-from store.vocabulary import SYNTHETIC_MARK, lead_key
+from store.vocabulary import SYNTHETIC_MARK, lead_key, same_leads
 
 
 @dataclass(frozen=True)
@@ -55,25 +58,6 @@ class Found:
     synthetic: bool
 
 
-@dataclass(frozen=True)
-class Annotated:
-    """The beats of a record, as its annotator marked them.
-
-    Parameters
-    ----------
-    r_peaks : ndarray of int64
-        Raw sample numbers, ascending.
-    symbols : ndarray of str
-        One for each.
-    n_dropped : mapping
-        Annotations that mark no beat, counted by symbol.
-    """
-
-    r_peaks: NDArray[np.int64]
-    symbols: NDArray[np.str_]
-    n_dropped: Mapping[str, int]
-
-
 class Database(ABC):
     """A database: its facts as class attributes, its layout and labels as methods."""
 
@@ -93,10 +77,8 @@ class Database(ABC):
     all_leads: ClassVar[tuple[str, ...] | None] = None
     substitutes: ClassVar[Mapping[str, str]] = {}
     record_s: ClassVar[float | None] = None  # where all records have one length
-    units: ClassVar[tuple[str, ...]]
+    default_unit: ClassVar[str]
     label_rules: ClassVar[tuple[str, ...]]
-    default_protocol: ClassVar[str]
-    default_scheme: ClassVar[str]
 
     @abstractmethod
     def find(self, folder: Path, prepare: Prepare) -> Found:
@@ -110,12 +92,52 @@ class Database(ABC):
         """Return ``age`` (years, NaN unknown) and ``sex`` (``male``, ``female`` or empty)."""
 
     @abstractmethod
-    def labels(self, facts: Sequence[Mapping[str, Any]], symbols: NDArray[Any], prepare: Prepare) -> dict[str, Values]:
-        """Return the labels by scheme, from the facts of each row's record and the symbol of each row."""
+    def schemes(self, prepare: Prepare) -> tuple[str, ...]:
+        """Return the names of the label schemes of these rows, the default one first."""
+
+    @abstractmethod
+    def labels(
+        self, facts: Sequence[Mapping[str, Any]], marks: Mapping[str, NDArray[Any]], prepare: Prepare
+    ) -> dict[str, Values]:
+        """Return the labels by scheme.
+
+        Parameters
+        ----------
+        facts : sequence of mapping
+            What the database's tables say of each row's record.
+        marks : mapping of str to ndarray
+            What the annotations say of each row: ``symbol`` of beats, or the classes of frames by
+            `ecgprep.annotations.label_frames`; empty where the database has no annotations.
+        prepare : Prepare
+            The resolved recipe.
+        """
 
     @abstractmethod
     def protocols(self, rows: Rows, facts: Sequence[Mapping[str, Any]], prepare: Prepare) -> list[Protocol]:
-        """Return every split protocol that applies to these rows."""
+        """Return every split protocol that applies to these rows, the default one first."""
+
+    def usable(self, rows: Rows, facts: Sequence[Mapping[str, Any]], prepare: Prepare) -> NDArray[np.bool_]:
+        """Return which rows take part in splits by patient: by default those with a label of the default scheme."""
+        return strata(rows.labels[self.schemes(prepare)[0]]) >= 0
+
+    def patients(self, records: Sequence[RecordRef]) -> Sequence[str]:
+        """Return the database's patients in order: by default those who are here, in byte order."""
+        return sorted({ref.patient for ref in records}, key=str.encode)
+
+    def annotator(self, prepare: Prepare) -> str | None:
+        """Return the suffix of the annotation files that mark the beats; None where a detector has to find them."""
+        return None
+
+    def annotations(self, ref: RecordRef, prepare: Prepare) -> Annotations | None:
+        """Return the annotated beats and rhythms of a record; None in a database without any.
+
+        Raises
+        ------
+        RecordError
+            If they cannot be read.
+        """
+        annotator = self.annotator(prepare)
+        return None if annotator is None else read_annotations(ref.path, annotator)
 
     @property
     def published_path(self) -> str | None:
@@ -135,10 +157,6 @@ class Database(ABC):
         """Return the mean size of a record's files."""
         return self.mean_record_bytes
 
-    def beats(self, ref: RecordRef) -> Annotated:
-        """Return the annotated beats of a record."""
-        raise UserError(f"{self.name} has no beat annotations; build it with --unit record")
-
     def resolve(self, prepare: Prepare) -> Prepare:
         """Return `prepare` with this database's defaults in place of None, after a look at every name.
 
@@ -147,33 +165,46 @@ class Database(ABC):
         UserError
             If a unit, rate, lead or rule is not one that this database has.
         """
-        unit = self._known("unit", prepare.unit or self.units[0], self.units)
-        fs = self._resolve_rate(prepare.fs, unit)
+        unit = parse_unit(prepare.unit or self.default_unit)
         rule = self._known("label rule", prepare.label_rule or self.label_rules[0], self.label_rules)
-        leads = self._resolve_leads(prepare.leads or self.default_leads)
-        return prepare.model_copy(update={"unit": unit, "fs": fs, "label_rule": rule, "leads": leads})
+        return prepare.model_copy(
+            update={
+                "unit": str(unit),
+                "fs": self._resolve_rate(prepare.fs, unit),
+                "label_rule": rule,
+                "leads": self._resolve_leads(prepare.leads or self.default_leads),
+                "detector": self._resolve_detector(prepare, unit),
+            }
+        )
 
-    def _resolve_rate(self, fs: float | None, unit: str) -> float:
-        preset = preset_of(unit)
-        if preset is not None:
-            if fs is not None and fs != preset.fs_hz:
-                raise UserError(f"--fs {fs:g}: {unit} is cut at {preset.fs_hz:g} Hz; leave --fs out")
-            return preset.fs_hz
-        if fs is not None and fs not in self.rates_hz:
-            rates = " or ".join(f"{rate:g}" for rate in self.rates_hz)
-            raise UserError(f"--fs {fs:g}: {self.name} comes at {rates} Hz")
-        return fs or self.rates_hz[0]
+    def _resolve_detector(self, prepare: Prepare, unit: Unit) -> str | None:
+        """Return who finds the R peaks: nobody where rows are no beats, or beats are annotated."""
+        if not isinstance(unit, BeatPreset) or self.annotator(prepare):
+            return None
+        return self._known("R-peak detector", prepare.detector or DEFAULT_DETECTOR, tuple(DETECTORS))
+
+    def _resolve_rate(self, fs: float | None, unit: Unit) -> float:
+        if not isinstance(unit, BeatPreset):
+            return fs or self.rates_hz[0]
+        if fs is not None and fs != unit.fs_hz:
+            raise UserError(f"--fs {fs:g}: {unit} is cut at {unit.fs_hz:g} Hz; leave --fs out")
+        return unit.fs_hz
+
+    def raw_rate(self, fs_hz: float) -> float:
+        """Return the published rate to read for a wanted one: itself, else the next higher, else the highest."""
+        return min((rate for rate in self.rates_hz if rate >= fs_hz), default=max(self.rates_hz))
 
     def _resolve_leads(self, wanted: Sequence[str]) -> tuple[str, ...]:
         if tuple(wanted) == ("all",):
             if self.all_leads is None:
                 raise UserError(f"--leads all: the records of {self.name} have different leads; name them")
             return self.all_leads
-        spelling = {lead_key(lead): lead for lead in self.leads}
+        spelling = {lead_key(name): lead for lead in self.leads for name in (*same_leads(lead)[1:], lead)}
         for lead in wanted:
-            if lead_key(lead) not in spelling:
+            if not {lead_key(name) for name in same_leads(lead)} & spelling.keys() and lead not in self.substitutes:
                 raise UnknownNameError(f"lead of {self.name}", lead, self.leads)
-        leads = tuple(spelling[lead_key(lead)] for lead in wanted)
+        keys = {lead_key(lead): lead for lead in self.leads}
+        leads = tuple(keys.get(lead_key(lead), lead) for lead in wanted)
         if len(set(leads)) < len(leads):
             raise UserError(f"--leads {','.join(wanted)}: a lead is named twice")
         return leads
@@ -182,12 +213,6 @@ class Database(ABC):
         if name not in known:
             raise UnknownNameError(f"{kind} of {self.name}", name, known)
         return name
-
-
-def preset_of(unit: str) -> BeatPreset | None:
-    """Return the preset that ``beat:PRESET`` names, or None for another unit."""
-    kind, _, name = unit.partition(":")
-    return PRESETS[name] if kind == "beat" else None
 
 
 def is_synthetic(folder: Path) -> bool:

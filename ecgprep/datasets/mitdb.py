@@ -9,7 +9,6 @@ References
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,14 +16,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgprep.beats import PRESETS
 from ecgprep.config import Prepare
-from ecgprep.datasets.base import Annotated, Database, Found, RecordRef, is_synthetic
+from ecgprep.datasets.annotated import ATR_SUFFIXES, AnnotatedDatabase
+from ecgprep.datasets.base import Found, RecordRef, is_synthetic
 from ecgprep.records import Record
-from ecgprep.splits import Protocol, Rows, patient_protocols, random_rows, strata
-from store.errors import RecordError
-from store.plan import Values
-from store.vocabulary import AAMI_CLASSES, AAMI_SCORE_CLASSES, BEAT_SCHEMES, TEST, TRAIN, UNUSED, VALIDATION
+from ecgprep.splits import Protocol, Rows, random_rows, score_classes, strata
+from store.vocabulary import TEST, TRAIN, UNUSED, VALIDATION
 
 DS1 = "101 106 108 109 112 114 115 116 118 119 122 124 201 203 205 207 208 209 215 220 223 230"
 DS2 = "100 103 105 111 113 117 121 123 200 202 210 212 213 214 219 221 222 228 231 232 233 234"
@@ -32,10 +29,8 @@ DS1_VALIDATION = "114 118 205 207 223"  # holds N, S, V and F; 208, with 373 of 
 PACED = "102 104 107 217"
 SAME_SUBJECT = {"202": "201"}  # the header of 202: cut from the same analogue tape as 201
 
-SUFFIXES = (".hea", ".dat", ".atr")
 
-
-class MitBih(Database):
+class MitBih(AnnotatedDatabase):
     """MIT-BIH Arrhythmia Database 1.0.0."""
 
     name = "mitdb"
@@ -52,21 +47,19 @@ class MitBih(Database):
     leads = ("MLII", "V1", "V2", "V4", "V5")
     default_leads = ("MLII",)
     substitutes: ClassVar[Mapping[str, str]] = {"MLII": "V5"}  # 102 and 104 have no MLII
-    units = tuple(f"beat:{preset}" for preset in PRESETS)
-    label_rules = ("aami",)
-    default_protocol = "interpatient"
-    default_scheme = "aami"
+    default_unit = "beat:centred186"
 
     def find(self, folder: Path, prepare: Prepare) -> Found:
         """Return the records that are here."""
         records = f"{DS1} {DS2} {PACED}".split()
-        names = sorted({path.stem for path in folder.iterdir() if path.suffix in SUFFIXES and path.stem in records})
-        refs = tuple(
-            RecordRef(f"mitdb/{name}", f"mitdb/{SAME_SUBJECT.get(name, name)}", folder / name, SUFFIXES, {"name": name})
-            for name in names
-        )
+        names = sorted({path.stem for path in folder.iterdir() if path.suffix in ATR_SUFFIXES and path.stem in records})
+        refs = tuple(self._ref(folder, name) for name in names)
         synthetic = is_synthetic(folder)
         return Found(refs, self.published_records, "(synthetic)" if synthetic else "1.0.0", synthetic)
+
+    def _ref(self, folder: Path, name: str) -> RecordRef:
+        patient = f"{self.name}/{SAME_SUBJECT.get(name, name)}"
+        return RecordRef(f"{self.name}/{name}", patient, folder / name, ATR_SUFFIXES, {"name": name})
 
     def person(self, ref: RecordRef, record: Record) -> Mapping[str, Any]:
         """Return age and sex from the header's first comment, such as ``69 M 1085 1629 x1``."""
@@ -74,33 +67,17 @@ class MitBih(Database):
         years = float(age) if age.isdigit() else float("nan")
         return {"age": years, "sex": {"M": "male", "F": "female"}.get(sex, "")}
 
-    def beats(self, ref: RecordRef) -> Annotated:
-        """Return the beats of the reference annotation."""
-        import wfdb
-
-        try:
-            annotation = wfdb.rdann(str(ref.path), "atr")
-        except Exception as error:  # the parser raises whatever a damaged file trips
-            message = f"{ref.path.name}.atr cannot be read: {type(error).__name__}: {error}"
-            raise RecordError("label", message) from error
-        symbols = np.asarray(annotation.symbol, dtype=np.str_)
-        is_beat = np.isin(symbols, list(BEAT_SCHEMES["aami"]))
-        if not is_beat.any():
-            raise RecordError("label", f"{ref.path.name}.atr marks no beat")
-        samples = np.asarray(annotation.sample, dtype=np.int64)
-        return Annotated(samples[is_beat], symbols[is_beat], Counter(symbols[~is_beat].tolist()))
-
-    def labels(self, facts: Sequence[Mapping[str, Any]], symbols: NDArray[Any], prepare: Prepare) -> dict[str, Values]:
-        """Return the AAMI class of each beat, in both conventions for escape beats."""
-        made = {}
-        for scheme, class_of in BEAT_SCHEMES.items():
-            values = np.array([AAMI_CLASSES.index(class_of[symbol]) for symbol in symbols], dtype=np.int8)
-            rule = " ".join(f"{symbol}:{name}" for symbol, name in class_of.items())
-            made[scheme] = Values(values, {"classes": list(AAMI_CLASSES), "multilabel": False, "rule": rule})
-        return made
+    def usable(self, rows: Rows, facts: Sequence[Mapping[str, Any]], prepare: Prepare) -> NDArray[np.bool_]:
+        """Return the labelled rows of records that are not paced and have the lead itself."""
+        name = np.array([fact["name"] for fact in facts])
+        own_lead = ~rows.columns["lead_substituted"].astype(bool)
+        paced = np.isin(name, PACED.split())
+        return np.asarray(super().usable(rows, facts, prepare) & own_lead & ~paced)
 
     def protocols(self, rows: Rows, facts: Sequence[Mapping[str, Any]], prepare: Prepare) -> list[Protocol]:
         """Return DS1/DS2 in both forms, random beats, and the draws by patient without the paced records."""
+        scheme = self.schemes(prepare)[0]
+        scored = score_classes(rows.labels[scheme])
         name = np.array([fact["name"] for fact in facts])
         own_lead = ~rows.columns["lead_substituted"].astype(bool)
         classic = np.where(
@@ -110,12 +87,13 @@ class MitBih(Database):
         classic = np.where(own_lead, classic, UNUSED)
         rule = f"train and validate on DS1 (validation: records {DS1_VALIDATION}), test on DS2; paced records unused"
         both = {"201", "202"} <= set(name)
+        row = str(prepare.unit).partition(":")[0]
         protocols = [
             Protocol(
                 name="interpatient",
                 values=classic.astype(np.int8),
-                scheme="aami",
-                score_classes=AAMI_SCORE_CLASSES,
+                scheme=scheme,
+                score_classes=scored,
                 rule=rule,
                 unit="record",
                 leaks=("patient",) if both else (),
@@ -126,23 +104,22 @@ class MitBih(Database):
             Protocol(
                 name="interpatient-strict",
                 values=np.where(name == "201", UNUSED, classic).astype(np.int8),
-                scheme="aami",
-                score_classes=AAMI_SCORE_CLASSES,
+                scheme=scheme,
+                score_classes=scored,
                 rule=f"{rule}; 201, the same subject as 202, unused",
             ),
             Protocol(
                 name="intrapatient",
-                values=random_rows(strata(rows.labels["aami"]), (0.16, 0.20), prepare.seed),
-                scheme="aami",
-                score_classes=AAMI_CLASSES,
-                rule=f"beats drawn at random, class by class, 64/16/20 %, seed {prepare.seed}",
-                unit="beat",
+                values=random_rows(strata(rows.labels[scheme]), (0.16, 0.20), prepare.seed),
+                scheme=scheme,
+                score_classes=rows.labels[scheme].attributes["classes"],
+                rule=f"{row}s drawn at random, class by class, 64/16/20 %, seed {prepare.seed}",
+                unit=row,
                 leaks=("patient", "neighbour"),
-                leak_note="beats of one patient, and neighbouring beats, are on both sides",
+                leak_note=f"{row}s of one patient, and neighbouring {row}s, are on both sides",
             ),
         ]
-        unpaced = ~np.isin(name, PACED.split()) & own_lead
-        return protocols + patient_protocols(rows, "aami", AAMI_SCORE_CLASSES, unpaced, prepare.seed)
+        return protocols + super().protocols(rows, facts, prepare)
 
 
 DATABASE = MitBih()

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ecgprep.config import Prepare
 from ecgprep.datasets.base import Database, Found, RecordRef, is_synthetic
 from ecgprep.records import Record
-from ecgprep.splits import Protocol, Rows, patient_protocols, strata
+from ecgprep.splits import Protocol, Rows, patient_protocols
 from store.errors import MissingDataError, UserError
 from store.plan import Values
 from store.vocabulary import (
@@ -60,17 +60,16 @@ class PtbXl(Database):
     default_leads = ("II", "V1", "V5")
     all_leads = STANDARD_LEADS
     record_s = 10.0
-    units = ("record",)
+    default_unit = "record"
     label_rules = tuple(MIN_LIKELIHOOD)
-    default_protocol = "ptbxl-folds"
-    default_scheme = "superclass"
 
     def find(self, folder: Path, prepare: Prepare) -> Found:
         """Return the records of the table that are here at the wanted rate."""
         assert prepare.fs is not None
+        rate = self.raw_rate(prepare.fs)
         table = read_table(folder / TABLE)
         here = _records_here(folder)
-        refs = [record_ref(folder, row, prepare.fs) for row in table if row[FILE_COLUMN[prepare.fs]] in here]
+        refs = [record_ref(folder, row, rate) for row in table if row[FILE_COLUMN[rate]] in here]
         synthetic = is_synthetic(folder)
         version = "(synthetic)" if synthetic else VERSION_OF_ROWS.get(len(table), "of unknown version")
         refs.sort(key=lambda ref: ref.record.encode())
@@ -78,18 +77,24 @@ class PtbXl(Database):
 
     def wants(self, path: str, prepare: Prepare) -> bool:
         """Leave out the records of the other rate."""
-        unwanted = "records500/" if prepare.fs == min(self.rates_hz) else "records100/"
+        unwanted = "records500/" if self.raw_rate(prepare.fs or 0) == min(self.rates_hz) else "records100/"
         return not path.startswith(unwanted)
 
     def record_bytes(self, prepare: Prepare) -> int:
         """Return the mean size of a record's files at the rate that is read."""
-        return 24_700 if prepare.fs == min(self.rates_hz) else 120_700
+        return 24_700 if self.raw_rate(prepare.fs or 0) == min(self.rates_hz) else 120_700
 
     def person(self, ref: RecordRef, record: Record) -> Mapping[str, Any]:
         """Return age and sex from the table."""
         return {"age": ref.facts["age"], "sex": ref.facts["sex"]}
 
-    def labels(self, facts: Sequence[Mapping[str, Any]], symbols: NDArray[Any], prepare: Prepare) -> dict[str, Values]:
+    def schemes(self, prepare: Prepare) -> tuple[str, ...]:
+        """Return the levels of the statements."""
+        return tuple(STATEMENT_SCHEMES)
+
+    def labels(
+        self, facts: Sequence[Mapping[str, Any]], marks: Mapping[str, NDArray[Any]], prepare: Prepare
+    ) -> dict[str, Values]:
         """Return the statements at every level, from superclasses to all 71; a row of zeros has none."""
         assert prepare.label_rule is not None
         statements = [fact["scp_codes"] for fact in facts]
@@ -99,8 +104,8 @@ class PtbXl(Database):
         """Return the recommended folds for every level of labels, and the draws by patient for superclasses."""
         fold = np.array([fact["fold"] for fact in facts])
         official = [_recommended_folds(scheme, rows.labels[scheme], fold) for scheme in STATEMENT_SCHEMES]
-        labelled = strata(rows.labels["superclass"]) >= 0
-        return [*official, *patient_protocols(rows, "superclass", SUPERCLASSES, labelled, prepare.seed)]
+        usable = self.usable(rows, facts, prepare)
+        return [*official, *patient_protocols(rows, "superclass", SUPERCLASSES, usable, prepare.seed)]
 
 
 def _multi_hot(scheme: str, statements: Sequence[Mapping[str, float]], rule: str) -> Values:

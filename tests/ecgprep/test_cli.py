@@ -79,9 +79,17 @@ MISTAKES = {
     "lead twice": ((*BUILD, "ptbxl", "--leads", "II,ii"), "a lead is named twice"),
     "all leads of a Holter": ((*BUILD, "mitdb", "--leads", "all"), "name them"),
     "unit": ((*BUILD, "mitdb", "--unit", "beat:centered186"), "Did you mean 'beat:centred186'?"),
-    "unit of another kind": ((*BUILD, "ptbxl", "--unit", "beat:c360"), "unknown unit of ptbxl 'beat:c360'"),
+    "window without a length": ((*BUILD, "ptbxl", "--unit", "window"), "say how long a window is"),
+    "length in words": ((*BUILD, "ptbxl", "--unit", "window:long"), "'long' is no length in seconds"),
+    "part of a unit": ((*BUILD, "ptbxl", "--unit", "window:10:stride=5"), "is not of the form step=SECONDS"),
+    "detector": ((*BUILD, "ptbxl", "--unit", "beat:c360", "--detector", "gqr"), "Did you mean 'gqrs'?"),
+    "detector of annotated beats": ((*BUILD, "mitdb", "--detector", "gqrs"), "beats are annotated"),
+    "patients": ((*BUILD, "mitdb", "--patients", "10"), "a share such as 10%, or a range such as 0-99"),
+    "patients who are not here": ((*BUILD, "mitdb", "--patients", "100-200"), "no record of these 0 of 11 patients"),
+    "databases without a common label": ((*BUILD, "mitdb,ptbxl"), "share no label scheme (mitdb: aami"),
+    "database twice": ((*BUILD, "mitdb,mitdb"), "name each database once"),
     "label rule": ((*BUILD, "ptbxl", "--label-rule", "presence"), "Did you mean 'present'?"),
-    "rate": ((*BUILD, "ptbxl", "--fs", "250"), "ptbxl comes at 100 or 500 Hz"),
+    "rate to be made of another": ((*BUILD, "ptbxl", "--fs", "250"), "no record of ptbxl at 500 Hz is here"),
     "rate of a preset": ((*BUILD, "mitdb", "--fs", "250"), "is cut at 360 Hz"),
     "rate of zero": ((*BUILD, "ptbxl", "--fs", "0"), "fs: Input should be greater than 0"),
     "rate in words": ((*BUILD, "ptbxl", "--fs", "fast"), "Invalid value for '--fs'"),
@@ -187,7 +195,7 @@ def test_mistake_gets_one_line_and_leaves_nothing(raw: Path, home: Path, tmp_pat
     done = run(*filled, cwd=tmp_path / "cwd")
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
-    said = [line for line in done.stderr.splitlines() if not line.startswith("reading records: ")]
+    said = [line for line in done.stderr.splitlines() if not line.startswith("reading records of ")]
     assert len(said) == 1, done.stderr
     assert said[0].startswith("ecgprep: ")
     assert expected in said[0]

@@ -97,10 +97,10 @@ def test_rules_differ_by_likelihood(
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        ({"dataset": "mitdb", "unit": "record"}, "unknown unit of mitdb 'record'"),
+        ({"dataset": "mitdb", "unit": "records"}, "unknown unit 'records'. Did you mean 'record'"),
         ({"dataset": "mitdb", "leads": "I"}, "unknown lead of mitdb 'I'"),
         ({"dataset": "ptbxl", "label_rule": "likly"}, "Did you mean 'likely'"),
-        ({"dataset": "ptbxl", "fs": 360}, "comes at 100 or 500 Hz"),
+        ({"dataset": "ptbxl", "unit": "beat:c360", "detector": "xqr"}, "Did you mean 'xqrs'"),
     ],
 )
 def test_request_that_a_database_cannot_meet_is_refused(section: dict[str, object], message: str) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import wfdb
 
-from ecgprep.rpeaks import DETECTORS, find_r_peaks
+from ecgprep.rpeaks import DETECTORS, check_r_peaks, find_r_peaks
 from ecgprep.rpeaks_multilead import best_sequence, interval_costs
 from store.errors import RecordError, UnknownNameError
 from tests.recordings import make_signal_mv
@@ -41,8 +41,9 @@ def test_unknown_detector_names_the_nearest() -> None:
 
 
 def test_no_peak_is_an_error() -> None:
-    with pytest.raises(RecordError, match="finds no R peak"):
-        find_r_peaks(np.zeros((1, 3600)), 360.0)
+    signal_mv = np.linspace(0, 1, 3600)[None]
+    with pytest.raises(RecordError, match="multilead finds no R peak"):
+        find_r_peaks(signal_mv, 360.0)
 
 
 @pytest.mark.parametrize("fs_hz", [100.0, 125.0, 128.0, 250.0, 257.0, 300.0, 360.0, 500.0, 1000.0])
@@ -70,7 +71,9 @@ def test_a_pause_is_not_filled_with_its_noise() -> None:
     pause = slice(20 * 360, 29 * 360)
     signal_mv[:, pause] = np.random.default_rng(1).normal(0, 0.02, signal_mv[:, pause].shape)
     inside = (peaks >= pause.start - 36) & (peaks < pause.stop + 36)
-    found = find_r_peaks(signal_mv, 360.0)
+    with pytest.raises(RecordError, match=r"multilead finds no R peak from (19|20)\.\d s to (28|29)\.\d s"):
+        find_r_peaks(signal_mv, 360.0)
+    found = find_r_peaks(signal_mv, 360.0, max_pause_s=12)
     assert is_near(found[(found < pause.start - 36) | (found >= pause.stop + 36)], peaks[~inside], 4)
     assert ((found > pause.start + 180) & (found < pause.stop - 180)).sum() == 0
 
@@ -79,7 +82,7 @@ def test_flutter_waves_are_no_beats() -> None:
     signal_mv, peaks = make_recording(seconds=60, n_leads=1)
     flutter = slice(30 * 360, 60 * 360)
     signal_mv[:, flutter] = np.sin(2 * np.pi * 4.5 * np.arange(30 * 360) / 360)
-    found = find_r_peaks(signal_mv, 360.0)
+    found = find_r_peaks(signal_mv, 360.0, max_pause_s=60)
     assert (found > flutter.start + 360).sum() <= 5
     assert is_near(found[found < flutter.start - 360], peaks[peaks < flutter.start - 360], 4)
 
@@ -101,6 +104,82 @@ def test_the_best_sequence_by_hand() -> None:
     assert cost[3, 2] == pytest.approx(0.6)
     assert best_sequence(score, cost).tolist() == [0, 1, 3]
     assert best_sequence(np.array([1.0, 1.0, 1.2, 1.0]), cost).tolist() == [0, 1, 2, 3]
+
+
+FAULTS = {
+    "a gap of a second": (slice(3000, 3360), np.nan, "no lead to find R peaks in: lead 1: 360 samples have no value"),
+    "no value at all": (slice(None), np.nan, "lead 1 has no values"),
+    "flat": (slice(None), 0.3, "lead 1 is flat"),
+    "flat for six seconds": (slice(3600, 5760), 0.0, "finds no R peak from"),
+}
+
+
+@pytest.mark.parametrize("detector", ["multilead", "sleepecg"])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_faulty_recordings_are_refused_with_the_reason(fault: str, detector: str) -> None:
+    where, value, reason = FAULTS[fault]
+    signal_mv, _ = make_recording(n_leads=1)
+    signal_mv[0, where] = value
+    with pytest.raises(RecordError, match=reason) as refusal:
+        find_r_peaks(signal_mv, 360.0, detector)
+    assert refusal.value.stage == "detect"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_short_gaps_are_bridged_and_no_beat_is_put_there(value: float) -> None:
+    signal_mv, peaks = make_recording()
+    signal_mv[:, peaks[9] - 20 : peaks[9] + 20] = value
+    signal_mv[:, peaks[12] + 100] = value
+    found = find_r_peaks(signal_mv, 360.0)
+    assert is_near(found, np.delete(peaks, 9), 4)
+
+
+@pytest.mark.parametrize("detector", DETECTORS)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_noise_is_refused_whoever_finds_beats_in_it(detector: str, seed: int) -> None:
+    noise = np.random.default_rng(seed).normal(0, 0.3, (1, 60 * 360))
+    with pytest.raises(RecordError, match=r"do not look alike|finds no R peak|no heart makes|follow another|failed"):
+        find_r_peaks(noise, 360.0, detector)
+
+
+def test_a_clipped_recording_keeps_its_beats() -> None:
+    signal_mv, peaks = make_recording()
+    assert is_near(find_r_peaks(signal_mv.clip(-0.3, 0.3), 360.0), peaks, 8)
+
+
+def test_an_unusable_lead_is_left_out() -> None:
+    signal_mv, peaks = make_recording(n_leads=3)
+    signal_mv[0] = np.nan
+    signal_mv[1] = 5.0
+    assert is_near(find_r_peaks(signal_mv, 360.0), peaks, 4)
+
+
+PEAKS = np.arange(100, 3600, 300)
+
+
+@pytest.mark.parametrize(
+    ("peaks", "reason"),
+    [
+        (np.array([], np.int64), "finds no R peak"),
+        (PEAKS[:6], "finds no R peak from 4.4 s to 10.0 s"),
+        (np.arange(10, 3600, 70), "312 beats a minute"),
+        (np.sort(np.concatenate([PEAKS, PEAKS[::2] + 60])), "% of the beats follow another within 0.2 s"),
+        (PEAKS + np.arange(len(PEAKS)) * 29, "do not look alike"),
+    ],
+    ids=["none", "a pause", "too many", "too close", "not alike"],
+)
+def test_implausible_beats_are_refused(peaks: np.ndarray, reason: str) -> None:
+    signal_mv = make_signal_mv(np.random.default_rng(0), PEAKS, 360.0, (1, 3600))
+    check_r_peaks(PEAKS, signal_mv, 360.0, "anyone")
+    with pytest.raises(RecordError, match=reason):
+        check_r_peaks(peaks, signal_mv, 360.0, "anyone")
+
+
+def test_a_detector_that_raises_quarantines_its_record() -> None:
+    """The xqrs of wfdb cannot take a recording of a fifth of a second."""
+    signal_mv, _ = make_recording()
+    with pytest.raises(RecordError, match=r"xqrs failed: [A-Za-z]+Error: |finds no R peak"):
+        find_r_peaks(signal_mv[:, :72], 360.0, "xqrs")
 
 
 @pytest.mark.real

@@ -1,0 +1,179 @@
+"""Annotations of a record: its beats, the rhythm that they stand in, and the labels that they give to a frame.
+
+A frame is a window or a whole record. Its labels follow reference 1: the rarest kind of beat that it holds, the rhythm
+that fills most of it, and its heart rate.
+
+References
+----------
+.. [1] Weimann, Conrad, Transfer learning for ECG classification, Scientific Reports 11:5251, 2021. Departures: a
+   rhythm lasts until the next one is marked, also where a frame starts within it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from store.errors import RecordError
+from store.vocabulary import (
+    BEAT_SCHEMES,
+    FRAME_BEAT_CLASSES,
+    FRAME_BEAT_OF,
+    FRAME_RHYTHM_CLASSES,
+    FRAME_RHYTHM_OF,
+    HEART_RATE_CLASSES,
+)
+
+ECTOPIC = ("PAC", "aberrated", "PVC")  # any of them outweighs all normal beats of a frame
+ABNORMAL_RHYTHMS = ("undefined", "AFIB", "AFL")  # any of them outweighs what else fills a frame
+SLOW_BPM, FAST_BPM = 60.0, 100.0
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """What an annotator marked in a record.
+
+    Parameters
+    ----------
+    r_peaks : ndarray of int64, shape (n_beats,)
+        Raw sample numbers of the beats, ascending.
+    symbols : ndarray of str, shape (n_beats,)
+        Their WFDB symbols.
+    rhythm_starts : ndarray of int64, shape (n_rhythms,)
+        Raw sample numbers at which a rhythm begins, ascending.
+    rhythms : sequence of str
+        Its name as marked, such as ``(AFIB``.
+    n_dropped : mapping
+        Annotations that mark no beat, counted by symbol.
+    """
+
+    r_peaks: NDArray[np.int64]
+    symbols: NDArray[np.str_]
+    rhythm_starts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    rhythms: Sequence[str] = ()
+    n_dropped: Mapping[str, int] = field(default_factory=dict)
+
+
+def read_annotations(path: Path, extension: str = "atr") -> Annotations:
+    """Read the beats and rhythms of a WFDB annotation file.
+
+    Parameters
+    ----------
+    path : Path
+        The record's path without a suffix.
+    extension : str
+        The annotator's name, which is the file's suffix.
+
+    Raises
+    ------
+    RecordError
+        If the file cannot be read.
+    """
+    import wfdb
+
+    try:
+        annotation = wfdb.rdann(str(path), extension)
+    except Exception as error:  # the parser raises whatever a damaged file trips
+        message = f"{path.name}.{extension} cannot be read: {type(error).__name__}: {error}"
+        raise RecordError("label", message) from error
+    symbols = np.asarray(annotation.symbol, dtype=np.str_)
+    samples = np.asarray(annotation.sample, dtype=np.int64)
+    notes = [note.rstrip("\x00 ") for note in annotation.aux_note or [""] * len(symbols)]
+    is_beat = np.isin(symbols, list(BEAT_SCHEMES["aami"]))
+    is_rhythm = np.array([note.startswith("(") or note == ")" for note in notes], dtype=bool)
+    return Annotations(
+        samples[is_beat],
+        symbols[is_beat],
+        samples[is_rhythm],
+        [note for note, rhythm in zip(notes, is_rhythm, strict=True) if rhythm],
+        Counter(symbols[~is_beat].tolist()),
+    )
+
+
+def label_frames(
+    marked: Annotations, start: NDArray[np.int64], stop: NDArray[np.int64], fs_hz: float
+) -> dict[str, NDArray[np.int8]]:
+    """Return the class numbers of frames: their beats, their rhythm and their heart rate.
+
+    Parameters
+    ----------
+    marked : Annotations
+        Of the record.
+    start, stop : ndarray of int64, shape (n_frames,)
+        Raw sample numbers of each frame's first sample and of the one after its last.
+    fs_hz : float
+        Sampling rate that they are counted at.
+
+    Returns
+    -------
+    dict of str to ndarray of int8, shape (n_frames,)
+        By the scheme's name: ``frame_beat``, ``frame_rhythm`` and ``heart_rate``.
+    """
+    first, last = (np.searchsorted(marked.r_peaks, edge) for edge in (start, stop))
+    kinds = np.array([FRAME_BEAT_OF[symbol] for symbol in marked.symbols.tolist()], dtype=np.str_)
+    beats = [beat_class(kinds[i + 1 : j]) for i, j in zip(first, last, strict=True)]  # the first one is not whole
+    rates = [heart_rate_class(marked.r_peaks[i:j], fs_hz) for i, j in zip(first, last, strict=True)]
+    rhythms = [rhythm_class(_rhythm_samples(marked, a, b)) for a, b in zip(start, stop, strict=True)]
+    return {
+        "frame_beat": _numbers(beats, FRAME_BEAT_CLASSES),
+        "frame_rhythm": _numbers(rhythms, FRAME_RHYTHM_CLASSES),
+        "heart_rate": _numbers(rates, HEART_RATE_CLASSES),
+    }
+
+
+def beat_class(kinds: NDArray[np.str_]) -> str:
+    """Return the most frequent ectopic beat if there is one, else the most frequent of the rest."""
+    counts = Counter(kinds.tolist())
+    ectopic = {kind: counts[kind] for kind in ECTOPIC if counts[kind]}
+    rest = {kind: counts[kind] for kind in ("normal", "undefined") if counts[kind]}
+    return _largest(ectopic or rest)
+
+
+def rhythm_class(n_samples: Mapping[str, int]) -> str:
+    """Return the longest of undefined, AFIB and AFL if there is one, else the longest of the rest.
+
+    Parameters
+    ----------
+    n_samples : mapping
+        How many samples each rhythm of the frame lasts.
+    """
+    abnormal = {name: n_samples[name] for name in ABNORMAL_RHYTHMS if n_samples.get(name)}
+    return _largest(abnormal or n_samples)
+
+
+def heart_rate_class(r_peaks: NDArray[np.int64], fs_hz: float) -> str:
+    """Return bradycardia, normal or tachycardia by the mean RR interval; noise for fewer than two beats."""
+    if len(r_peaks) < 2:
+        return "noise"
+    lasting_s = max(int(r_peaks[-1] - r_peaks[0]), 1) / fs_hz
+    rate_bpm = 60.0 * (len(r_peaks) - 1) / lasting_s
+    if rate_bpm < SLOW_BPM:
+        return "bradycardia"
+    return "tachycardia" if rate_bpm > FAST_BPM else "normal"
+
+
+def _largest(counts: Mapping[str, int]) -> str:
+    """Return the key of the largest count, the first of equal ones; ``undefined`` where there is none."""
+    return max(counts, key=lambda name: counts[name], default="undefined")
+
+
+def _rhythm_samples(marked: Annotations, start: int, stop: int) -> dict[str, int]:
+    """Return how many samples of a frame each rhythm lasts; what no mark covers is undefined."""
+    first = int(np.searchsorted(marked.rhythm_starts, start, side="right"))
+    last = int(np.searchsorted(marked.rhythm_starts, stop))
+    edges = [start, *marked.rhythm_starts[first:last].tolist(), stop]
+    names = [marked.rhythms[i] if i >= 0 else "" for i in range(first - 1, last)]
+    lasting: Counter[str] = Counter()
+    for name, (begin, end) in zip(names, pairwise(edges), strict=True):
+        lasting[FRAME_RHYTHM_OF.get(name, "undefined")] += end - begin
+    return lasting
+
+
+def _numbers(names: Sequence[str], classes: Sequence[str]) -> NDArray[np.int8]:
+    return np.array([classes.index(name) for name in names], dtype=np.int8)

@@ -1,0 +1,64 @@
+"""Databases whose beats an annotator marked: their labels follow from the marks, for beats and for frames alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgprep.beats import BeatPreset
+from ecgprep.config import Prepare
+from ecgprep.datasets.base import Database
+from ecgprep.splits import Protocol, Rows, patient_protocols, score_classes
+from ecgprep.units import parse_unit
+from store.plan import Values
+from store.vocabulary import AAMI_CLASSES, BEAT_SCHEMES, FRAME_SCHEMES
+
+ATR_SUFFIXES = (".hea", ".dat", ".atr")
+
+FRAME_RULES = {
+    "frame_beat": "most frequent of PAC, aberrated and PVC beats, else of normal and undefined ones; whole beats only",
+    "frame_rhythm": "longest of undefined, AFIB and AFL, else of end, noise and normal",
+    "heart_rate": "mean RR interval: under 60 bpm, 60 to 100, over 100; noise for fewer than two beats",
+}
+
+
+class AnnotatedDatabase(Database):
+    """A database with a WFDB annotation file a record: beats have AAMI classes, windows and records those of frames."""
+
+    label_rules: ClassVar[tuple[str, ...]] = ("aami",)
+
+    def annotator(self, prepare: Prepare) -> str | None:
+        """Return the suffix of the reference annotations."""
+        return "atr"
+
+    def schemes(self, prepare: Prepare) -> tuple[str, ...]:
+        """Return the AAMI schemes for beats, else the schemes of frames."""
+        beats = isinstance(parse_unit(str(prepare.unit)), BeatPreset)
+        return tuple(BEAT_SCHEMES if beats else FRAME_SCHEMES)
+
+    def labels(
+        self, facts: Sequence[Mapping[str, Any]], marks: Mapping[str, NDArray[Any]], prepare: Prepare
+    ) -> dict[str, Values]:
+        """Return the AAMI class of each beat in both conventions for escape beats, or the classes of each frame."""
+        if "symbol" in marks:
+            return {scheme: _aami_label(scheme, marks["symbol"]) for scheme in BEAT_SCHEMES}
+        return {
+            scheme: Values(marks[scheme], {"classes": list(classes), "multilabel": False, "rule": FRAME_RULES[scheme]})
+            for scheme, classes in FRAME_SCHEMES.items()
+        }
+
+    def protocols(self, rows: Rows, facts: Sequence[Mapping[str, Any]], prepare: Prepare) -> list[Protocol]:
+        """Return the draws by patient."""
+        scheme = self.schemes(prepare)[0]
+        usable = self.usable(rows, facts, prepare)
+        return patient_protocols(rows, scheme, score_classes(rows.labels[scheme]), usable, prepare.seed)
+
+
+def _aami_label(scheme: str, symbols: NDArray[Any]) -> Values:
+    class_of = BEAT_SCHEMES[scheme]
+    values = np.array([AAMI_CLASSES.index(class_of[symbol]) for symbol in symbols.tolist()], dtype=np.int8)
+    rule = " ".join(f"{symbol}:{name}" for symbol, name in class_of.items())
+    return Values(values, {"classes": list(AAMI_CLASSES), "multilabel": False, "rule": rule})

@@ -1,0 +1,77 @@
+"""Labels of frames, by hand-worked cases."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ecgprep.annotations import Annotations, beat_class, heart_rate_class, label_frames, rhythm_class
+from store.vocabulary import BEAT_SCHEMES, FRAME_BEAT_CLASSES, FRAME_BEAT_OF, FRAME_RHYTHM_CLASSES, HEART_RATE_CLASSES
+
+
+@pytest.mark.parametrize(
+    ("kinds", "expected"),
+    [
+        ("", "undefined"),
+        ("normal normal undefined", "normal"),
+        ("undefined undefined normal", "undefined"),
+        ("normal normal normal PVC", "PVC"),
+        ("PVC PAC PAC aberrated normal normal normal", "PAC"),
+        ("PVC PAC", "PAC"),
+    ],
+    ids=["no beat", "normal", "undefined", "one ectopic", "most frequent ectopic", "a tie goes to the first class"],
+)
+def test_beats_of_a_frame(kinds: str, expected: str) -> None:
+    assert beat_class(np.array(kinds.split(), dtype=np.str_)) == expected
+
+
+@pytest.mark.parametrize(
+    ("lasting", "expected"),
+    [
+        ({}, "undefined"),
+        ({"normal": 100}, "normal"),
+        ({"normal": 100, "AFIB": 1}, "AFIB"),
+        ({"AFL": 5, "AFIB": 4, "normal": 90}, "AFL"),
+        ({"normal": 3, "noise": 4, "end": 5}, "end"),
+        ({"normal": 90, "undefined": 10}, "undefined"),
+    ],
+    ids=["nothing", "normal", "a little AF", "longest of AF and flutter", "longest of the rest", "partly unmarked"],
+)
+def test_rhythm_of_a_frame(lasting: dict[str, int], expected: str) -> None:
+    assert rhythm_class(lasting) == expected
+
+
+@pytest.mark.parametrize(
+    ("peaks", "expected"),
+    [
+        ([], "noise"),
+        ([10], "noise"),
+        ([0, 251], "bradycardia"),
+        ([0, 250], "normal"),
+        ([0, 150, 300], "normal"),
+        ([0, 149, 298], "tachycardia"),
+        ([5, 5], "tachycardia"),
+    ],
+    ids=["no beat", "one beat", "under 60", "60", "100", "over 100", "one sample marked twice"],
+)
+def test_heart_rate_of_a_frame_at_250_hz(peaks: list[int], expected: str) -> None:
+    assert heart_rate_class(np.array(peaks, np.int64), 250.0) == expected
+
+
+def test_first_beat_of_a_frame_is_not_whole_and_rhythms_last_into_the_next_frame() -> None:
+    marked = Annotations(
+        np.array([50, 300, 550, 1050, 1300, 1550, 2100]),
+        np.array(list("NNNVNNS")),
+        np.array([600, 1400]),
+        ["(AFIB", ")"],
+    )
+    start = np.array([0, 1000, 2000])
+    found = label_frames(marked, start, start + 1000, 250.0)
+    assert [FRAME_BEAT_CLASSES[i] for i in found["frame_beat"]] == ["normal", "normal", "undefined"]
+    assert [FRAME_RHYTHM_CLASSES[i] for i in found["frame_rhythm"]] == ["undefined", "AFIB", "end"]
+    assert [HEART_RATE_CLASSES[i] for i in found["heart_rate"]] == ["normal", "normal", "noise"]
+
+
+def test_every_beat_symbol_has_a_kind() -> None:
+    assert FRAME_BEAT_OF.keys() == BEAT_SCHEMES["aami"].keys()
+    assert set(FRAME_BEAT_OF.values()) == set(FRAME_BEAT_CLASSES)

@@ -1,0 +1,108 @@
+"""The watchdog: native code that holds the interpreter's lock for ever is killed, and the next call works."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from ecgprep import rpeaks
+from ecgprep.watchdog import Helper, HelperDiedError, TimeLimitError
+from store.errors import RecordError
+from tests.ecgprep.test_rpeaks import make_recording
+
+DETECTORS_THAT_FAIL = """
+import ctypes, os
+
+def hang(*arguments):
+    ctypes.PyDLL(None).pause()  # native code that keeps the interpreter's lock: no thread, no handler runs
+
+def crash(*arguments):
+    ctypes.string_at(0)
+
+def fail(*arguments):
+    raise IndexError("list index\\nout of range")
+
+def pid(*arguments):
+    return os.getpid()
+"""
+
+
+@pytest.fixture
+def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A module of functions that go wrong, which the helper process can import."""
+    (tmp_path / "faulty_detectors.py").write_text(DETECTORS_THAT_FAIL)
+    monkeypatch.syspath_prepend(tmp_path)
+    import importlib
+
+    return importlib.import_module("faulty_detectors")
+
+
+@pytest.fixture
+def helper() -> Iterator[Helper]:
+    made = Helper()
+    yield made
+    made.stop()
+
+
+def test_one_process_serves_many_calls(helper: Helper, faulty: ModuleType) -> None:
+    first = helper.call(10, faulty.pid)
+    assert first != os.getpid()
+    assert helper.call(10, faulty.pid) == first
+    assert helper.call(10, np.add, np.arange(3), 1).tolist() == [1, 2, 3]
+
+
+def test_a_hanging_native_call_is_killed_and_the_next_one_works(helper: Helper, faulty: ModuleType) -> None:
+    first = helper.call(10, faulty.pid)
+    started = time.monotonic()
+    with pytest.raises(TimeLimitError, match=r"no result within 0\.5 s"):
+        helper.call(0.5, faulty.hang)
+    assert time.monotonic() - started < 5
+    with pytest.raises(ProcessLookupError):
+        os.kill(first, 0)
+    assert helper.call(10, faulty.pid) != first
+
+
+def test_a_crash_and_an_exception_come_back(helper: Helper, faulty: ModuleType) -> None:
+    with pytest.raises(IndexError, match="out of range"):
+        helper.call(10, faulty.fail)
+    with pytest.raises(HelperDiedError):
+        helper.call(10, faulty.crash)
+    assert helper.call(10, faulty.pid) > 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("hang", "sleepecg did not end within 1 s and was stopped"),
+        ("crash", "sleepecg failed: HelperDiedError: its process died"),
+        ("fail", "sleepecg failed: IndexError: list index out of range"),
+    ],
+)
+def test_a_faulty_detector_quarantines_its_record(
+    fault: str, reason: str, faulty: ModuleType, helper: Helper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(rpeaks.PACKAGE_DETECTORS, "sleepecg", getattr(faulty, fault))
+    monkeypatch.setattr(rpeaks, "HELPER", helper)
+    monkeypatch.setattr(rpeaks, "LIMIT_S", 0.5)
+    with pytest.raises(RecordError, match=reason) as refusal:
+        rpeaks.find_r_peaks(make_recording()[0], 360.0, "sleepecg")
+    assert refusal.value.stage == "detect"
+
+
+def test_it_works_inside_a_worker_of_dask() -> None:
+    """Such a worker is a daemon, which may not start processes through multiprocessing."""
+    from distributed import Client, LocalCluster
+
+    signal_mv, peaks = make_recording()
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        found = client.submit(rpeaks.find_r_peaks, signal_mv, 360.0, "sleepecg").result(timeout=60)
+    assert np.abs(found[:, None] - peaks).min(axis=0).max() <= 20
