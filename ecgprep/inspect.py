@@ -53,7 +53,8 @@ def print_result(result: BuildResult) -> None:
         "added": "pictures added",
         "complete": "already complete; nothing to do",
     }
-    console.print(f"{said[result.state]}, digest {result.digest[:16]}. Next: ecgtrain run", highlight=False)
+    named = f" --store {result.place}" if isinstance(result.place, str) else ""
+    console.print(f"{said[result.state]}, digest {result.digest[:16]}. Next: ecgtrain run{named}", highlight=False)
     Console(soft_wrap=True).print(str(result.place), highlight=False)
 
 

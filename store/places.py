@@ -21,7 +21,7 @@ from store.errors import EcgError, ResourceError, UserError
 from store.files import sync_file, sync_folder, write_whole
 from store.manifest import MANIFEST_NAME, file_digest
 
-SCRATCH, PLAN_NAME = "scratch", "plan.sha256"
+SCRATCH, PLAN_NAME = ".scratch-", "plan.sha256"
 BLOCK_BYTES = 1 << 22
 
 
@@ -45,6 +45,10 @@ class Place(ABC):
     def beside(self, name: str) -> Place:
         """Return the place of another name in the same parent."""
         return place_at(f"{self.location.rstrip('/')[: -len(self.name)]}{name}")
+
+    @abstractmethod
+    def building_site(self) -> Place:
+        """Return where a store that is to be published here is built."""
 
     @property
     @abstractmethod
@@ -96,6 +100,18 @@ class Place(ABC):
         """Remove everything, what makes others believe in it first."""
 
     @abstractmethod
+    def retire(self) -> None:
+        """Remove what was published here; a stop in between leaves nothing here, or nothing that is published."""
+
+    @abstractmethod
+    def clear_retired(self) -> None:
+        """Remove what `retire` has left where it was stopped."""
+
+    @abstractmethod
+    def renew(self, name: str) -> None:
+        """Make a file younger than all others."""
+
+    @abstractmethod
     def workshop(self) -> Any:
         """Return a context with a local folder whose files are all here when it ends well."""
 
@@ -116,6 +132,10 @@ class Folder(Place):
     def __init__(self, location: str) -> None:
         super().__init__(location)
         self.path = Path(location)
+
+    def building_site(self) -> Place:
+        """Return a hidden folder beside this one; see `Place`."""
+        return self.beside(f".building-{self.name}")
 
     @property
     def is_taken(self) -> bool:
@@ -173,15 +193,19 @@ class Folder(Place):
         for name in names:
             source, target = Path(other.location) / name, self.path / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.unlink(missing_ok=True)
+            aside = target.with_name(f".{target.name}.tmp")
+            aside.unlink(missing_ok=True)
             try:
-                os.link(source, target)
+                os.link(source, aside)
             except OSError:
-                shutil.copy2(source, target)
+                shutil.copy2(source, aside)
+            aside.replace(target)
+            aside.unlink(missing_ok=True)  # where both were links to one file already, nothing was renamed
 
     def sweep(self) -> None:
         """Remove scratch, and half-written files beside their targets; see `Place`."""
-        shutil.rmtree(self.path / SCRATCH, ignore_errors=True)
+        for folder in self.path.glob(f"{SCRATCH}*"):
+            shutil.rmtree(folder, ignore_errors=True)
         for pattern in ("*.tmp", "*.partial"):  # store.files.write_whole's, and Zarr's own
             for leftover in self.path.rglob(pattern):
                 leftover.unlink()
@@ -192,6 +216,19 @@ class Folder(Place):
             (self.path / name).unlink(missing_ok=True)
         shutil.rmtree(self.path, ignore_errors=True)
 
+    def retire(self) -> None:
+        """Rename the folder, then remove it; see `Place`."""
+        self.path.rename(self.beside(f".replaced-{self.name}").location)
+        self.clear_retired()
+
+    def clear_retired(self) -> None:
+        """Remove the renamed folder; see `Place`."""
+        self.beside(f".replaced-{self.name}").discard()
+
+    def renew(self, name: str) -> None:
+        """Set a file's time of change to now; see `Place`."""
+        os.utime(self.path / name)
+
     @contextmanager
     def workshop(self) -> Iterator[Path]:
         """Work in the folder itself; see `Place`."""
@@ -201,7 +238,7 @@ class Folder(Place):
     @contextmanager
     def scratch(self) -> Iterator[Path]:
         """Return a folder below the place, on the same disk; see `Place`."""
-        folder = self.path / SCRATCH / uuid.uuid4().hex
+        folder = self.path / f"{SCRATCH}{uuid.uuid4().hex}"
         folder.mkdir(parents=True)
         try:
             yield folder
@@ -223,7 +260,11 @@ class Bucket(Place):
         try:
             self.system, self.root = fsspec.core.url_to_fs(self.location, use_listings_cache=False)
         except (ValueError, ImportError) as error:
-            raise UserError(f"{location}: is no URL that can be written to ({error})") from error
+            raise UserError(f"{location}: cannot be used as a URL ({error})") from error
+
+    def building_site(self) -> Place:
+        """Return this place: until the manifest is here nobody reads it; see `Place`."""
+        return self
 
     @property
     def is_taken(self) -> bool:
@@ -297,6 +338,17 @@ class Bucket(Place):
         for name in (PLAN_NAME, MANIFEST_NAME, ""):
             self.remove(name)
 
+    def retire(self) -> None:
+        """Remove everything, the manifest first; see `Place`."""
+        self.discard()
+
+    def clear_retired(self) -> None:
+        """Do nothing: what is left has no manifest, and is removed by whoever builds here next."""
+
+    def renew(self, name: str) -> None:
+        """Write a text file again; see `Place`."""
+        self.write_text(name, self.read_text(name))
+
     @contextmanager
     def workshop(self) -> Iterator[Path]:
         """Work in a folder of this machine, and upload it; see `Place`."""
@@ -321,7 +373,7 @@ class Bucket(Place):
         FileNotFoundError
             As it is: callers ask for what may be absent.
         UserError
-            If the place may not be written to, or cannot be.
+            If access is refused, or the place is of a kind that cannot be written to.
         ResourceError
             If it does not answer.
         """
@@ -329,9 +381,10 @@ class Bucket(Place):
             yield
         except (FileNotFoundError, EcgError):
             raise
-        except (PermissionError, NotImplementedError) as error:
-            reason = str(error) or "it is read-only"
-            raise UserError(f"{self.location}: cannot be written to ({reason}); look at the credentials") from error
+        except PermissionError as error:
+            raise UserError(f"{self.location}: access is refused ({error}); look at the credentials") from error
+        except NotImplementedError as error:
+            raise UserError(f"{self.location}: cannot be written to; name a bucket or a folder") from error
         except Exception as error:  # each file system has its own errors for a network that fails
             reason = " ".join(str(error).split()) or type(error).__name__
             raise ResourceError(f"{self.location}: does not answer ({reason}); run the same command later") from error
