@@ -54,7 +54,8 @@ def print_result(result: BuildResult) -> None:
         "complete": "already complete; nothing to do",
     }
     named = f" --store {result.place}" if isinstance(result.place, str) else ""
-    console.print(f"{said[result.state]}, digest {result.digest[:16]}. Next: ecgtrain run{named}", highlight=False)
+    line = f"{said[result.state]}, digest {result.digest[:16]}. Next: ecgtrain run{named}"
+    console.print(line, highlight=False, soft_wrap=True)
     Console(soft_wrap=True).print(str(result.place), highlight=False)
 
 

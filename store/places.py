@@ -281,12 +281,12 @@ class Bucket(Place):
 
     def write_text(self, name: str, text: str) -> None:
         """Write a text file in one request; see `Place`."""
-        with self._named():
+        with self._named(), self._bucket_named():
             self.system.pipe_file(self._path(name), text.encode())
 
     def put(self, file: Path, name: str) -> None:
         """Upload a file; see `Place`."""
-        with self._named():
+        with self._named(), self._bucket_named():
             self.system.put_file(str(file), self._path(name))
         file.unlink()
 
@@ -297,7 +297,7 @@ class Bucket(Place):
 
     def files(self, below: str = "") -> list[str]:
         """Return the names of all files; see `Place`."""
-        with self._named():
+        with self._named(), self._bucket_named():
             found = self.system.find(self._path(below))
         return sorted(path.removeprefix(f"{self.root}/") for path in found)
 
@@ -363,6 +363,13 @@ class Bucket(Place):
         """Return a folder of this machine; see `Place`."""
         with tempfile.TemporaryDirectory(prefix="ecgprep-", ignore_cleanup_errors=True) as folder:
             yield Path(folder)
+
+    @contextmanager
+    def _bucket_named(self) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError as error:  # of what is written or listed nothing can be absent but the bucket
+            raise UserError(f"{self.location}: there is no such bucket; make it first") from error
 
     @contextmanager
     def _named(self) -> Iterator[None]:
