@@ -1,9 +1,9 @@
 """Building pictures from PTB-XL records: ecgprep beside a plain loop of the field's libraries, in one run.
 
 Both turn the same records at 100 Hz into three leads times GAF, MTF and CWT at 224 x 224 pixels. The peer reads with
-wfdb, draws with pyts and PyWavelets in one process, and saves a float32 ``.npy`` file for each record and picture; its
-imports and compilation are not counted. Ours is the whole command, ``ecgprep build``, with its start-up, both passes,
-checksums and manifest.
+wfdb, draws with pyts and PyWavelets, and saves a float32 ``.npy`` file for each record and picture, in one process and
+in two; its imports and compilation are not counted. Ours is the whole command, ``ecgprep build``, with its start-up,
+both passes, checksums and manifest. After that come its parts, in one process, beside the limit of each.
 
     python bench/build.py DIR            DIR holds ptb-xl/
     python bench/build.py DIR --repeat 3 --records 4000 --peer-records 24
@@ -16,24 +16,41 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import os
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 import pywt
 import wfdb
+import zarr
+from numcodecs import Zstd
 from numpy.typing import NDArray
 from pyts.image import GramianAngularField, MarkovTransitionField
+from threadpoolctl import threadpool_limits
+
+from ecgprep.config import Prepare
+from ecgprep.datasets import get_database
+from ecgprep.index import read_clean
+from ecgprep.representations import parse_reps, render_all
+from store.codecs import ZSTD_LEVEL
+from store.plan import Task
+from store.schema import chunk_rows, representation_spec, signal_spec
+from store.shards import write_task
+from store.write import create_array
 
 LEADS = ("II", "V1", "V5")
 SIZE = 224
+Result = TypeVar("Result")
 FREQUENCIES_HZ = np.geomspace(40.0, 0.5, 128)
 
 
@@ -41,11 +58,13 @@ def main() -> None:
     arguments = _parse()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _fill_up(arguments.folder, folder, arguments.records)
+        fill_up(arguments.folder, folder, arguments.records)
         _compare(folder, arguments)
+        with threadpool_limits(1):
+            _parts(folder)
 
 
-def _fill_up(source: Path, folder: Path, n_records: int) -> None:
+def fill_up(source: Path, folder: Path, n_records: int) -> None:
     """Write the first records of PTB-XL's table, each with the signals of one that is at hand."""
     (folder / "ptb-xl").mkdir()
     table = shutil.copy(source / "ptb-xl" / "ptbxl_database.csv", folder / "ptb-xl")
@@ -60,23 +79,96 @@ def _fill_up(source: Path, folder: Path, n_records: int) -> None:
 
 def _compare(folder: Path, arguments: argparse.Namespace) -> None:
     records = sorted((folder / "ptb-xl" / "records100").glob("*/*.hea"))
+    subset = records[: arguments.peer_records]
+    print(f"{len(records)} records for ecgprep, {len(subset)} for the loop, {arguments.repeat} repetitions")
+    with ProcessPoolExecutor(2) as pool:
+        for one in pool.map(_warm_up, [records[:1]] * 2):
+            del one  # pyts compiles on first use
+        _warm_up(records[:1])
+        builds: dict[str, tuple[int, Callable[[Path], None]]] = {
+            "loop, one process": (len(subset), lambda place: _build_by_loop(subset, place)),
+            "loop, two processes": (len(subset), lambda place: _build_by_pool(pool, subset, place)),
+            "ecgprep build": (len(records), lambda place: _build_by_command(folder, place, "gaf,mtf,cwt")),
+            "ecgprep build, no pictures": (len(records), lambda place: _build_by_command(folder, place, "")),
+        }
+        rates: dict[str, list[float]] = {name: [] for name in builds}
+        n_bytes: dict[str, float] = {}
+        for _ in range(arguments.repeat):
+            for name, (n_records, build) in builds.items():
+                seconds, stored = _measure(build)
+                rates[name].append(n_records / seconds)
+                n_bytes[name] = stored / n_records
+    for name in builds:
+        _print(name, rates[name], n_bytes[name])
+    stored = "ecgprep build"
+    for peer in ("loop, one process", "loop, two processes"):
+        ratios = [mine / theirs for mine, theirs in zip(rates[stored], rates[peer], strict=True)]
+        spread = f"{min(ratios):.1f} to {max(ratios):.1f}"
+        print(f"records a second, beside the {peer}: {statistics.median(ratios):.1f} times ({spread})")
+    for name in (stored, "ecgprep build, no pictures"):
+        print(f"bytes, {name}: 1/{n_bytes['loop, one process'] / n_bytes[name]:.1f}")
+
+
+def _parts(folder: Path) -> None:
+    """Print where the time of a build goes, a record, and the least that each part could take on this machine."""
+    database = get_database("ptbxl")
+    prepare = database.resolve(Prepare(dataset="ptbxl", reps="gaf,mtf,cwt"))
+    refs = database.find(folder / "ptb-xl", prepare).records[:128]
+    files = [ref.path.with_name(ref.path.name + suffix) for ref in refs for suffix in ref.suffixes]
+    read_s, counts = _timed(lambda: np.stack([read_clean(database, ref, prepare).counts for ref in refs]))
+    bytes_s, _ = _timed(lambda: [file.read_bytes() for file in files])
+    reps = parse_reps(prepare.reps, kind="record", fs_hz=100.0, n_samples=counts.shape[-1])
+    draw_s, pictures = _timed(lambda: render_all(reps, counts))
+    blocks = {"signal": counts, **{f"rep/{name}": planes for name, planes in pictures.items()}}
+    memory_s, _ = _timed(lambda: [planes.astype(np.float32).astype(np.uint8) for planes in pictures.values()])
+    codec = Zstd(level=ZSTD_LEVEL)
+    codec_s, packed = _timed(lambda: [codec.encode(chunk) for block in blocks.values() for chunk in _chunks(block)])
     with tempfile.TemporaryDirectory() as name:
-        _build_by_loop(records[:1], Path(name))  # pyts compiles on first use
-    print(f"{len(records)} records for ecgprep, {arguments.peer_records} for the loop, {arguments.repeat} repetitions")
-    ours, peer, bytes_ours, bytes_peer = [], [], 0.0, 0.0
-    for _ in range(arguments.repeat):
-        seconds, n_bytes = _measure(lambda place: _build_by_command(folder, place))
-        ours.append(len(records) / seconds)
-        bytes_ours = n_bytes / len(records)
-        subset = records[: arguments.peer_records]
-        seconds, n_bytes = _measure(lambda place, subset=subset: _build_by_loop(subset, place))  # type: ignore[misc]
-        peer.append(len(subset) / seconds)
-        bytes_peer = n_bytes / len(subset)
-    _print("wfdb + pyts + PyWavelets, one process, .npy", peer, bytes_peer)
-    _print("ecgprep build", ours, bytes_ours)
-    ratios = [mine / theirs for mine, theirs in zip(ours, peer, strict=True)]
-    print(f"records a second: {statistics.median(ratios):.1f} times ({min(ratios):.1f} to {max(ratios):.1f})")
-    print(f"bytes: 1/{bytes_peer / bytes_ours:.1f}")
+        write_s = _write_s(Path(name), blocks)
+        disk_s, _ = _timed(lambda: _write_and_sync(Path(name) / "plain", packed))
+    print(f"\n{'one process, ms a record':28s}{'part':>8s}{'limit':>8s}   limit")
+    for part, seconds, limit_s, limit in (
+        ("read, check, round", read_s, bytes_s, "the files' bytes alone"),
+        ("draw", draw_s, memory_s, "the pictures as float32 once through memory"),
+        ("compress, digest, sync", write_s, codec_s + disk_s, "the codec alone, then its bytes written and synced"),
+    ):
+        print(f"{part:28s}{seconds / len(refs) * 1e3:8.2f}{limit_s / len(refs) * 1e3:8.2f}   {limit}")
+
+
+def _chunks(block: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """Yield what the store compresses as one piece: some rows of one lead's pictures, or of all leads' signals."""
+    rows = chunk_rows(block[0].nbytes // (block.shape[1] if block.ndim == 4 else 1), len(block))
+    for first in range(0, len(block), rows):
+        leads = range(block.shape[1]) if block.ndim == 4 else (slice(None),)
+        yield from (np.ascontiguousarray(block[first : first + rows, lead]) for lead in leads)
+
+
+def _write_s(folder: Path, blocks: Mapping[str, NDArray[Any]]) -> float:
+    """Return the seconds in which the store writes one task."""
+    signal = signal_spec(len(blocks["signal"]), LEADS, blocks["signal"].shape[-1], {})
+    group = zarr.create_group(folder / "store")
+    for path, block in blocks.items():
+        pictures = path != "signal"
+        create_array(group, representation_spec(path[4:], signal, block.shape[2:], "uint8", {}) if pictures else signal)
+    task = Task(0, 0, len(blocks["signal"]))
+    return _timed(lambda: write_task(folder / "store", task, blocks))[0]
+
+
+def _write_and_sync(file: Path, chunks: Sequence[bytes]) -> None:
+    with file.open("wb") as out:
+        out.writelines(chunks)
+        out.flush()
+        os.fsync(out.fileno())
+
+
+def _timed(work: Callable[[], Result]) -> tuple[float, Result]:
+    """Return the least seconds of three, and what the work gives."""
+    results = []
+    for _ in range(3):
+        started = time.perf_counter()
+        result = work()
+        results.append(time.perf_counter() - started)
+    return min(results), result
 
 
 def _parse() -> argparse.Namespace:
@@ -97,9 +189,9 @@ def _measure(build: Callable[[Path], None]) -> tuple[float, int]:
         return seconds, sum(path.stat().st_size for path in Path(name).rglob("*") if path.is_file())
 
 
-def _build_by_command(folder: Path, place: Path) -> None:
+def _build_by_command(folder: Path, place: Path, reps: str) -> None:
     command = [str(Path(sys.executable).with_name("ecgprep")), "build", "--dataset", "ptbxl"]
-    command += ["--reps", "gaf,mtf,cwt", "--from", str(folder), "--home", str(place)]
+    command += ["--reps", reps, "--from", str(folder), "--home", str(place)]
     subprocess.run(command, check=True, capture_output=True)
 
 
@@ -112,6 +204,17 @@ def _build_by_loop(headers: Sequence[Path], place: Path) -> None:
         pictures = {"gaf": gaf.transform(signal), "mtf": mtf.transform(signal), "cwt": _scalograms(signal)}
         for name, planes in pictures.items():
             np.save(place / f"{header.stem}-{name}.npy", planes.astype(np.float32))
+
+
+def _build_by_pool(pool: ProcessPoolExecutor, headers: Sequence[Path], place: Path) -> None:
+    halves = [headers[::2], headers[1::2]]
+    for _ in pool.map(_build_by_loop, halves, [place, place]):
+        pass
+
+
+def _warm_up(headers: Sequence[Path]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        _build_by_loop(headers, Path(name))
 
 
 def _scalograms(signal: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -46,7 +46,7 @@ from store.patients import choose_patients
 from store.places import PLAN_NAME, Folder, Place, place_at
 from store.plan import StorePlan, Task
 from store.read import Store, damage_named, open_store
-from store.schema import SCALE_MV
+from store.schema import SCALE_MV, ArraySpec, representation_spec
 from store.shards import JOURNAL, Receipt, find_receipt, write_task
 from store.verify import find_damage
 from store.write import Building, merge_addition, publish, publish_addition
@@ -417,12 +417,16 @@ def _records_used(card: Mapping[str, Any]) -> int:
 
 def _addition(store: Store, plan: StorePlan, new: Sequence[str]) -> StorePlan:
     """Return the plan of the new pictures alone, with metadata that also describes what the store has."""
-    arrays = {spec.path: (spec.dimensions, spec.dtype) for spec in plan.specs}
-    for name in store.representations:
-        picture = store.representation(name)
-        arrays[f"rep/{name}"] = (plan.filled[-1].dimensions, str(picture.dtype))
-    files = {"croissant.json": croissant.describe(plan.name, plan.attributes, arrays)}
+    planned = {spec.path for spec in plan.specs}
+    stored = [_stored_picture(store, plan, name) for name in store.representations if f"rep/{name}" not in planned]
+    files = {"croissant.json": croissant.describe(plan.name, plan.attributes, (*plan.specs, *stored))}
     return StorePlan(plan.name, tuple(spec for spec in plan.filled if spec.path in new), {}, plan.attributes, files)
+
+
+def _stored_picture(store: Store, plan: StorePlan, name: str) -> ArraySpec:
+    picture = store.representation(name)
+    height, width = picture.shape[-2:]
+    return representation_spec(name, plan.filled[0], (height, width), str(picture.dtype), dict(picture.attrs))
 
 
 def _check_same_picture(store: Store, rep: Representation) -> None:

@@ -172,7 +172,9 @@ def _cut_rows(database: Database, ref: RecordRef, record: CleanRecord, prepare: 
     if isinstance(unit, BeatPreset):
         if marked is not None and not len(marked.r_peaks):
             raise RecordError("label", f"{ref.path.name}.{database.annotator(prepare)} marks no beat")
-        return _beat_rows(_located(record, prepare) if marked is None else marked, record, unit)
+        if marked is None:
+            return _beat_rows(_located(record, prepare), record, unit, "R peak detected")
+        return _beat_rows(marked, record, unit, "annotation marks a beat")
     if isinstance(unit, FixedWindow):
         return _window_rows(marked, record, unit, prepare)
     return _record_row(marked, record, unit, prepare)
@@ -220,7 +222,7 @@ def _located(record: CleanRecord, prepare: Prepare) -> Annotations:
     return Annotations(r_peaks, np.zeros(0, np.str_))
 
 
-def _beat_rows(marked: Annotations, record: CleanRecord, preset: BeatPreset) -> CutRows:
+def _beat_rows(marked: Annotations, record: CleanRecord, preset: BeatPreset, rule: str) -> CutRows:
     n_samples = record.counts.shape[1]
     peaks = move_samples(marked.r_peaks, record.fs_raw_hz, preset.fs_hz, n_samples)
     windows = beat_windows(peaks, n_samples, preset)
@@ -237,7 +239,7 @@ def _beat_rows(marked: Annotations, record: CleanRecord, preset: BeatPreset) -> 
     if preset.padded:
         columns |= _window_range(record.counts, windows.start, windows.valid_n)
     audit = {
-        "annotation marks a beat" if marks else "R peak detected": (len(peaks), sum(marked.n_dropped.values())),
+        rule: (len(peaks), sum(marked.n_dropped.values())),
         "window lies within the record": (len(windows.peak), len(peaks) - len(windows.peak)),
     }
     return CutRows(windows.start, windows.valid_n, {**columns, **marks}, marks, audit)

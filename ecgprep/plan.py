@@ -67,8 +67,7 @@ def make_plan(indexes: Sequence[Index], prepare: Prepare) -> tuple[StorePlan, tu
     attributes["rows_key"] = StorePlan(name, (signal,), values, attributes, files).digest
     pictures = [representation_spec(rep.name, signal, rep.shape, rep.dtype, _picture_attributes(rep)) for rep in reps]
     plan = StorePlan(name, (signal, *pictures), values, attributes, files)
-    arrays = {spec.path: (spec.dimensions, spec.dtype) for spec in plan.specs}
-    files = {**files, "croissant.json": croissant.describe(name, attributes, arrays)}
+    files = {**files, "croissant.json": croissant.describe(name, attributes, plan.specs)}
     return StorePlan(name, plan.filled, values, attributes, files), reps
 
 

@@ -19,6 +19,11 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class _SeededSection(_Section):
+    seed: int = Field(0, ge=0, description="of the weights, the order of the rows, dropout and augmentation")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where the model computes")
+
+
 class OptimizerConfig(_Section):
     """How gradients become steps."""
 
@@ -84,7 +89,7 @@ class LossConfig(_Section):
     margin: float = Field(0.05, ge=0, lt=1, description="asymmetric: what is taken off a negative label's probability")
 
 
-class TrainingConfig(_Section):
+class TrainingConfig(_SeededSection):
     """How a model is trained, whatever it is."""
 
     epochs: int = Field(50, ge=1, description="passes over the training rows, at most")
@@ -115,8 +120,6 @@ class TrainingConfig(_Section):
         "float32", description="arithmetic of the layers that gain by it; the weights stay float32"
     )
     compile: bool = Field(False, description="compile the model first: slow to start, faster after")
-    seed: int = Field(0, ge=0, description="of the weights, the order of the rows and dropout")
-    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where the model computes")
 
     @model_validator(mode="after")
     def _check_that_the_schedule_can_act(self) -> Self:
@@ -143,16 +146,50 @@ def _schedule_fault(schedule: ScheduleConfig, epochs: int, patience: int) -> str
     return None
 
 
-class RunConfig(TrainingConfig):
-    """One run: a model, what it reads, and how it is trained."""
+class AugmentationConfig(_Section):
+    """How training rows are changed, anew in every epoch; by default they are not."""
 
-    name: str | None = Field(None, description="name of the run's folder; none: <model>-<protocol>-<n>")
-    model: str = Field(description="a name that `ecgtrain models` lists")
-    inputs: tuple[str, ...] = Field(
-        (SIGNAL,), min_length=1, description="signal and stored representations; pictures are stacked as channels"
+    gain: float = Field(0.0, ge=0, lt=1, description="largest change of a row's amplitude, as a share of it")
+    noise_mv: float = Field(0.0, ge=0, description="SD of white noise, in mV")
+    wander_mv: float = Field(0.0, ge=0, description="largest amplitude of a slow wave on each lead, in mV")
+    lead_dropout: float = Field(0.0, ge=0, lt=1, description="probability that a lead is silent; one always speaks")
+    shift_s: float = Field(0.0, ge=0, description="largest shift in time, in s; the edge's value fills the gap")
+    mixup: float = Field(
+        0.0, ge=0, description="parameter of the beta distribution that says how two rows and their labels are mixed"
     )
-    store: str | None = Field(None, description="path or URL of the store; none: the newest of the workspace")
+
+    @property
+    def changes_signals(self) -> bool:
+        """Whether a row looks other than it is stored, mixing apart."""
+        return any((self.gain, self.noise_mv, self.wander_mv, self.lead_dropout, self.shift_s))
+
+
+class CropConfig(_Section):
+    """Pieces of a row: one at random in training, all windows in turn in evaluation."""
+
+    samples: int = Field(ge=1, description="samples of a piece, such as 250: 2.5 s at 100 Hz")
+    stride: int = Field(ge=1, description="samples from one window of the evaluation to the next, such as 125")
+
+
+class DataConfig(_SeededSection):
+    """What is read of a store, and how it becomes a model's input."""
+
+    inputs: tuple[str, ...] = Field(
+        (SIGNAL,),
+        min_length=1,
+        description="signal, and pictures: stored ones by name, or any of the grammar of --reps, such as gaf:size=128; "
+        "pictures are stacked as channels",
+    )
     protocol: str | None = Field(None, description="the split to train on; none: the store's default")
+    fold: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="the fold to test on, where the protocol numbers folds"
+    )
+    batch_size: int = Field(
+        32,
+        ge=1,
+        description="rows a step, at most; an epoch is cut into equal batches. `ecgtrain run` takes 128 where "
+        "there are 10,000 training rows and more",
+    )
     channels: tuple[str, ...] | None = Field(None, min_length=1, description="leads by name; none: all that are stored")
     features: Literal["auto", "rr", "none"] = Field(
         "auto", description="RR intervals beside the signal; auto: where the store has them and the model reads signals"
@@ -167,12 +204,31 @@ class RunConfig(TrainingConfig):
         description="signals by mean and SD of their record, by those of each lead's training rows, or from minimum to "
         "maximum of the row; auto: training for records and windows, record for beats, row for beats with padding",
     )
-    batch_size: int = Field(
-        32,
-        ge=1,
-        description="rows a step, at most; an epoch is cut into equal batches. `ecgtrain run` takes 128 where "
-        "there are 10,000 training rows and more",
+    balance: str = Field("none", description="synthetic rows of the store that are trained on, such as smote; or none")
+    samples_per_class: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="training rows of a class, at most; drawn with the seed"
     )
-    placement: Literal["auto", "memory", "streamed"] = Field(
-        "auto", description="where the arrays lie while training; auto: in memory if they fit in a quarter of it"
+    augmentation: AugmentationConfig = Field(AugmentationConfig(), description="how training rows are changed")
+    crop: CropConfig | None = Field(None, description="train on pieces of a row; none: on whole rows")
+    pictures: Literal["auto", "rendered", "stored"] = Field(
+        "auto",
+        description="draw pictures from the signals while training, or read stored ones; auto: drawn on a GPU, and "
+        "wherever they are not stored or the signals are changed",
+    )
+    placement: Literal["auto", "device", "host", "streamed"] = Field(
+        "auto", description="where the arrays lie while training; auto: where there is memory for them, nearest first"
+    )
+
+
+class RunConfig(TrainingConfig, DataConfig):
+    """One run: a model, what it reads, and how it is trained."""
+
+    name: str | None = Field(None, description="name of the run's folder; none: <model>-<protocol>-<n>")
+    model: str = Field(description="a name that `ecgtrain models` lists")
+    store: str | None = Field(None, description="path or URL of the store; none: the newest of the workspace")
+    folds: Annotated[int, Field(ge=2)] | None = Field(
+        None, description="train a run for each fold of the protocol kfold-<folds>, and join their predictions"
+    )
+    test_time_copies: int = Field(
+        0, ge=0, description="changed copies of a row whose probabilities are averaged with its own in the predictions"
     )

@@ -1,21 +1,24 @@
-"""What a model reads of a row: signal, picture and numbers, each standardised.
-
-Statistics are fitted on training rows alone and belong to the run; the store holds millivolts and pictures as drawn.
-"""
+"""What a model reads of a store: which leads, which beats beside each other, which pictures, which numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ecgtrain import rr
-from ecgtrain.config import CONTEXT, NEIGHBOURS, SIGNAL, TYPICAL
+from ecgtrain.config import CONTEXT, NEIGHBOURS, SIGNAL, TYPICAL, DataConfig
 from ecgtrain.models.registry import InputShape
+from ecgtrain.pictures import Picture, are_rendered, find_pictures
+from ecgtrain.preparation import Preparation
+from ecgtrain.reading import RowReader
 from ecgtrain.samplers import Rows
-from ecgtrain.sources import RowSource, StoredRows, moments
+from ecgtrain.sources import RowSource, StoredRows, choose_place, make_source, moments
 from store.errors import UnknownNameError, UserError
 from store.read import Store
 from store.vocabulary import lead_key
@@ -24,207 +27,18 @@ RECORD_COLUMNS = ("record_mean_mv", "record_sd_mv")
 NEIGHBOUR_COLUMNS = ("prev_row", "next_row")
 CHANNELS_OF = {NEIGHBOURS: 2, TYPICAL: 1}  # for each lead
 PADDING_COLUMN = "valid_n"
-PICTURE_BLOCKS = 16  # a picture's statistics settle within some hundred rows
+PICTURE_BLOCKS, PICTURE_ROWS = 16, 64  # a picture's statistics settle within some hundred rows
 
 
-class ModelInput(Protocol):
-    """One keyword tensor of a model."""
-
-    def take(self, rows: Rows) -> NDArray[np.float32]:
-        """Return the values of some rows, in their order."""
-
-    def describe(self) -> dict[str, Any]:
-        """Return what was done to the stored values, as plain data."""
-
-
-class AffineInput:
-    """Stored rows, less a mean and over an SD.
-
-    Parameters
-    ----------
-    sources : sequence of RowSource
-        Arrays whose second axes are joined.
-    mean, sd : ndarray
-        In stored units: one value a channel, shape (1, n_channels, 1, …), or one a row, shape (n_rows, 1, 1).
-    facts : dict
-        What `describe` says.
-    """
-
-    def __init__(
-        self, sources: Sequence[RowSource], mean: NDArray[Any], sd: NDArray[Any], facts: dict[str, Any]
-    ) -> None:
-        self.sources = sources
-        self.mean = mean.astype(np.float32)
-        self.scale = (1.0 / sd).astype(np.float32)
-        self.facts = facts
-
-    def take(self, rows: Rows) -> NDArray[np.float32]:
-        """Return the standardised values of some rows."""
-        taken = [source.take(rows) for source in self.sources]
-        values = np.concatenate(taken, axis=1) if len(taken) > 1 else taken[0]
-        each = slice(None) if len(self.mean) == 1 else rows
-        standard = values.astype(np.float32)
-        standard -= self.mean[each]
-        standard *= self.scale[each]
-        return standard
-
-    def describe(self) -> dict[str, Any]:
-        """Return the kind of standardisation and its statistics."""
-        return self.facts
-
-
-class RowScaledInput:
-    """Signals that run from 0 to 1 within each row; padding is 0.
-
-    Parameters
-    ----------
-    source : RowSource
-        The signals.
-    valid_n : ndarray of int, shape (n_rows,)
-        Samples of each row before its padding.
-    """
-
-    def __init__(self, source: RowSource, valid_n: NDArray[Any]) -> None:
-        self.source = source
-        self.valid_n = valid_n
-
-    def take(self, rows: Rows) -> NDArray[np.float32]:
-        """Return the scaled signals of some rows; a constant one is 0."""
-        values = self.source.take(rows).astype(np.float32)
-        valid = np.arange(values.shape[2]) < self.valid_n[rows][:, None, None]
-        low = np.where(valid, values, np.inf).min(axis=2, keepdims=True)
-        high = np.where(valid, values, -np.inf).max(axis=2, keepdims=True)
-        scaled = (values - low) / np.where(high > low, high - low, 1.0)
-        return np.where(valid, scaled, 0.0).astype(np.float32)
-
-    def describe(self) -> dict[str, Any]:
-        """Return the kind of scaling."""
-        return {"by": "row", "from": "minimum", "to": "maximum"}
-
-
-class NeighbourInput:
-    """Each beat's signal between those of the beat before and the beat after, as further channels.
-
-    Parameters
-    ----------
-    signal : ModelInput
-        The signals.
-    previous, following : ndarray of int64, shape (n_rows,)
-        Rows of the neighbours; −1 where there is none, and the beat itself stands in.
-    """
-
-    def __init__(self, signal: ModelInput, previous: Rows, following: Rows) -> None:
-        self.signal = signal
-        self.previous = previous
-        self.following = following
-
-    def take(self, rows: Rows) -> NDArray[np.float32]:
-        """Return previous, current and following signals, shape (n, 3 · n_leads, n_samples)."""
-        before, after = (np.where(of[rows] < 0, rows, of[rows]) for of in (self.previous, self.following))
-        taken = self.signal.take(np.concatenate([before, rows, after]))
-        return np.concatenate(np.split(taken, 3), axis=1)
-
-    def describe(self) -> dict[str, Any]:
-        """Return what was done to the signals, and that neighbours stand beside them."""
-        return {**self.signal.describe(), NEIGHBOURS: True}
-
-
-class TypicalBeatInput:
-    """Each beat's signal beside the typical beat of its record, as further channels.
-
-    What tells an ectopic beat from a normal one is its difference from the patient's usual beat, and that differs
-    between patients. The typical beat is the median over all beats of the record, labels unseen; it looks ahead, so a
-    model that reads it is not causal.
-
-    Parameters
-    ----------
-    signal : ModelInput
-        The signals, with what stands beside them already.
-    typical : ndarray of float32, shape (n_records, n_leads, n_samples)
-        Typical beat of each record.
-    record : ndarray of int64, shape (n_rows,)
-        Number of each row's record.
-    """
-
-    def __init__(self, signal: ModelInput, typical: NDArray[np.float32], record: Rows) -> None:
-        self.signal = signal
-        self.typical = typical
-        self.record = record
-
-    def take(self, rows: Rows) -> NDArray[np.float32]:
-        """Return the signals of some rows, and after them their records' typical beats."""
-        return np.concatenate([self.signal.take(rows), self.typical[self.record[rows]]], axis=1)
-
-    def describe(self) -> dict[str, Any]:
-        """Return what was done to the signals, and that the typical beat stands beside them."""
-        return {**self.signal.describe(), TYPICAL: True}
-
-
-def with_context(store: Store, signal: ModelInput, context: Sequence[str]) -> ModelInput:
-    """Return signals with what `signal_context` names beside them."""
-    beside = signal
-    if NEIGHBOURS in context:
-        beside = NeighbourInput(beside, *(store.column(name) for name in NEIGHBOUR_COLUMNS))
-    if TYPICAL in context:
-        _, first, record = np.unique(store.column("record").astype(str), return_index=True, return_inverse=True)
-        beats = [np.median(signal.take(np.flatnonzero(record == i)), axis=0) for i in range(len(first))]
-        beside = TypicalBeatInput(beside, np.stack(beats).astype(np.float32), record)
-    return beside
-
-
-class FeatureInput:
-    """Numbers beside a row: standardised, 0 where unknown, with a flag for each that says so.
-
-    Parameters
-    ----------
-    values : ndarray of float32, shape (n_rows, n_features)
-        NaN where unknown.
-    names : sequence of str
-        Of the features.
-    rows : ndarray of int64
-        The training rows.
-    """
-
-    def __init__(self, values: NDArray[np.float32], names: Sequence[str], rows: Rows) -> None:
-        missing = np.isnan(values)
-        known = np.ma.masked_array(values[rows].astype(np.float64), missing[rows])
-        mean, sd = known.mean(axis=0).filled(0.0), known.std(axis=0).filled(1.0)
-        sd = np.where(sd > 0, sd, 1.0)
-        standard = np.where(missing, 0.0, (values - mean) / sd)
-        self.values = np.concatenate([standard, missing], axis=1).astype(np.float32)
-        self.facts = {"names": list(names), "mean": mean.tolist(), "sd": sd.tolist(), "unknown": "0, with a flag"}
-
-    def take(self, rows: Rows) -> NDArray[np.float32]:
-        """Return features and flags of some rows, shape (n, 2 · n_features)."""
-        return self.values[rows]
-
-    def describe(self) -> dict[str, Any]:
-        """Return names and statistics."""
-        return self.facts
-
-
-def input_shape(
-    store: Store,
-    names: Sequence[str],
-    channels: Sequence[str] | None = None,
-    features: str = "auto",
-    context: Sequence[str] = CONTEXT,
-    n_classes: int = 1,
-) -> InputShape:
+def input_shape(store: Store, config: DataConfig, n_classes: int = 1) -> InputShape:
     """Return what a model for some of a store's inputs is made for, after a look at every name.
 
     Parameters
     ----------
     store : Store
         Where the rows lie.
-    names : sequence of str
-        ``signal`` and stored representations.
-    channels : sequence of str, optional
-        Leads by name; None for all.
-    features : str
-        ``rr``, ``none`` or ``auto``.
-    context : sequence of str
-        What may stand beside a beat's own signal; see `signal_context`.
+    config : DataConfig
+        What is read of it.
     n_classes : int
         Number of classes.
 
@@ -233,26 +47,187 @@ def input_shape(
     UnknownNameError
         If the store lacks an input or a lead.
     UserError
-        If pictures differ in size, or RR intervals are wanted of a store without any.
+        If pictures differ in size, RR intervals are wanted of a store without any, or pieces are longer than rows.
     """
-    for name in names:
-        if name not in (SIGNAL, *store.representations):
-            known = (SIGNAL, *store.representations)
-            raise UnknownNameError(f"input of {store.name}", name, known, "`ecgprep build --reps …` adds pictures.")
-    n_leads = len(lead_numbers(store, channels))
-    sizes = {name: tuple(store.representation(name).shape[2:]) for name in names if name != SIGNAL}
-    if len(set(sizes.values())) > 1:
-        listed = ", ".join(f"{name} {height}×{width}" for name, (height, width) in sizes.items())
-        raise UserError(f"pictures of one model need one size, found {listed}; name one of them with --input")
-    height, width = next(iter(sizes.values()), (0, 0))
+    pictures = find_pictures(store, config.inputs)
+    n_leads = len(lead_numbers(store, config.channels))
+    context = signal_context(store, config.context)
+    if config.crop is not None:
+        _check_crop(store, config, context)
     return InputShape(
-        n_leads=n_leads * (1 + sum(CHANNELS_OF[name] for name in signal_context(store, context))),
-        n_samples=store.signal.shape[2],
+        n_leads=n_leads * (1 + sum(CHANNELS_OF[name] for name in context)),
+        n_samples=config.crop.samples if config.crop else store.signal.shape[2],
         fs_hz=store.fs_hz,
         n_classes=n_classes,
-        picture=(n_leads * len(sizes), height, width) if sizes else None,
-        n_features=2 * len(rr.FEATURES) if uses_rr(store, names, features) else 0,
+        picture=(n_leads * len(pictures), *pictures[0].shape) if pictures else None,
+        n_features=2 * len(rr.FEATURES) if uses_rr(store, config.inputs, config.features) else 0,
     )
+
+
+def _check_crop(store: Store, config: DataConfig, context: Sequence[str]) -> None:
+    assert config.crop is not None
+    if config.crop.samples > store.signal.shape[2]:
+        raise UserError(f"crop.samples={config.crop.samples}: rows of {store.name} have {store.signal.shape[2]}")
+    if context:
+        raise UserError(f"crop: a piece of a beat has no {' and '.join(context)} beside it; set context=[]")
+
+
+def lay_out(
+    store: Store, config: DataConfig, training: Rows, block_rows: int, device: torch.device
+) -> tuple[RowReader, Preparation, dict[str, Any], str]:
+    """Return what reads rows, what prepares them, both as plain data, and a line on where the rows lie.
+
+    Parameters
+    ----------
+    store : Store
+        Where the rows lie.
+    config : DataConfig
+        What is read.
+    training : ndarray of int64
+        The training rows: all that is fitted is fitted on them.
+    block_rows : int
+        Rows that are read as one piece.
+    device : torch.device
+        Where the model computes.
+    """
+    leads = lead_numbers(store, config.channels)
+    pictures = find_pictures(store, config.inputs)
+    rendered = pictures if pictures and are_rendered(pictures, config, device) else []
+    read = [] if rendered else pictures
+    stored = {one.name: StoredRows(store.representation(one.name), leads) for one in read}
+    if SIGNAL in config.inputs or rendered:
+        stored = {SIGNAL: StoredRows(store.signal, leads), **stored}
+    place, line = choose_place(sum(one.nbytes for one in stored.values()), config.placement, device)
+    sources = {name: make_source(one, place, block_rows, device) for name, one in stored.items()}
+    by = standardisation(store, config.standardise)
+    reader, facts = _reader(store, config, sources, leads, training, by)
+    signal: dict[str, Any] = {}
+    if SIGNAL in config.inputs:
+        signal = _signal_facts(store, stored[SIGNAL], training, block_rows, by)
+        facts["signal"] = {**signal, **dict.fromkeys(signal_context(store, config.context), True)}
+    preparation = Preparation(
+        by, store.scale_mv, store.fs_hz, int(len(reader.beside) > 0), signal, {}, rendered, config.crop
+    )
+    if pictures:
+        picture = _picture_facts(pictures, reader, preparation, training, block_rows)
+        preparation = replace(preparation, picture=picture)
+        facts["picture"] = picture
+    return reader, preparation, facts, line + (f"; {_names(pictures)} drawn while training" if rendered else "")
+
+
+def _names(pictures: Sequence[Picture]) -> str:
+    return " and ".join(picture.name for picture in pictures)
+
+
+def _reader(
+    store: Store, config: DataConfig, sources: Mapping[str, RowSource], leads: Sequence[int], training: Rows, by: str
+) -> tuple[RowReader, dict[str, Any]]:
+    signal = sources.get(SIGNAL)
+    context = signal_context(store, config.context) if SIGNAL in config.inputs else []
+    facts: dict[str, Any] = {}
+    features = None
+    if uses_rr(store, config.inputs, config.features):
+        features, facts["features"] = standard_features(
+            rr.rr_features({name: store.column(name) for name in rr.COLUMNS}), rr.FEATURES, training
+        )
+    typical, record = _typical_beats(store, signal) if signal is not None and TYPICAL in context else (None, None)
+    reader = RowReader(
+        signal=signal,
+        beside=tuple(store.column(name) for name in NEIGHBOUR_COLUMNS) if NEIGHBOURS in context else (),
+        typical=typical,
+        record=record,
+        valid_n=store.column(PADDING_COLUMN).astype(np.int64) if PADDING_COLUMN in store.columns else None,
+        moments=_record_moments(store, leads) if by == "record" and SIGNAL in config.inputs else None,
+        pictures=tuple(source for name, source in sources.items() if name != SIGNAL),
+        features=features,
+    )
+    return reader, facts
+
+
+def _typical_beats(store: Store, signal: RowSource) -> tuple[Tensor, Rows]:
+    """Return the median beat of each record, labels unseen, in whole counts, and the number of each row's record.
+
+    What tells an ectopic beat from a normal one is its difference from the patient's usual beat, and that differs
+    between patients. The median is over all beats of the record: it looks ahead, so a model that reads it is not
+    causal.
+    """
+    _, first, record = np.unique(store.column("record").astype(str), return_index=True, return_inverse=True)
+    beats = [np.median(signal.take(np.flatnonzero(record == i)).cpu().numpy(), axis=0) for i in range(len(first))]
+    return torch.from_numpy(np.rint(np.stack(beats)).astype(np.int16)), record
+
+
+def _record_moments(store: Store, leads: Sequence[int]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    mean, sd = (store.column(name).astype(np.float64).reshape(store.n_rows, 1, -1, 1) for name in RECORD_COLUMNS)
+    if mean.shape[2] > 1:
+        mean, sd = mean[:, :, leads], sd[:, :, leads]
+    sd = np.where(sd > 0, sd, 1.0)
+    return (mean / store.scale_mv).astype(np.float32), (sd / store.scale_mv).astype(np.float32)
+
+
+def _signal_facts(store: Store, stored: StoredRows, training: Rows, block_rows: int, by: str) -> dict[str, Any]:
+    if by == "row":
+        return {"by": "row", "from": "minimum", "to": "maximum"}
+    if by == "record":
+        return {"by": "record"}
+    mean, sd = moments(stored, training, block_rows)
+    return {
+        "by": "training rows",
+        "leads": [store.leads[lead] for lead in stored.leads],
+        "mean_mv": (mean * store.scale_mv).tolist(),
+        "sd_mv": (sd * store.scale_mv).tolist(),
+    }
+
+
+def _picture_facts(
+    pictures: Sequence[Picture], reader: RowReader, preparation: Preparation, training: Rows, block_rows: int
+) -> dict[str, Any]:
+    """Return mean and SD of each channel over some training rows: the same ones whether pictures are read or drawn."""
+    mean, sd = _moments(lambda rows: preparation.drawn(reader.take(rows)), some_rows(training, block_rows))
+    parameters = {one.name: one.rep.parameters() for one in pictures if one.rep is not None}
+    facts = {"by": "training rows", "pictures": [one.name for one in pictures], "unit": "stored"}
+    return {**facts, "mean": mean.tolist(), "sd": sd.tolist(), "parameters": parameters}
+
+
+def some_rows(rows: Rows, block_rows: int) -> list[Rows]:
+    """Return a few rows of a few blocks, evenly spread."""
+    blocks = np.unique(rows // block_rows)
+    chosen = blocks[np.linspace(0, len(blocks) - 1, min(PICTURE_BLOCKS, len(blocks))).astype(int)]
+    return [rows[rows // block_rows == block][:PICTURE_ROWS] for block in chosen.tolist()]
+
+
+def _moments(take: Callable[[Rows], Tensor], blocks: Sequence[Rows]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    count, total, squares = 0, np.zeros(()), np.zeros(())
+    for rows in blocks:
+        values = take(rows).cpu().numpy().astype(np.float64)
+        count += values[:, 0].size
+        total = total + values.sum(axis=(0, 2, 3))
+        squares = squares + np.square(values).sum(axis=(0, 2, 3))
+    mean = total / count
+    sd = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
+    return mean, np.where(sd > 0, sd, 1.0)
+
+
+def standard_features(
+    values: NDArray[np.float32], names: Sequence[str], training: Rows
+) -> tuple[NDArray[np.float32], dict[str, Any]]:
+    """Return numbers beside a row, standardised, 0 where unknown, then a flag for each that says so; and statistics.
+
+    Parameters
+    ----------
+    values : ndarray of float32, shape (n_rows, n_features)
+        NaN where unknown.
+    names : sequence of str
+        Of the features.
+    training : ndarray of int64
+        The training rows.
+    """
+    missing = np.isnan(values)
+    known = np.ma.masked_array(values[training].astype(np.float64), missing[training])
+    mean, sd = known.mean(axis=0).filled(0.0), known.std(axis=0).filled(1.0)
+    sd = np.where(sd > 0, sd, 1.0)
+    standard = np.where(missing, 0.0, (values - mean) / sd)
+    facts = {"names": list(names), "mean": mean.tolist(), "sd": sd.tolist(), "unknown": "0, with a flag"}
+    return np.concatenate([standard, missing], axis=1).astype(np.float32), facts
 
 
 def signal_context(store: Store, wanted: Sequence[str]) -> list[str]:
@@ -324,71 +299,3 @@ def standardisation(store: Store, wanted: str) -> str:
     if wanted == "record" and not set(RECORD_COLUMNS) <= set(store.columns):
         raise UserError(f"{store.name} has no columns {' and '.join(RECORD_COLUMNS)}; use standardise=training")
     return wanted
-
-
-def signal_input(
-    store: Store, stored: StoredRows, source: RowSource, rows: Rows, block_rows: int, standardise: str
-) -> ModelInput:
-    """Return the signals, standardised.
-
-    Parameters
-    ----------
-    store : Store
-        Where they come from.
-    stored, source : StoredRows, RowSource
-        The leads that are read, and how.
-    rows : ndarray of int64
-        The training rows.
-    block_rows : int
-        Rows that are read as one piece.
-    standardise : str
-        ``record``, ``training``, ``row`` or ``auto``.
-    """
-    by = standardisation(store, standardise)
-    if by == "row":
-        n_samples = store.signal.shape[2]
-        padded = PADDING_COLUMN in store.columns
-        valid_n = store.column(PADDING_COLUMN) if padded else np.full(store.n_rows, n_samples)
-        return RowScaledInput(source, valid_n)
-    if by == "record":
-        mean, sd = (store.column(name).astype(np.float64).reshape(store.n_rows, -1, 1) for name in RECORD_COLUMNS)
-        if mean.shape[1] > 1:
-            mean, sd = mean[:, stored.leads], sd[:, stored.leads]
-        sd = np.where(sd > 0, sd, 1.0)
-        return AffineInput([source], mean / store.scale_mv, sd / store.scale_mv, {"by": "record"})
-    mean, sd = moments(stored, rows, block_rows)
-    facts = {
-        "by": "training rows",
-        "leads": [store.leads[lead] for lead in stored.leads],
-        "mean_mv": (mean * store.scale_mv).tolist(),
-        "sd_mv": (sd * store.scale_mv).tolist(),
-    }
-    return AffineInput([source], mean.reshape(1, -1, 1), sd.reshape(1, -1, 1), facts)
-
-
-def picture_input(
-    names: Sequence[str], stored: Sequence[StoredRows], sources: Sequence[RowSource], rows: Rows, block_rows: int
-) -> AffineInput:
-    """Return stored pictures, joined as channels and standardised by training rows.
-
-    Parameters
-    ----------
-    names : sequence of str
-        Of the representations.
-    stored, sources : sequence
-        Their leads, and how they are read.
-    rows : ndarray of int64
-        The training rows, of which `PICTURE_BLOCKS` blocks are looked at.
-    block_rows : int
-        Rows that are read as one piece.
-    """
-    found = [moments(one, rows, block_rows, PICTURE_BLOCKS) for one in stored]
-    mean = np.concatenate([mean for mean, _ in found])
-    sd = np.concatenate([sd for _, sd in found])
-    facts = {"by": "training rows", "pictures": list(names), "mean": mean.tolist(), "sd": sd.tolist(), "unit": "stored"}
-    return AffineInput(sources, mean.reshape(1, -1, 1, 1), sd.reshape(1, -1, 1, 1), facts)
-
-
-def feature_input(store: Store, rows: Rows) -> FeatureInput:
-    """Return the RR intervals beside each beat, standardised by the training rows."""
-    return FeatureInput(rr.rr_features({name: store.column(name) for name in rr.COLUMNS}), rr.FEATURES, rows)

@@ -1,7 +1,7 @@
-"""Batches of a store's rows, read ahead of the model.
+"""Batches of a store's rows, read ahead of the model and prepared where it computes.
 
-Both ways of reading, from memory and streamed, give the very same batches, because the order comes from
-`ecgtrain.samplers` alone.
+All ways of reading, from memory of the device or of the host and streamed, give the very same batches, because the
+order comes from `ecgtrain.samplers` alone.
 """
 
 from __future__ import annotations
@@ -11,35 +11,30 @@ import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ecgtrain.config import CONTEXT, SIGNAL
+from ecgtrain.augment import mix_up
+from ecgtrain.config import SIGNAL, AugmentationConfig, DataConfig
+from ecgtrain.devices import pick_device
 from ecgtrain.distributed import this_world
-from ecgtrain.inputs import (
-    ModelInput,
-    feature_input,
-    input_shape,
-    lead_numbers,
-    picture_input,
-    signal_context,
-    signal_input,
-    uses_rr,
-    with_context,
-)
+from ecgtrain.inputs import input_shape, lay_out, lead_numbers
+from ecgtrain.items import Items, balanced, capped, known_rows, stored_items
+from ecgtrain.losses import class_shares
 from ecgtrain.models.registry import InputShape
-from ecgtrain.samplers import Rows, batch_rows, count_batches, epoch_order
-from ecgtrain.sources import StoredRows, place
+from ecgtrain.preparation import Change, Preparation, random_starts, window_starts
+from ecgtrain.reading import Raw, RowReader, mixed
+from ecgtrain.samplers import Rows, batch_places, count_batches, epoch_order, step_seed
+from pipelines.recipe import validate
 from store.errors import UserError
 from store.read import Label, Split, Store
 from store.vocabulary import SPLIT_NAMES, TEST, TRAIN, VALIDATION
 
 READ_AHEAD = 2
-UNKNOWN_SINGLE, UNKNOWN_MULTI = -1, 255
 
 
 class Batch(NamedTuple):
@@ -48,16 +43,20 @@ class Batch(NamedTuple):
     Parameters
     ----------
     rows : ndarray of int64, shape (n,)
-        Their numbers in the store.
+        Their numbers in the store; of a synthetic row, that of its first parent.
     inputs : dict of str to torch.Tensor
         The model's keyword tensors, float32.
     target : torch.Tensor
-        Class numbers, int64, shape (n,); or float32 0 and 1, shape (n, n_classes), of a multi-label task.
+        Class numbers, int64, shape (n,); or float32 shares of each class, shape (n, n_classes), of a multi-label task
+        and of rows that are mixed.
+    window : int
+        Which of the rows' windows; 0 for the first, and for whole rows.
     """
 
     rows: Rows
     inputs: dict[str, Tensor]
     target: Tensor
+    window: int = 0
 
     def parts(self, n_parts: int) -> list[Batch]:
         """Return the batch cut into so many parts, whose sizes differ by one at most."""
@@ -68,53 +67,76 @@ class Batch(NamedTuple):
         ]
 
 
+@dataclass(frozen=True)
 class Loader:
     """The rows of one part of a split.
 
     Parameters
     ----------
-    rows : ndarray of int64
-        The rows, ascending.
-    inputs : mapping
-        What a model reads, by keyword.
-    targets : torch.Tensor
-        One a row of the store.
+    items : Items
+        The rows; those of the store ascending, synthetic ones after them.
+    reader : RowReader
+        Where they are read.
+    preparation : Preparation
+        What becomes of them.
+    n_classes : int
+        Number of classes.
+    n_samples : int
+        Samples of a stored row.
     batch_size : int
-        Rows of a batch, at most.
+        Rows of a batch over all processes, at most.
     block_rows : int
         Rows that are read as one piece.
+    device : torch.device
+        Where batches are made.
+    augmentation : AugmentationConfig
+        How rows are changed in training.
     """
 
-    def __init__(
-        self, rows: Rows, inputs: Mapping[str, ModelInput], targets: Tensor, batch_size: int, block_rows: int
-    ) -> None:
-        self.rows = rows
-        self.inputs = inputs
-        self.targets = targets
-        self.batch_size = batch_size
-        self.block_rows = block_rows
+    items: Items
+    reader: RowReader
+    preparation: Preparation
+    n_classes: int
+    n_samples: int
+    batch_size: int
+    block_rows: int
+    device: torch.device
+    augmentation: AugmentationConfig
 
     @property
-    def n_batches(self) -> int:
-        """Batches of one pass."""
-        return count_batches(len(self.rows), self.batch_size)
+    def rows(self) -> Rows:
+        """Numbers of the rows in the store."""
+        return self.items.rows
 
     @property
     def target(self) -> Tensor:
         """Targets of the rows, in their order."""
-        return self.targets[torch.from_numpy(self.rows)]
+        return self.items.target
 
-    def batch(self, rows: Rows) -> Batch:
-        """Return some rows as one batch."""
-        inputs = {name: torch.from_numpy(one.take(rows)) for name, one in self.inputs.items()}
-        return Batch(rows, inputs, self.targets[torch.from_numpy(rows)])
+    @property
+    def n_batches(self) -> int:
+        """Batches of one pass."""
+        return count_batches(len(self.items), self.batch_size)
 
-    def in_order(self) -> Iterator[Batch]:
-        """Yield the rows of this process in ascending order."""
+    @property
+    def windows(self) -> list[int]:
+        """First samples of a row's windows in evaluation: one, unless rows are cut."""
+        return window_starts(self.n_samples, self.preparation.crop)
+
+    def in_order(self, copy: int | None = None) -> Iterator[Batch]:
+        """Yield the rows of this process in ascending order, each with all of its windows.
+
+        Parameters
+        ----------
+        copy : int, optional
+            Number of a changed copy; None: as they are stored.
+        """
         world = this_world()
-        own = self.rows[world.rank :: world.size]
+        own = np.arange(len(self.items))[world.rank :: world.size]
         size = math.ceil(self.batch_size / world.size)
-        return self._read_ahead(own[start : start + size] for start in range(0, len(own), size))
+        pieces = [own[start : start + size] for start in range(0, len(own), size)]
+        for places, raw in self._read_ahead(pieces):
+            yield from self._windows_of(raw, places, copy)
 
     def shuffled(self, seed: int, epoch: int, first: int = 0) -> Iterator[Batch]:
         """Yield this process's part of the batches of an epoch, from number `first` on.
@@ -125,22 +147,63 @@ class Loader:
             If the batches are too small for so many processes.
         """
         world = this_world()
-        if len(self.rows) // self.n_batches < 2 * world.size:
+        if len(self.items) // self.n_batches < 2 * world.size and world.size > 1:
             raise UserError(f"batches of {self.batch_size} rows are too small for {world.size} processes; raise it")
-        order = epoch_order(self.rows, self.block_rows, seed, epoch)
-        return self._read_ahead(
-            batch_rows(order, k, self.batch_size, world.rank, world.size) for k in range(first, self.n_batches)
-        )
+        order = epoch_order(self.rows // self.block_rows, seed, epoch)
+        wanted = (batch_places(order, k, self.batch_size, world.rank, world.size) for k in range(first, self.n_batches))
+        for k, (places, raw) in enumerate(self._read_ahead(wanted), start=first):
+            yield self._training_batch(raw, places, step_seed(seed, epoch, k, world.rank))
 
-    def _read_ahead(self, wanted: Iterable[Rows]) -> Iterator[Batch]:
+    def _training_batch(self, raw: Raw, places: Rows, seed: int) -> Batch:
+        """Return a batch cut and changed by draws of a step's seed."""
+        target = self.target[places].to(self.device)
+        crop, start = self.preparation.crop, None
+        if crop is not None:
+            lengths = None if raw.valid_n is None else raw.valid_n[:, 0].cpu().numpy()
+            start = random_starts(len(places), self.n_samples, lengths, crop, seed)
+        raw = self._on_device(raw)
+        if self.augmentation.mixup:
+            raw, target = mix_up(raw, class_shares(target, self.n_classes), self.augmentation.mixup, seed)
+        inputs = self.preparation.inputs(raw, start=start, change=Change(self.augmentation, seed))
+        return Batch(self.rows[places], inputs, target)
+
+    def _windows_of(self, raw: Raw, places: Rows, copy: int | None) -> Iterator[Batch]:
+        raw = self._on_device(raw)
+        target = self.target[places]
+        for number, first in enumerate(self.windows):
+            start = torch.full((len(places),), first) if self.preparation.crop else None
+            change = None
+            if copy is not None:
+                change = Change(self.augmentation, step_seed(copy, number, int(places[0]), this_world().rank))
+            yield Batch(self.rows[places], self.preparation.inputs(raw, start=start, change=change), target, number)
+
+    def _on_device(self, raw: Raw) -> Raw:
+        return raw.map(lambda values: values.to(self.device, non_blocking=True))
+
+    def _read(self, places: Rows) -> Raw:
+        """Return items as they are stored, synthetic ones mixed."""
+        rows, weights = self.items.rows[places], self.items.weights[places]
+        raw = self.reader.take(rows)
+        if weights.any():
+            raw = mixed(raw, self.reader.take(self.items.partners[places]), torch.from_numpy(weights))
+        return raw.map(torch.Tensor.pin_memory) if self.device.type == "cuda" and not _on_cuda(raw) else raw
+
+    def _read_ahead(self, wanted: Iterable[Rows]) -> Iterator[tuple[Rows, Raw]]:
         with ThreadPoolExecutor(max_workers=1) as reader:
-            coming: deque[Future[Batch]] = deque()
-            for rows in wanted:
-                coming.append(reader.submit(self.batch, rows))
+            coming: deque[tuple[Rows, Future[Raw]]] = deque()
+            for places in wanted:
+                coming.append((places, reader.submit(self._read, places)))
                 if len(coming) > READ_AHEAD:
-                    yield coming.popleft().result()
+                    ready, raw = coming.popleft()
+                    yield ready, raw.result()
             while coming:
-                yield coming.popleft().result()
+                ready, raw = coming.popleft()
+                yield ready, raw.result()
+
+
+def _on_cuda(raw: Raw) -> bool:
+    held = raw.counts if raw.counts is not None else raw.pictures
+    return held is not None and held.is_cuda
 
 
 @dataclass(frozen=True)
@@ -161,6 +224,10 @@ class Loaders:
         The leads that are read.
     preprocessing : mapping
         What is done to stored values before a model sees them, as plain data.
+    config : DataConfig
+        What was asked for.
+    placed : str
+        Where the rows lie, in words.
     """
 
     train: Loader
@@ -171,19 +238,12 @@ class Loaders:
     shape: InputShape
     leads: tuple[str, ...]
     preprocessing: Mapping[str, Any]
+    config: DataConfig
+    placed: str
 
 
 def loaders(
-    store: Store,
-    inputs: Sequence[str] = (SIGNAL,),
-    protocol: str | None = None,
-    batch_size: int = 32,
-    *,
-    channels: Sequence[str] | None = None,
-    features: str = "auto",
-    context: Sequence[str] = CONTEXT,
-    standardise: str = "auto",
-    placement: str = "auto",
+    store: Store, inputs: Sequence[str] = (SIGNAL,), protocol: str | None = None, batch_size: int = 32, **options: Any
 ) -> Loaders:
     """Return loaders of a store's training, validation and test rows.
 
@@ -194,13 +254,13 @@ def loaders(
     store : Store
         An open store.
     inputs : sequence of str
-        ``signal`` and stored representations; pictures are joined as channels.
+        ``signal``, stored representations, and others in the grammar of ``--reps``; pictures are joined as channels.
     protocol : str, optional
         The split; by default the store's.
     batch_size : int
         Rows of a batch, at most.
-    channels, features, context, standardise, placement
-        As in `ecgtrain.config.RunConfig`.
+    **options
+        Further keys of `ecgtrain.config.DataConfig`, such as ``channels``, ``augmentation`` or ``device``.
 
     Returns
     -------
@@ -214,52 +274,43 @@ def loaders(
     UnknownNameError
         If the store lacks a protocol, representation or lead.
     UserError
-        If the protocol has no training or validation rows, or numbers folds.
+        If the protocol has no training or validation rows, or numbers folds and none is named.
     """
-    split = trainable_split(store, protocol)
+    asked = {"inputs": tuple(inputs), "protocol": protocol, "batch_size": batch_size, **options}
+    return load(store, validate(DataConfig, asked, "loaders"))
+
+
+def load(store: Store, config: DataConfig) -> Loaders:
+    """Return loaders of a store's training, validation and test rows; see `loaders`."""
+    split = store.split(config.protocol).of_fold(config.fold)
     label = store.label(split.scheme)
     parts = {part: known_rows(split, label, part) for part in (TRAIN, VALIDATION, TEST)}
     _check_parts(store, split, parts)
     assert store.signal.chunks is not None
     block_rows = store.signal.chunks[0]  # pictures' chunks divide it: the order does not depend on what is read
-    shape = input_shape(store, inputs, channels, features, context, len(label.classes))
-    leads = lead_numbers(store, channels)
-    read = _model_inputs(store, inputs, leads, parts[TRAIN], block_rows, standardise, placement)
-    if SIGNAL in read:
-        read[SIGNAL] = with_context(store, read[SIGNAL], signal_context(store, context))
-    if uses_rr(store, inputs, features):
-        read["features"] = feature_input(store, parts[TRAIN])
-    targets = _targets(label)
-    train, validation, test = (
-        Loader(parts[part], read, targets, batch_size, block_rows) for part in (TRAIN, VALIDATION, TEST)
-    )
-    names = tuple(store.leads[lead] for lead in leads)
-    facts = {name: one.describe() for name, one in read.items()}
-    return Loaders(train, validation, test, label, split, shape, names, facts)
+    shape = input_shape(store, config, len(label.classes))
+    device = this_world().own_device(pick_device(config.device))
+    reader, preparation, facts, placed = lay_out(store, config, parts[TRAIN], block_rows, device)
+
+    def loader(items: Items) -> Loader:
+        n_samples = store.signal.shape[2]
+        return Loader(
+            items, reader, preparation, shape.n_classes, n_samples, config.batch_size, block_rows, device,
+            config.augmentation,
+        )  # fmt: skip
+
+    train, validation, test = (loader(stored_items(label, parts[part])) for part in (TRAIN, VALIDATION, TEST))
+    train = replace(train, items=_training_items(store, config, train.items))
+    names = tuple(store.leads[lead] for lead in lead_numbers(store, config.channels))
+    return Loaders(train, validation, test, label, split, shape, names, facts, config, placed)
 
 
-def known_rows(split: Split, label: Label, part: int) -> Rows:
-    """Return the rows of one part whose label is known, ascending."""
-    values = label.values
-    known = (values != UNKNOWN_MULTI).all(axis=1) if label.multilabel else values != UNKNOWN_SINGLE
-    return np.flatnonzero((split.values == part) & known)
-
-
-def trainable_split(store: Store, protocol: str | None) -> Split:
-    """Return a split that has training, validation and test rows.
-
-    Raises
-    ------
-    LeakError
-        If the split puts a patient on two sides and does not say so.
-    UserError
-        If the protocol numbers folds.
-    """
-    split = store.split(protocol)
-    if split.kind == "folds":
-        default = store.attributes["default_protocol"]
-        raise UserError(f"protocol {split.protocol!r} numbers folds and has no test rows; use {default!r}")
-    return split
+def _training_items(store: Store, config: DataConfig, items: Items) -> Items:
+    if config.balance != "none":
+        items = balanced(items, store.balance(config.protocol, config.balance, config.fold))
+    if config.samples_per_class is not None:
+        items = capped(items, config.samples_per_class, config.seed)
+    return items
 
 
 def _check_parts(store: Store, split: Split, parts: Mapping[int, Rows]) -> None:
@@ -269,31 +320,3 @@ def _check_parts(store: Store, split: Split, parts: Mapping[int, Rows]) -> None:
                 f"protocol {split.protocol!r} of {store.name} has no {SPLIT_NAMES[part]} rows with a known "
                 f"{split.scheme} label; build the store from more records"
             )
-
-
-def _targets(label: Label) -> Tensor:
-    if label.multilabel:
-        return torch.from_numpy((label.values == 1).astype(np.float32))
-    return torch.from_numpy(label.values.astype(np.int64))
-
-
-def _model_inputs(
-    store: Store,
-    names: Sequence[str],
-    leads: Sequence[int],
-    rows: Rows,
-    block_rows: int,
-    standardise: str,
-    placement: str,
-) -> dict[str, ModelInput]:
-    """Return readers of the signals and pictures, with statistics of the training `rows`."""
-    arrays = {name: store.signal if name == SIGNAL else store.representation(name) for name in names}
-    stored = {name: StoredRows(array, leads) for name, array in arrays.items()}
-    sources = dict(zip(stored, place(list(stored.values()), block_rows, placement), strict=True))
-    read: dict[str, ModelInput] = {}
-    if SIGNAL in stored:
-        read["signal"] = signal_input(store, stored[SIGNAL], sources[SIGNAL], rows, block_rows, standardise)
-    if pictures := [name for name in stored if name != SIGNAL]:
-        chosen = [stored[name] for name in pictures], [sources[name] for name in pictures]
-        read["picture"] = picture_input(pictures, *chosen, rows, block_rows)
-    return read

@@ -10,15 +10,12 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
@@ -32,10 +29,12 @@ from ecgtrain.checkpoint import (
     save_keeping_one_before,
 )
 from ecgtrain.config import TrainingConfig
+from ecgtrain.devices import pick_device
 from ecgtrain.distributed import batch_norm_over, this_world, without_averaging
 from ecgtrain.listener import Listener, StepLoss
-from ecgtrain.loader import Batch, Loader, Loaders
-from ecgtrain.losses import class_shares, make_loss
+from ecgtrain.loader import Batch, Loaders
+from ecgtrain.losses import class_shares, make_loss, weights_beside
+from ecgtrain.predicting import combined, forward, predict_logits, probabilities
 from ecgtrain.samplers import step_seed
 from ecgtrain.schedules import make_optimizer, rate_factor, set_rate
 from ecgtrain.scores import Scores, score
@@ -44,7 +43,6 @@ from store.errors import EcgError, UnknownNameError
 LAST, BEST = "last.safetensors", "best.safetensors"
 RESCORE_TOLERANCE = 1e-3  # a GPU adds in another order
 REPORTED_STEPS = 10  # between two looks at the losses, for which a GPU has to be waited for
-HALF = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 History = list[dict[str, Any]]
 
@@ -70,15 +68,6 @@ class Trained:
     model: nn.Module
     history: History
     best_epoch: int
-
-
-def pick_device(name: str) -> torch.device:
-    """Return the device of a name; ``auto`` is CUDA, else MPS, else the CPU."""
-    if name != "auto":
-        return torch.device(name)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 def train(
@@ -155,7 +144,12 @@ class _Training:
         self.loaders, self.config, self.folder, self.listener = loaders, config, folder, listener
         self.classes = loaders.label.classes
         self.average = WeightAverage(self.model, config.average_decay)
-        self.loss = make_loss(loaders.train.target, len(self.classes), config.loss, config.class_weights)
+        self.loss = make_loss(
+            loaders.train.target,
+            len(self.classes),
+            config.loss,
+            weights_beside(config.class_weights, loaders.config.balance),
+        )
         self.monitor = _monitor(config, loaders)
         self.optimizer = make_optimizer(self.model.parameters(), config.optimizer, self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == "float16")
@@ -252,7 +246,7 @@ class _Training:
         for i, part in enumerate(parts):
             more = i + 1 < len(parts)
             with without_averaging(self.running) if more else nullcontext():
-                logits = _forward(self.running, part, self.device, self.config.precision)
+                logits = forward(self.running, part, self.device, self.config.precision)
                 shares = class_shares(part.target.to(self.device), len(self.classes))
                 loss = self.loss.terms(logits, shares).sum() / whole
                 self.scaler.scale(loss * self.world.size).backward()  # type: ignore[no-untyped-call] # averaged after
@@ -306,12 +300,14 @@ class _Training:
         return float(self.optimizer.param_groups[0]["lr"])
 
     def _validate(self, model: nn.Module) -> tuple[float, Scores]:
-        loader = self.loaders.validation
+        """Return the loss, a mean over windows, and the scores of the windows' mean probabilities."""
+        loader, n_classes = self.loaders.validation, len(self.classes)
         logits = predict_logits(model, loader, self.device, self.config.precision, self.listener)
-        target = class_shares(loader.target, len(self.classes))
-        loss = float(self.loss.mean(torch.from_numpy(logits), target))
+        target = class_shares(loader.target, n_classes)
+        windows = target.repeat_interleave(logits.shape[1], dim=0)
+        loss = float(self.loss.mean(torch.from_numpy(logits).view(-1, n_classes), windows))
         multilabel = self.loaders.label.multilabel
-        probability = probabilities(logits, multilabel=multilabel)
+        probability = combined(probabilities(logits, multilabel=multilabel))
         return loss, score(target.numpy() == 1, probability, multilabel=multilabel)
 
     def _badness(self, entry: dict[str, Any]) -> float:
@@ -345,51 +341,6 @@ class _Training:
                 f"{self.folder / BEST}: its validation loss is {loss:.6g}, but {best['validation_loss']:.6g} was "
                 "measured when it was saved; start the run anew"
             )
-
-
-def predict_logits(
-    model: nn.Module, loader: Loader, device: torch.device, precision: str = "float32", listener: Listener | None = None
-) -> NDArray[np.float32]:
-    """Return a model's logits for all rows of a loader, in their order, shape (n_rows, n_classes).
-
-    Each process computes its own rows; all of them return all.
-    """
-    model.eval()
-    batches: Iterable[Batch] = loader.in_order()
-    if listener is not None:
-        batches = listener.watch(batches, loader.n_batches, "scoring")
-    found, rows = [], []
-    with torch.inference_mode():
-        for batch in batches:
-            found.append(_forward(model, batch, device, precision))
-            rows.append(batch.rows)
-    place = torch.from_numpy(np.searchsorted(loader.rows, np.concatenate(rows))).to(device)
-    logits = torch.zeros(len(loader.rows), found[0].shape[1], device=device)
-    logits[place] = torch.cat(found)
-    values: NDArray[np.float32] = this_world().sum(logits).cpu().numpy()
-    return values
-
-
-def probabilities(logits: NDArray[np.float32], *, multilabel: bool) -> NDArray[np.float32]:
-    """Return the probabilities of logits: a sigmoid each for several labels a row, a softmax else."""
-    values = torch.from_numpy(logits)
-    found: NDArray[np.float32] = (values.sigmoid() if multilabel else values.softmax(dim=1)).numpy()
-    return found
-
-
-def one_hot(target: Tensor, n_classes: int) -> NDArray[np.int8]:
-    """Return targets as 0 and 1, int8, shape (n_rows, n_classes)."""
-    if target.ndim == 2:
-        return target.numpy().astype(np.int8)
-    hot: NDArray[np.int8] = (target.numpy()[:, None] == np.arange(n_classes)).astype(np.int8)
-    return hot
-
-
-def _forward(model: nn.Module, batch: Batch, device: torch.device, precision: str) -> Tensor:
-    inputs = {name: value.to(device, non_blocking=True) for name, value in batch.inputs.items()}
-    with torch.autocast(device.type, dtype=HALF.get(precision), enabled=precision in HALF):
-        logits: Tensor = model(**inputs)
-    return logits.float()
 
 
 def _divides(every: int | None, step: int) -> bool:

@@ -104,6 +104,23 @@ def class_shares(target: Tensor, n_classes: int) -> Tensor:
     return functional.one_hot(target, n_classes).float()
 
 
+def weights_beside(kind: str, balance: str) -> str:
+    """Return the class weights that go with a balance of the training rows: none.
+
+    Raises
+    ------
+    UserError
+        If weights were asked for as well: classes that are balanced already would be weighed twice.
+    """
+    if balance == "none":
+        return kind
+    if kind not in ("auto", "none"):
+        raise UserError(
+            f"balance={balance} with class_weights={kind}: the classes are balanced once already; leave one of them out"
+        )
+    return "none"
+
+
 def make_loss(target: Tensor, n_classes: int, config: LossConfig, weights: str) -> Loss:
     """Return the loss of a task.
 

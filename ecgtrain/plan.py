@@ -10,14 +10,17 @@ from typing import Any
 import torch
 
 from ecgtrain.config import SIGNAL, LossConfig, RunConfig
+from ecgtrain.devices import pick_device
+from ecgtrain.folds import folds_protocol
 from ecgtrain.inputs import input_shape
-from ecgtrain.loader import known_rows, trainable_split
-from ecgtrain.loop import HALF, pick_device
-from ecgtrain.losses import class_shares, make_loss
+from ecgtrain.items import known_rows
+from ecgtrain.losses import class_shares, make_loss, weights_beside
 from ecgtrain.models import InputShape, create_model, model_facts
+from ecgtrain.pictures import find_pictures
+from ecgtrain.predicting import HALF
 from pipelines.recipe import RecipeError, nearest, override, validate
 from store.errors import UserError
-from store.read import Store
+from store.read import Split, Store
 from store.vocabulary import TRAIN, VALIDATION
 
 SIGNAL_MODEL, PICTURE_MODEL, FUSION_MODEL = "resnet1d_wang", "resnet18", "joint_fusion"
@@ -68,7 +71,7 @@ def default_runs(store: Store, models: Sequence[str] = (), inputs: Sequence[str]
         Plain data of `RunConfig`.
     """
     available = list(inputs) or [SIGNAL, *_first_picture(store)]
-    input_shape(store, available)  # unknown inputs are named before models
+    find_pictures(store, available)  # unknown inputs are named before models
     pictures = [name for name in available if name != SIGNAL]
     if not models:
         signals = [SIGNAL_MODEL] if SIGNAL in available else []
@@ -128,17 +131,24 @@ def resolve(
         if not isinstance(model, str):
             raise RecipeError(f"{source}, train: each run needs a model, found {dict(request)}")
         wanted = override({**request, **options}, _settings_of(name, names, settings), "train")
-        usual = {"batch_size": _usual_batch(store, wanted.get("protocol"))}
-        whole = _merged({**usual, **model_facts(str(wanted["model"])).settings}, wanted)
-        configs.append(_on_store(validate(RunConfig, whole, f"{source}, {name}"), store))
+        whole = _merged(model_facts(str(wanted["model"])).settings, wanted)
+        config = _on_store(validate(RunConfig, whole, f"{source}, {name}"), store)
+        if "batch_size" not in whole:
+            config = config.model_copy(update={"batch_size": _usual_batch(store, config)})
+        configs.append(config)
     return configs
 
 
-def _usual_batch(store: Store, protocol: str | None) -> int:
+def _usual_batch(store: Store, config: RunConfig) -> int:
     """Return the rows of a step where nobody names them: few rows need small steps to have enough of them."""
-    split = store.split(protocol)
+    split = first_split(store, config)
     n_train = len(known_rows(split, store.label(split.scheme), TRAIN))
     return LARGE_BATCH if n_train >= MANY_ROWS else SMALL_BATCH
+
+
+def first_split(store: Store, config: RunConfig) -> Split:
+    """Return the split of a run; of one over folds, that of its first fold."""
+    return store.split(config.protocol).of_fold(config.fold if config.folds is None else 0)
 
 
 def _settings_of(name: str, names: Sequence[str], settings: Sequence[str]) -> list[str]:
@@ -164,22 +174,33 @@ def _merged(defaults: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str,
 
 def _on_store(config: RunConfig, store: Store) -> RunConfig:
     """Return the configuration with store and protocol filled in, after a look at every name in it."""
-    protocol = trainable_split(store, config.protocol).protocol
-    input_shape(store, config.inputs, config.channels, config.features)
+    if config.folds is not None:
+        config = config.model_copy(update={"protocol": folds_protocol(store, config)})
+    split = store.split(config.protocol)
+    if split.n_folds and config.fold is None and config.folds is None:
+        raise UserError(
+            f"protocol {split.protocol!r} numbers folds: train them all with --folds {split.n_folds}, or one with "
+            "--set fold=0"
+        )
+    split = first_split(store, config)
+    input_shape(store, config)
+    weights_beside(config.class_weights, config.balance)
+    if config.balance != "none":
+        store.balance(split.protocol, config.balance, config.fold if config.folds is None else 0)
     if set(_inputs_of(config.model, config.inputs, store)) != set(config.inputs):
         reads = model_facts(config.model).reads
         raise UserError(f"{config.model} reads the {reads} alone, not {' and '.join(config.inputs)}; mend its inputs")
-    return config.model_copy(update={"store": store.location, "protocol": protocol})
+    return config.model_copy(update={"store": store.location, "protocol": split.protocol})
 
 
 def expect(config: RunConfig, store: Store) -> PlannedRun:
     """Return a run with the time it may take, by the time of one training step on this machine."""
-    split = store.split(config.protocol)
+    split = first_split(store, config)
     label = store.label(split.scheme)
     n_train, n_validation = (len(known_rows(split, label, part)) for part in (TRAIN, VALIDATION))
-    shape = input_shape(store, config.inputs, config.channels, config.features, config.context, len(label.classes))
+    shape = input_shape(store, config, len(label.classes))
     parameters, row_seconds = time_step(config, shape, multilabel=label.multilabel)
-    seconds = config.epochs * row_seconds * (n_train + FORWARD_SHARE * n_validation)
+    seconds = (config.folds or 1) * config.epochs * row_seconds * (n_train + FORWARD_SHARE * n_validation)
     return PlannedRun(config, n_train, parameters, seconds)
 
 

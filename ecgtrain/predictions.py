@@ -13,13 +13,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from ecgtrain.config import CONTEXT, SIGNAL, RunConfig
+from ecgtrain.environment import versions
+from ecgtrain.loader import Loaders
+from ecgtrain.predicting import Said
 from ecgtrain.samplers import Rows
+from pipelines.recipe import recipe_hash
 from store.files import sync_file, sync_folder
 from store.read import Store
 
 PREDICTIONS_SCHEMA = 1
 FOOTER_KEY = b"ecg"
-WHOLE_ROW, NO_FOLD = 0, -1
+NO_FOLD = -1
+NOT_IN_HASH = {"name", "store", "device", "placement", "pictures", "checkpoint"}
 
 
 def predictions_table(
@@ -27,11 +33,11 @@ def predictions_table(
     rows: Rows,
     classes: tuple[str, ...],
     truth: NDArray[np.int8],
-    logits: NDArray[np.float32],
-    probability: NDArray[np.float32],
+    said: Said,
     footer: Mapping[str, Any],
+    fold: int | None = None,
 ) -> pa.Table:
-    """Return the predictions for some rows as a table.
+    """Return the predictions for some rows as a table: one line a window of a row.
 
     Parameters
     ----------
@@ -41,19 +47,25 @@ def predictions_table(
         Their numbers, ascending.
     classes : tuple of str
         Names of the classes.
-    truth, logits, probability : ndarray, shape (n, n_classes)
-        What is true, and what the model says.
+    truth : ndarray of int8, shape (n, n_classes)
+        What is true.
+    said : Said
+        What the model says.
     footer : mapping
         What the file says of the run, under the key ``ecg``.
+    fold : int, optional
+        The fold that was tested.
     """
+    n_windows = said.probability.shape[1]
+    rows, truth = np.repeat(rows, n_windows), np.repeat(truth, n_windows, axis=0)
+    window = np.arange(n_windows) + (n_windows > 1)  # windows count from 1; 0 is the whole row
     column = _Columns(store, rows)
-    n = len(rows)
     fs_hz = column.number("fs_raw_hz")  # of `sample`: both are in the recording's own samples
     sample = column.number("sample")
     fields: dict[str, pa.Array] = {
         "row": pa.array(rows, pa.int64()),
-        "window": pa.array(np.full(n, WHOLE_ROW), pa.int16()),
-        "fold": pa.array(np.full(n, NO_FOLD), pa.int16()),
+        "window": pa.array(np.tile(window, len(rows) // n_windows), pa.int16()),
+        "fold": pa.array(np.full(len(rows), NO_FOLD if fold is None else fold), pa.int16()),
         "record": column.text("record"),
         "patient": column.text("patient"),
         "database": column.text("database"),
@@ -65,13 +77,53 @@ def predictions_table(
         "age": pa.array(column.number("age"), pa.float64(), from_pandas=True),
         "quality": column.text("quality"),
     }
+    probability = said.probability.reshape(len(rows), -1)
+    logits = np.full_like(probability, np.nan) if said.logits is None else said.logits.reshape(len(rows), -1)
     for prefix, values, kind in (
         ("y", truth, pa.int8()),
         ("logit", logits, pa.float32()),
         ("p", probability, pa.float32()),
     ):
-        fields |= {f"{prefix}_{name}": pa.array(values[:, c], kind) for c, name in enumerate(classes)}
+        fields |= {f"{prefix}_{name}": pa.array(values[:, c], kind, from_pandas=True) for c, name in enumerate(classes)}
     return pa.table(fields).replace_schema_metadata({FOOTER_KEY: json.dumps(footer)})
+
+
+def predictions_footer(config: RunConfig, store: Store, run: str, data: Loaders, parameters: int) -> dict[str, Any]:
+    """Return what a predictions file says of its run, whose model has so many parameters."""
+    return {
+        "schema": PREDICTIONS_SCHEMA,
+        "task": "multi" if data.label.multilabel else "single",
+        "classes": list(data.label.classes),
+        "score_classes": list(data.split.score_classes),
+        "scheme": data.label.scheme,
+        "protocol": data.split.protocol,
+        "leaks": list(data.split.leaks),
+        "leak_note": data.split.leak_note,
+        "run": run,
+        "model": config.model,
+        "input": "+".join(config.inputs),
+        "leads": list(data.leads),
+        "context": context_of(data.preprocessing),
+        "balance": config.balance,
+        "test_time_copies": config.test_time_copies,
+        "seed": config.seed,
+        "parameters": parameters,
+        "store": {
+            "name": store.name,
+            "digest": store.digest,
+            "rows_digest": store.rows_digest,
+            "synthetic": store.synthetic,
+        },
+        "recipe_hash": recipe_hash(config, exclude=NOT_IN_HASH),
+        "versions": versions(),
+        "card": store.attributes.get("card", {}),
+    }
+
+
+def context_of(preprocessing: Mapping[str, Any]) -> list[str]:
+    """Return what stands beside a row's own signal: RR intervals, neighbouring beats, the record's typical beat."""
+    beside = preprocessing.get(SIGNAL, {})
+    return [*(["rr"] if "features" in preprocessing else []), *(name for name in CONTEXT if beside.get(name))]
 
 
 def write_predictions(path: Path, table: pa.Table) -> None:

@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
-from ecgtrain.config import CONTEXT, SIGNAL, RunConfig
+from ecgtrain.calibration import calibrate
+from ecgtrain.config import RunConfig
 from ecgtrain.curves import draw_curves
+from ecgtrain.devices import pick_device
 from ecgtrain.distributed import this_world
 from ecgtrain.environment import code_state, devices, versions
-from ecgtrain.loader import Loader, Loaders, loaders
-from ecgtrain.loop import Trained, one_hot, pick_device, predict_logits, probabilities, train
+from ecgtrain.folds import fold_runs, join_predictions
+from ecgtrain.listener import Listener
+from ecgtrain.loader import Loader, Loaders, load
+from ecgtrain.loop import Trained, train
 from ecgtrain.models import create_model
-from ecgtrain.predictions import PREDICTIONS_SCHEMA, predictions_table, write_predictions
+from ecgtrain.predicting import Said, one_hot, predict
+from ecgtrain.predictions import context_of, predictions_footer, predictions_table, write_predictions
 from ecgtrain.run_folder import FAILED, FINISHED, RUNNING, RunFolder, silent_log
-from ecgtrain.scores import best_threshold
 from ecgtrain.tracking import RunListener, Watch, describe_scores
-from pipelines.recipe import recipe_hash
 from store.errors import EcgError, UserError
 from store.read import Store
 
-NOT_IN_HASH = {"name", "store", "device", "placement"}
+
+class FoldError(EcgError, RuntimeError):
+    """A run over folds cannot be joined: one of them failed."""
 
 
 def execute(config: RunConfig, store: Store, folder: RunFolder, watch: Watch | None = None) -> bool:
@@ -72,41 +76,48 @@ def execute(config: RunConfig, store: Store, folder: RunFolder, watch: Watch | N
 
 
 def _execute(config: RunConfig, store: Store, folder: RunFolder, log: logging.Logger, watch: Watch | None) -> None:
-    first = this_world().first
-    if first:
+    if this_world().first:
         _open(config, store, folder)
-    data = loaders(
-        store,
-        config.inputs,
-        config.protocol,
-        config.batch_size,
-        channels=config.channels,
-        features=config.features,
-        context=config.context,
-        standardise=config.standardise,
-        placement=config.placement,
-    )
+    if config.folds is None:
+        _train(config, store, folder, log, watch)
+    else:
+        _train_folds(config, store, folder, log, watch)
+    if this_world().first:
+        folder.set_state(FINISHED)
+
+
+def _train_folds(config: RunConfig, store: Store, folder: RunFolder, log: logging.Logger, watch: Watch | None) -> None:
+    """Train the folds that are not finished, and join what they predict."""
+    folds = list(fold_runs(config, folder))
+    for fold_config, fold in folds:
+        if fold.state != FINISHED and not execute(fold_config, store, fold, watch):
+            raise FoldError(f"{fold.name} failed; mend what its log says and go on with --resume {folder.name}")
+    if this_world().first:
+        join_predictions(config, [fold for _, fold in folds], folder)
+        log.info("%s finished: predictions of %d folds are joined", folder.name, len(folds))
+
+
+def _train(config: RunConfig, store: Store, folder: RunFolder, log: logging.Logger, watch: Watch | None) -> None:
+    data = load(store, config)
     torch.manual_seed(config.seed)
     model = create_model(config.model, **vars(data.shape))
-    _introduce(log, folder, config, store, data, model)
-
-    if not first:
-        trained = train(model, data, config, folder.checkpoints)
-        predict_parts(config, data, trained.model)
-        return
-    folder.write_json("preprocessing.json", data.preprocessing)
-    listener = RunListener(folder, config, log, watch)
+    first = this_world().first
+    if first:
+        folder.write_json("preprocessing.json", data.preprocessing)
+        _introduce(log, folder, config, store, data, model)
+    listener = RunListener(folder, config, log, watch) if first else Listener()
     trained = train(model, data, config, folder.checkpoints, listener=listener)
-    listener.close()
-    draw_curves(trained.history, trained.best_epoch, folder.path / "curves.png")
-    _write_predictions(config, store, folder, data, trained.model)
-    folder.set_state(FINISHED)
-    log.info(
-        "%s finished: best epoch %d, %s", folder.name, trained.best_epoch + 1, describe_scores(_best_entry(trained))
-    )
+    said = {name: _predict(config, data, part, trained.model) for name, part in _parts(data).items()}
+    if first:
+        draw_curves(trained.history, trained.best_epoch, folder.path / "curves.png")
+        _write_predictions(config, store, folder, data, trained.model, said)
+        log.info(
+            "%s finished: best epoch %d, %s", folder.name, trained.best_epoch + 1, describe_scores(_best_entry(trained))
+        )
 
 
 def _open(config: RunConfig, store: Store, folder: RunFolder) -> None:
+    folder.path.mkdir(exist_ok=True)
     folder.write_config(config)
     folder.set_state(RUNNING)
     folder.write_json("environment.json", environment(config, store))
@@ -146,7 +157,7 @@ def _introduce(
     log.info(
         "%s: %s on %s, leads %s, context %s, protocol %s (%s)",
         folder.name, config.model, "+".join(config.inputs), " ".join(data.leads),
-        " and ".join(_context(data)) or "none", data.split.protocol, sizes,
+        " and ".join(context_of(data.preprocessing)) or "none", data.split.protocol, sizes,
     )  # fmt: skip
     if store.synthetic:
         log.info("SYNTHETIC recordings: the figures say nothing about patients")
@@ -154,18 +165,16 @@ def _introduce(
         log.warning("this protocol leaks on purpose (%s): %s", ", ".join(data.split.leaks), data.split.leak_note)
     if absent := _absent_classes(data):
         log.warning("no training row has the class %s", ", ".join(absent))
-    log.info("%d parameters, %s", _parameters(model), pick_device(config.device))
+    if config.balance != "none":
+        n_synthetic = int(np.count_nonzero(data.train.items.weights))
+        log.info("balance %s: %d of the training rows are synthetic", config.balance, n_synthetic)
+    log.info("%d parameters, %s", _parameters(model), data.train.device)
+    log.info(data.placed)
 
 
 def _absent_classes(data: Loaders) -> list[str]:
     rows_of = one_hot(data.train.target, len(data.label.classes)).sum(axis=0)
     return [name for name, n in zip(data.label.classes, rows_of.tolist(), strict=True) if n == 0]
-
-
-def _context(data: Loaders) -> list[str]:
-    """Return what stands beside a row's own signal: RR intervals, neighbouring beats, the record's typical beat."""
-    beside = data.preprocessing.get(SIGNAL, {})
-    return [*(["rr"] if "features" in data.preprocessing else []), *(name for name in CONTEXT if beside.get(name))]
 
 
 def _parameters(model: nn.Module) -> int:
@@ -176,57 +185,29 @@ def _best_entry(trained: Trained) -> dict[str, Any]:
     return trained.history[trained.best_epoch]
 
 
-def predict_parts(config: RunConfig, data: Loaders, model: nn.Module) -> dict[str, NDArray[np.float32]]:
-    """Return a model's logits for the rows of validation and of test."""
-    device = this_world().own_device(pick_device(config.device))
-    parts = {"validation": data.validation, "test": data.test}
-    return {name: predict_logits(model, part, device, config.precision) for name, part in parts.items()}
+def _parts(data: Loaders) -> dict[str, Loader]:
+    return {"validation": data.validation, "test": data.test}
 
 
-def _write_predictions(config: RunConfig, store: Store, folder: RunFolder, data: Loaders, model: nn.Module) -> None:
-    footer = predictions_footer(config, store, folder.name, data, model)
-    for name, logits in predict_parts(config, data, model).items():
-        part: Loader = getattr(data, name)
-        probability = probabilities(logits, multilabel=data.label.multilabel)
-        truth = one_hot(part.target, len(data.label.classes))
+def _predict(config: RunConfig, data: Loaders, part: Loader, model: nn.Module) -> Said:
+    return predict(
+        model,
+        part,
+        part.device,
+        config.precision,
+        multilabel=data.label.multilabel,
+        n_copies=config.test_time_copies,
+    )
+
+
+def _write_predictions(
+    config: RunConfig, store: Store, folder: RunFolder, data: Loaders, model: nn.Module, said: Mapping[str, Said]
+) -> None:
+    footer = predictions_footer(config, store, folder.name, data, _parameters(model))
+    classes, multilabel = data.label.classes, data.label.multilabel
+    for name, part in _parts(data).items():
+        truth = one_hot(part.target, len(classes))
         if name == "validation":
-            folder.write_json("calibration.json", calibration(data, truth, probability))
-        table = predictions_table(store, part.rows, data.label.classes, truth, logits, probability, footer)
+            folder.write_json("calibration.json", calibrate(said[name], truth, classes, multilabel=multilabel))
+        table = predictions_table(store, part.rows, classes, truth, said[name], footer, config.fold)
         write_predictions(folder.path / "predictions" / f"{name}.parquet", table)
-
-
-def calibration(data: Loaders, truth: NDArray[np.int8], probability: NDArray[np.float32]) -> dict[str, Any]:
-    """Return what is fitted on validation: each class's threshold of a multi-label task."""
-    classes: Sequence[str] = data.label.classes if data.label.multilabel else ()
-    thresholds = {name: best_threshold(truth[:, c] == 1, probability[:, c]) for c, name in enumerate(classes)}
-    return {"thresholds": thresholds, "temperature": None, "fitted_on": "validation"}
-
-
-def predictions_footer(config: RunConfig, store: Store, run: str, data: Loaders, model: nn.Module) -> dict[str, Any]:
-    """Return what a predictions file says of its run."""
-    return {
-        "schema": PREDICTIONS_SCHEMA,
-        "task": "multi" if data.label.multilabel else "single",
-        "classes": list(data.label.classes),
-        "score_classes": list(data.split.score_classes),
-        "scheme": data.label.scheme,
-        "protocol": data.split.protocol,
-        "leaks": list(data.split.leaks),
-        "leak_note": data.split.leak_note,
-        "run": run,
-        "model": config.model,
-        "input": "+".join(config.inputs),
-        "leads": list(data.leads),
-        "context": _context(data),
-        "seed": config.seed,
-        "parameters": _parameters(model),
-        "store": {
-            "name": store.name,
-            "digest": store.digest,
-            "rows_digest": store.rows_digest,
-            "synthetic": store.synthetic,
-        },
-        "recipe_hash": recipe_hash(config, exclude=NOT_IN_HASH),
-        "versions": versions(),
-        "card": store.attributes.get("card", {}),
-    }

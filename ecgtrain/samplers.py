@@ -17,30 +17,27 @@ WINDOW_BLOCKS = 16
 Rows = NDArray[np.int64]
 
 
-def epoch_order(rows: Rows, block_rows: int, seed: int, epoch: int) -> Rows:
-    """Return `rows` in the order of one epoch.
+def epoch_order(block_of: Rows, seed: int, epoch: int) -> Rows:
+    """Return the places of rows in the order of one epoch.
 
     Parameters
     ----------
-    rows : ndarray of int64, shape (n_rows,)
-        The rows to go through, ascending.
-    block_rows : int
-        Rows that are read as one piece.
+    block_of : ndarray of int64, shape (n_rows,)
+        The block of each row: rows of a block are read as one piece.
     seed, epoch : int
         What the order depends on.
 
     Returns
     -------
     ndarray of int64, shape (n_rows,)
-        Each of `rows` once.
+        Each place from 0 to n_rows − 1 once.
     """
     generator = np.random.default_rng([seed, epoch])
-    block_of = rows // block_rows
     blocks = generator.permutation(np.unique(block_of))
     place = np.empty(int(block_of.max(initial=0)) + 1, dtype=np.int64)
     place[blocks] = np.arange(len(blocks))
     window = place[block_of] // WINDOW_BLOCKS
-    return rows[np.lexsort((generator.random(len(rows)), window))]
+    return np.lexsort((generator.random(len(block_of)), window))
 
 
 def count_batches(n_rows: int, batch_size: int) -> int:
@@ -48,8 +45,8 @@ def count_batches(n_rows: int, batch_size: int) -> int:
     return math.ceil(n_rows / batch_size)
 
 
-def batch_rows(order: Rows, k: int, batch_size: int, rank: int = 0, world_size: int = 1) -> Rows:
-    """Return the rows of one process in global batch `k`.
+def batch_places(order: Rows, k: int, batch_size: int, rank: int = 0, world_size: int = 1) -> Rows:
+    """Return the places of the rows of one process in global batch `k`.
 
     An epoch is cut into batches whose sizes differ by one at most, so that none is too small to normalise.
 

@@ -1,19 +1,21 @@
-"""Rows of a stored array: held in memory, or read in whole blocks as they are wanted."""
+"""Rows of a stored array: held on the device or in memory, or read in whole blocks as they are wanted."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 import zarr
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ecgtrain.samplers import WINDOW_BLOCKS, Rows
 from store.read import damage_named
 
-MEMORY_SHARE = 0.25
+MEMORY_SHARES = {"device": 0.5, "host": 0.25}
 
 
 class StoredRows:
@@ -60,25 +62,27 @@ class StoredRows:
 class RowSource(Protocol):
     """Where rows come from."""
 
-    def take(self, rows: Rows) -> NDArray[Any]:
-        """Return the rows in the order asked for."""
+    def take(self, rows: Rows) -> Tensor:
+        """Return the rows in the order asked for, where they lie."""
 
 
-class MemorySource:
-    """All rows in memory.
+class HeldSource:
+    """All rows in memory, of the device or of the host.
 
     Parameters
     ----------
     stored : StoredRows
         The rows, read at once.
+    device : torch.device
+        Whose memory.
     """
 
-    def __init__(self, stored: StoredRows) -> None:
-        self.values = stored.read(0, stored.n_rows)
+    def __init__(self, stored: StoredRows, device: torch.device) -> None:
+        self.values = torch.from_numpy(stored.read(0, stored.n_rows)).to(device)
 
-    def take(self, rows: Rows) -> NDArray[Any]:
+    def take(self, rows: Rows) -> Tensor:
         """Return the rows in the order asked for."""
-        return self.values[rows]
+        return self.values[torch.from_numpy(rows).to(self.values.device)]
 
 
 class StreamedSource:
@@ -100,14 +104,14 @@ class StreamedSource:
         self.block_rows = block_rows
         self.kept: OrderedDict[int, NDArray[Any]] = OrderedDict()
 
-    def take(self, rows: Rows) -> NDArray[Any]:
+    def take(self, rows: Rows) -> Tensor:
         """Return the rows in the order asked for."""
         taken = np.empty((len(rows), *self.stored.row_shape), dtype=self.stored.array.dtype)
         block_of = rows // self.block_rows
         for block in np.unique(block_of).tolist():
             here = block_of == block
             taken[here] = self._block(block)[rows[here] - block * self.block_rows]
-        return taken
+        return torch.from_numpy(taken)
 
     def _block(self, block: int) -> NDArray[Any]:
         if block not in self.kept:
@@ -119,27 +123,38 @@ class StreamedSource:
         return self.kept[block]
 
 
-def place(stored: Sequence[StoredRows], block_rows: int, placement: str) -> list[RowSource]:
-    """Return a source for each array: all of them in memory, or all streamed.
+def choose_place(n_bytes: int, wanted: str, device: torch.device) -> tuple[str, str]:
+    """Return where rows are held, and a line that says so.
 
     Parameters
     ----------
-    stored : sequence of StoredRows
-        The arrays that a run reads.
-    block_rows : int
-        Rows of a block.
-    placement : str
-        ``memory``, ``streamed``, or ``auto``: in memory if they fit in a quarter of what is free.
+    n_bytes : int
+        Of all rows that a run reads.
+    wanted : str
+        ``device``, ``host``, ``streamed``, or ``auto``: on the device if they fit in half of what is free there, in
+        memory if in a quarter, and else not at all.
+    device : torch.device
+        Where the model computes.
     """
-    if placement == "auto":
-        import psutil
+    import psutil
 
-        fits = sum(rows.nbytes for rows in stored) <= MEMORY_SHARE * psutil.virtual_memory().available
-        placement = "memory" if fits else "streamed"
-    make: Callable[[StoredRows], RowSource] = (
-        MemorySource if placement == "memory" else lambda rows: StreamedSource(rows, block_rows)
-    )
-    return [make(rows) for rows in stored]
+    free = {"host": psutil.virtual_memory().available}
+    if device.type == "cuda":
+        free = {"device": torch.cuda.mem_get_info(device)[0], **free}
+    fitting = (place for place in free if n_bytes <= MEMORY_SHARES[place] * free[place])
+    place = next(fitting, "streamed") if wanted == "auto" else wanted
+    if place == "device" and device.type == "cpu":
+        place = "host"  # they are one
+    words = {"device": f"held in memory of {device}", "host": "held in memory", "streamed": "streamed from the store"}
+    room = ", ".join(f"{n / 1e9:.1f} GB free {'there' if name == 'device' else 'here'}" for name, n in free.items())
+    return place, f"data: {n_bytes / 1e9:.2f} GB {words[place]} ({room})"
+
+
+def make_source(stored: StoredRows, place: str, block_rows: int, device: torch.device) -> RowSource:
+    """Return a source of rows for one of the places of `choose_place`; `block_rows` are read as one piece."""
+    if place == "streamed":
+        return StreamedSource(stored, block_rows)
+    return HeldSource(stored, device if place == "device" else torch.device("cpu"))
 
 
 def moments(

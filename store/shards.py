@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,20 +91,28 @@ def write_task(location: str | Path, task: Task, blocks: Mapping[str, NDArray[An
         If a block is not one whole shard.
     """
     place = place_at(location)
-    digests: dict[str, str] = {}
+    kept: dict[str, Future[str]] = {}
     empty: list[str] = []
     with full_disk_named(place.location), place.scratch() as scratch:
-        for path, block in blocks.items():
-            shard = _write_shard(place, scratch, path, task, block)
-            name = shard.relative_to(scratch).as_posix()
-            if shard.exists():
-                digests[name] = file_digest(shard)
-                place.put(shard, name)
-            else:
-                empty.append(name)
+        with ThreadPoolExecutor(max_workers=1) as keeper:  # one array is digested and put while the next is compressed
+            for path, block in blocks.items():
+                shard = _write_shard(place, scratch, path, task, block)
+                name = shard.relative_to(scratch).as_posix()
+                if shard.exists():
+                    kept[name] = keeper.submit(_keep_shard, place, shard, name)
+                else:
+                    empty.append(name)
+        digests = {name: digest.result() for name, digest in kept.items()}
         receipt = Receipt(task.number, digests, tuple(empty))
         place.write_text(receipt.name, receipt.text())
     return receipt
+
+
+def _keep_shard(place: Place, shard: Path, name: str) -> str:
+    """Put a finished shard into the store, and return its digest."""
+    digest = file_digest(shard)
+    place.put(shard, name)
+    return digest
 
 
 def _write_shard(place: Place, scratch: Path, path: str, task: Task, block: NDArray[Any]) -> Path:

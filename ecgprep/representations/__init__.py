@@ -7,7 +7,7 @@ from ecgprep.representations.base import (
     quantise,
     render_all,
 )
-from ecgprep.representations.grammar import list_representations, parse_reps
+from ecgprep.representations.grammar import list_representations, parse_reps, stored_rep
 
 __all__ = [
     "Representation",
@@ -17,4 +17,5 @@ __all__ = [
     "parse_reps",
     "quantise",
     "render_all",
+    "stored_rep",
 ]

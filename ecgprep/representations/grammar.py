@@ -6,8 +6,9 @@ import importlib
 import inspect
 import pkgutil
 from collections import Counter
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import ValidationError
 
@@ -65,6 +66,23 @@ def parse_reps(text: str, *, kind: Literal["beat", "record"], fs_hz: float, n_sa
     if repeated:
         raise UserError(f"two representations would be called {repeated[0]!r}. Name one of them with :as=NAME")
     return reps
+
+
+def stored_rep(name: str, attributes: Mapping[str, Any]) -> Representation | None:
+    """Return the representation that an array of a store holds; None if its attributes do not say.
+
+    Parameters
+    ----------
+    name : str
+        Name of the array.
+    attributes : mapping
+        Attributes of the array.
+    """
+    parameters = attributes.get("parameters", {})
+    kind = _registry().get(parameters.get("representation", ""))
+    if kind is None:
+        return None
+    return kind(name=name, **{key: value for key, value in parameters.items() if key in kind.model_fields})
 
 
 def _parse_one(request: str, row: RowFormat) -> list[Representation]:

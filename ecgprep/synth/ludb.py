@@ -139,14 +139,17 @@ def _write_waves(place: Path, name: str, lead: str, beat: Beat, r_s: Floats) -> 
     """Write a lead's annotation file: for each wave that lies within the record its onset, peak and offset."""
     from wfdb import wrann
 
-    marks = []
+    waves = []
     for wave, symbol in SYMBOL_OF_WAVE.items():
         if wave in beat:
-            peak = np.rint(wave_times(beat[wave], r_s) * FS).astype(np.int64)
             half = round(HALF_WIDTHS_S[wave] * FS)
-            for sample in peak[(peak >= half) & (peak + half < DURATION_S * FS)].tolist():
-                marks += [(sample - half, "("), (sample, symbol), (sample + half, ")")]
-    marks.sort()
+            peaks = np.rint(wave_times(beat[wave], r_s) * FS).astype(np.int64).tolist()
+            waves += [(peak - half, peak, peak + half, symbol) for peak in peaks]
+    marks: list[tuple[int, str]] = []
+    for onset, peak, offset, symbol in sorted(waves):
+        apart = not marks or onset > marks[-1][0]  # a T wave may run into an early beat
+        if apart and onset >= 0 and offset < DURATION_S * FS:
+            marks += [(onset, "("), (peak, symbol), (offset, ")")]
     samples, symbols = zip(*marks, strict=True)
     wrann(name, "waves", np.array(samples), list(symbols), write_dir=str(place))
     (place / f"{name}.waves").rename(place / f"{name}.{lead}")  # wfdb writes no extension with a digit, such as v1

@@ -12,7 +12,8 @@ from ecgtrain.config import TrainingConfig
 from ecgtrain.distributed import joined
 from ecgtrain.listener import Listener
 from ecgtrain.loader import loaders
-from ecgtrain.loop import predict_logits, train
+from ecgtrain.loop import train
+from ecgtrain.predicting import predict_logits
 from store.read import open_store
 
 CONFIG = TrainingConfig(epochs=2, device="cpu", checkpoint={"every_steps": 4})

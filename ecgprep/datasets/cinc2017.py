@@ -1,0 +1,145 @@
+"""PhysioNet/CinC Challenge 2017: 8,528 single-lead recordings of 9 to 61 s, each normal, AF, other or noisy.
+
+References
+----------
+.. [1] Clifford et al., AF classification from a short single lead ECG recording: the PhysioNet/Computing in Cardiology
+   Challenge 2017, Computing in Cardiology 44:1-4, 2017.
+.. [2] Weimann, Conrad, Transfer learning for ECG classification, Scientific Reports 11:5251, 2021: the split.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgprep.config import Prepare
+from ecgprep.datasets.base import Database, Found, RecordRef, is_synthetic
+from ecgprep.records import Record
+from ecgprep.splits import Protocol, Rows, patient_folds, patient_protocols, strata
+from store.errors import MissingDataError, UserError
+from store.plan import Values
+from store.vocabulary import RHYTHM4_CLASSES, RHYTHM4_SCORE_CLASSES, TEST, TRAIN, UNUSED, VALIDATION
+
+SUFFIXES = (".hea", ".mat")
+LAYOUTS = ("training/*/A*", "training2017/A*")  # as published, and as its archive unpacks
+LABEL_FOLDERS = (".", "training", "training2017")
+LABEL_FILES = {
+    "v3": "REFERENCE-v3.csv",
+    "v2": "REFERENCE-v2.csv",
+    "v1": "REFERENCE-v1.csv",
+    "v0": "REFERENCE-v0.csv",  # the challenge's first labels
+    "archive": "REFERENCE.csv",  # beside the records of the archive; it states no version
+}
+
+
+class Cinc2017(Database):
+    """The public training set of the challenge, 1.0.0, in either layout."""
+
+    name = "cinc2017"
+    folder = "challenge-2017"
+    title = "AF Classification from a Short Single Lead ECG Recording: PhysioNet/CinC Challenge 2017"
+    licence = "ODC-By 1.0"
+    citation = "Clifford GD, et al. AF classification from a short single lead ECG recording. Comput Cardiol 44, 2017."
+    url = "https://physionet.org/content/challenge-2017/1.0.0/"
+    published_records = 8528
+    download_size = "165 MB"
+    rates_hz = (300.0,)
+    leads = ("ECG",)
+    default_leads = ("ECG",)
+    all_leads = ("ECG",)
+    default_unit = "record"
+    label_rules = tuple(LABEL_FILES)
+
+    def find(self, folder: Path, prepare: Prepare) -> Found:
+        """Return the records that are here; one that lies in both layouts is read as published."""
+        assert prepare.label_rule is not None
+        class_of = read_labels(folder, prepare.label_rule)
+        here: dict[str, Path] = {}
+        for layout in LAYOUTS:
+            for path in folder.glob(layout):
+                if path.suffix in SUFFIXES:
+                    here.setdefault(path.stem, path.with_suffix(""))
+        refs = [_ref(folder, path, class_of) for path in here.values()]
+        refs.sort(key=lambda ref: ref.record.encode())
+        synthetic = is_synthetic(folder)
+        return Found(tuple(refs), len(class_of), "(synthetic)" if synthetic else "1.0.0", synthetic)
+
+    def person(self, ref: RecordRef, record: Record) -> Mapping[str, Any]:
+        """Return unknown age and sex: the challenge gives none."""
+        return {"age": float("nan"), "sex": ""}
+
+    def schemes(self, prepare: Prepare) -> tuple[str, ...]:
+        """Return ``rhythm4``."""
+        return ("rhythm4",)
+
+    def labels(
+        self, facts: Sequence[Mapping[str, Any]], marks: Mapping[str, NDArray[Any]], prepare: Prepare
+    ) -> dict[str, Values]:
+        """Return the class that the chosen label file gives; −1 for a record that it does not name."""
+        assert prepare.label_rule is not None
+        values = np.array([_number(fact["class"]) for fact in facts], dtype=np.int8)
+        rule = f"{prepare.label_rule}: {LABEL_FILES[prepare.label_rule]}"
+        return {"rhythm4": Values(values, {"classes": list(RHYTHM4_CLASSES), "multilabel": False, "rule": rule})}
+
+    def protocols(self, rows: Rows, facts: Sequence[Mapping[str, Any]], prepare: Prepare) -> list[Protocol]:
+        """Return the split of reference 2 and the usual draws; every record counts as its own patient."""
+        usable = self.usable(rows, facts, prepare)
+        drawn = patient_protocols(rows, "rhythm4", RHYTHM4_SCORE_CLASSES, usable, prepare.seed)
+        twentieth = patient_folds(strata(rows.labels["rhythm4"]), rows.columns["patient"], usable, 20, prepare.seed)
+        if twentieth is None:
+            return drawn
+        part = np.where(twentieth < 15, TRAIN, np.where(twentieth == 15, VALIDATION, TEST))
+        values = np.where(twentieth == UNUSED, UNUSED, part).astype(np.int8)
+        rule = f"records drawn at random into 75/5/20 %, classes spread evenly, seed {prepare.seed}"
+        return [Protocol("record-75-5-20", values, "rhythm4", RHYTHM4_SCORE_CLASSES, rule, unit="record"), *drawn]
+
+
+def read_labels(folder: Path, rule: str) -> dict[str, str]:
+    """Return the class of every record that a version of the label file names.
+
+    Parameters
+    ----------
+    folder : Path
+        The database's folder; the file may lie beside the records.
+    rule : str
+        A key of `LABEL_FILES`.
+
+    Raises
+    ------
+    MissingDataError
+        If the file is not there; says which versions are.
+    UserError
+        If a line is not a record and one of the four classes.
+    """
+    places = [folder / place / LABEL_FILES[rule] for place in LABEL_FOLDERS]
+    path = next((place for place in places if place.is_file()), None)
+    if path is None:
+        others = [
+            other for other, name in LABEL_FILES.items() if any((folder / at / name).is_file() for at in LABEL_FOLDERS)
+        ]
+        advice = f"; here is --label-rule {' or '.join(others)}" if others else ""
+        raise MissingDataError(f"{places[0]} is missing; it holds the labels{advice}")
+    class_of = {}
+    with path.open(newline="", encoding="utf-8") as file:
+        for number, line in enumerate(csv.reader(file), start=1):
+            if len(line) != 2 or line[1] not in RHYTHM4_CLASSES:
+                raise UserError(f"{path}, line {number}: {','.join(line)!r} is not RECORD,CLASS (N, A, O or ~)")
+            class_of[line[0]] = line[1]
+    return class_of
+
+
+def _ref(folder: Path, path: Path, class_of: Mapping[str, str]) -> RecordRef:
+    record = f"cinc2017/{path.relative_to(folder).as_posix()}"
+    return RecordRef(record, f"cinc2017/{path.name}", path, SUFFIXES, {"class": class_of.get(path.name)})
+
+
+def _number(name: str | None) -> int:
+    return -1 if name is None else RHYTHM4_CLASSES.index(name)
+
+
+DATABASE = Cinc2017()

@@ -1,0 +1,93 @@
+"""What a loader goes through: rows of a store, and synthetic ones mixed from two of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ecgtrain.samplers import Rows
+from store.balance import Balance
+from store.read import Label, Split
+
+UNKNOWN_SINGLE, UNKNOWN_MULTI = -1, 255
+
+
+@dataclass(frozen=True)
+class Items:
+    """Rows with their targets.
+
+    Parameters
+    ----------
+    rows : ndarray of int64, shape (n,)
+        Rows of the store.
+    target : torch.Tensor
+        Class numbers, int64, shape (n,); or float32 0 and 1, shape (n, n_classes), of a multi-label task.
+    partners : ndarray of int64, shape (n,)
+        The second row of a synthetic one; the row itself of a stored one.
+    weights : ndarray of float32, shape (n,)
+        Share of the second row; 0 of a stored one.
+    """
+
+    rows: Rows
+    target: Tensor
+    partners: Rows
+    weights: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def only(self, places: Rows) -> Items:
+        """Return some of the items, by their places."""
+        return Items(self.rows[places], self.target[places], self.partners[places], self.weights[places])
+
+
+def stored_items(label: Label, rows: Rows) -> Items:
+    """Return rows of a store as items."""
+    values = label.values[rows]
+    target = (values == 1).astype(np.float32) if label.multilabel else values.astype(np.int64)
+    return Items(rows, torch.from_numpy(target), rows, np.zeros(len(rows), np.float32))
+
+
+def known_rows(split: Split, label: Label, part: int) -> Rows:
+    """Return the rows of one part whose label is known, ascending."""
+    values = label.values
+    known = (values != UNKNOWN_MULTI).all(axis=1) if label.multilabel else values != UNKNOWN_SINGLE
+    return np.flatnonzero((split.values == part) & known)
+
+
+def balanced(items: Items, balance: Balance) -> Items:
+    """Return the training items that a balance keeps, and its synthetic ones after them."""
+    kept = items.only(np.flatnonzero(balance.keep[items.rows]))
+    return replace(
+        kept,
+        rows=np.concatenate([kept.rows, balance.parents[:, 0]]),
+        target=torch.cat([kept.target, torch.from_numpy(balance.classes.astype(np.int64))]),
+        partners=np.concatenate([kept.partners, balance.parents[:, 1]]),
+        weights=np.concatenate([kept.weights, balance.weights.astype(np.float32)]),
+    )
+
+
+def capped(items: Items, most: int, seed: int) -> Items:
+    """Return at most so many items of a class, drawn at random.
+
+    With several labels a row, items are drawn one by one and kept if any of their classes still has room; those without
+    a label are a class of their own.
+    """
+    generator = np.random.default_rng([seed, most])
+    drawn = generator.permutation(len(items))
+    if items.target.ndim == 1:
+        classes = items.target.numpy()[drawn]
+        kept = np.concatenate([drawn[classes == name][:most] for name in np.unique(classes)])
+        return items.only(np.sort(kept))
+    labels = items.target.numpy() == 1
+    labels = np.concatenate([labels, ~labels.any(axis=1, keepdims=True)], axis=1)
+    room, chosen = np.full(labels.shape[1], most), []
+    for place in drawn.tolist():
+        if (room[labels[place]] > 0).any():
+            room -= labels[place]
+            chosen.append(place)
+    return items.only(np.sort(np.array(chosen, dtype=np.int64)))
