@@ -164,14 +164,15 @@ def _largest(counts: Mapping[str, int]) -> str:
 
 
 def _rhythm_samples(marked: Annotations, start: int, stop: int) -> dict[str, int]:
-    """Return how many samples of a frame each rhythm lasts; what no mark covers is undefined."""
+    """Return how many samples of a frame each rhythm lasts; what lies before the first mark counts for none."""
     first = int(np.searchsorted(marked.rhythm_starts, start, side="right"))
     last = int(np.searchsorted(marked.rhythm_starts, stop))
     edges = [start, *marked.rhythm_starts[first:last].tolist(), stop]
-    names = [marked.rhythms[i] if i >= 0 else "" for i in range(first - 1, last)]
+    names = [marked.rhythms[i] if i >= 0 else None for i in range(first - 1, last)]
     lasting: Counter[str] = Counter()
     for name, (begin, end) in zip(names, pairwise(edges), strict=True):
-        lasting[FRAME_RHYTHM_OF.get(name, "undefined")] += end - begin
+        if name is not None:
+            lasting[FRAME_RHYTHM_OF.get(name, "undefined")] += end - begin
     return lasting
 
 

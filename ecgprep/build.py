@@ -24,6 +24,7 @@ from ecgprep.config import Prepare
 from ecgprep.datasets import get_database
 from ecgprep.datasets.base import Database, Found, RecordRef
 from ecgprep.execute import TaskRunner
+from ecgprep.filters import parse_filters
 from ecgprep.index import IndexedRecord, Quarantined, index_record, read_clean
 from ecgprep.plan import make_plan, resolve_reps, row_samples
 from ecgprep.progress import Progress
@@ -218,6 +219,7 @@ def resolve(prepare: Prepare) -> tuple[Prepare, list[Prepare]]:
         why = "beats are annotated" if str(whole.unit).startswith("beat") else f"rows are {whole.unit}, no beats"
         raise UserError(f"--detector {prepare.detector}: {prepare.dataset} needs none ({why}); leave it out")
     shared_schemes(databases, own)
+    parse_filters(whole.filters)
     resolve_reps(whole, 1 << 20)  # names are checked before files; lengths are not known yet
     rule = ",".join(dict.fromkeys(str(item.label_rule) for item in own))
     return whole.model_copy(update={"dataset": ",".join(names), "label_rule": rule}), own

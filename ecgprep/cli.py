@@ -32,6 +32,9 @@ Rate = Annotated[float | None, typer.Option(help="Sampling rate in Hz.")]
 Unit = Annotated[
     str | None, typer.Option(help="What a row is: record[:max=S], window:S[:step=S] (seconds), or beat:PRESET.")
 ]
+Filters = Annotated[
+    str | None, typer.Option(help="Filters on whole records, such as bandpass:low_hz=0.5:high_hz=40,notch:hz=50.")
+]
 Detector = Annotated[str | None, typer.Option(help="R-peak detector, for beats of a database without annotated ones.")]
 Patients = Annotated[str | None, typer.Option(help="Part of the patients: a share, 10%, or a range, 0-99.")]
 Rule = Annotated[str | None, typer.Option(help="How labels are made, such as present or likely for ptbxl.")]
@@ -112,6 +115,7 @@ def plan(
     reps: Reps = None,
     leads: Leads = None,
     fs: Rate = None,
+    filters: Filters = None,
     unit: Unit = None,
     label_rule: Rule = None,
     detector: Detector = None,
@@ -131,7 +135,7 @@ def plan(
     from ecgprep.progress import show_progress
     from pipelines.workspace import Workspace
 
-    options = {"dataset": dataset, "reps": reps, "leads": leads, "fs": fs, "unit": unit}
+    options = {"dataset": dataset, "reps": reps, "leads": leads, "fs": fs, "filters": filters, "unit": unit}
     options |= {"label_rule": label_rule, "detector": detector, "patients": patients, "seed": seed, "workers": workers}
     prepare = _read_section(options, recipe, settings)
     with show_progress() as progress, TaskRunner(prepare.workers, prepare.scheduler) as runner:
@@ -145,6 +149,7 @@ def build(
     reps: Reps = None,
     leads: Leads = None,
     fs: Rate = None,
+    filters: Filters = None,
     unit: Unit = None,
     label_rule: Rule = None,
     detector: Detector = None,
@@ -171,6 +176,7 @@ def build(
 
     options = {"dataset": dataset, "reps": reps, "leads": leads, "fs": fs, "unit": unit, "label_rule": label_rule}
     options |= {
+        "filters": filters,
         "detector": detector,
         "patients": patients,
         "engine": engine,

@@ -25,6 +25,12 @@ class Prepare(BaseModel):
     reps: str = Field(default="", description="representations, such as gaf,mtf,cwt:size=128; empty for none")
     leads: Names | None = Field(default=None, description="leads by name, in order, or 'all'")
     fs: float | None = Field(default=None, gt=0, description="sampling rate of the stored signals, Hz")
+    filters: str = Field(
+        default="", description="filters on whole records, such as bandpass,notch:hz=50; empty for none"
+    )
+    fill_gaps_s: float = Field(
+        default=0.2, ge=0, le=1, description="longest gap that is filled by a line and counted, s; 0 refuses every gap"
+    )
     unit: str | None = Field(default=None, description="what a row is: record, window:10, beat:centred186")
     detector: str | None = Field(default=None, description="R-peak detector, for beats of a database without any")
     patients: str | None = Field(default=None, description="part of the patients: a share, 10%, or a range, 0-99")

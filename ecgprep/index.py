@@ -14,6 +14,8 @@ from ecgprep.annotations import Annotations, label_frames
 from ecgprep.beats import BeatPreset, beat_windows, rr_intervals_s
 from ecgprep.config import Prepare
 from ecgprep.datasets.base import Database, RecordRef
+from ecgprep.filters import apply_filters, parse_filters
+from ecgprep.gaps import fill_gaps
 from ecgprep.records import check_quality, choose_leads, read_record, to_counts
 from ecgprep.resample import move_samples, resample
 from ecgprep.rpeaks import find_r_peaks
@@ -37,8 +39,10 @@ class CleanRecord:
         Whether a lead stands in for another.
     n_clipped : int
         Clipped samples.
+    n_filled : int
+        Raw samples at which a gap in some lead was filled.
     raw_mv : ndarray of float64, shape (n_leads, n_raw_samples)
-        The same leads at the recording's own rate.
+        The same leads at the recording's own rate, filtered.
     fs_raw_hz : float
         That rate.
     person : mapping
@@ -49,6 +53,7 @@ class CleanRecord:
     sources: tuple[str, ...]
     substituted: bool
     n_clipped: int
+    n_filled: int
     raw_mv: NDArray[np.float64]
     fs_raw_hz: float
     person: Mapping[str, Any]
@@ -114,7 +119,7 @@ class Quarantined:
 
 
 def read_clean(database: Database, ref: RecordRef, prepare: Prepare) -> CleanRecord:
-    """Read a record, take its leads, resample and round it to counts.
+    """Read a record, take its leads, fill short gaps, filter, resample and round it to counts.
 
     Raises
     ------
@@ -127,10 +132,13 @@ def read_clean(database: Database, ref: RecordRef, prepare: Prepare) -> CleanRec
     if database.record_s is not None and record.n_samples != round(database.record_s * record.fs_hz):
         raise RecordError("read", f"lasts {record.n_samples / record.fs_hz:g} s, not {database.record_s:g} s")
     chosen = choose_leads(record, prepare.leads, database.substitutes)
-    check_quality(chosen.signal_mv, chosen.sources, record.fs_hz)
-    counts, n_clipped = to_counts(resample(chosen.signal_mv, record.fs_hz, prepare.fs))
+    filled_mv, is_filled = fill_gaps(chosen.signal_mv, chosen.sources, record.fs_hz, prepare.fill_gaps_s)
+    check_quality(filled_mv, chosen.sources)
+    clean_mv = apply_filters(parse_filters(prepare.filters), filled_mv, record.fs_hz)
+    counts, n_clipped = to_counts(resample(clean_mv, record.fs_hz, prepare.fs))
+    n_filled = int(is_filled.any(axis=0).sum())
     person = database.person(ref, record)
-    return CleanRecord(counts, chosen.sources, chosen.substituted, n_clipped, chosen.signal_mv, record.fs_hz, person)
+    return CleanRecord(counts, chosen.sources, chosen.substituted, n_clipped, n_filled, clean_mv, record.fs_hz, person)
 
 
 def index_record(database: Database, ref: RecordRef, prepare: Prepare) -> IndexedRecord | Quarantined:
@@ -148,6 +156,7 @@ def index_record(database: Database, ref: RecordRef, prepare: Prepare) -> Indexe
         "fs_raw_hz": np.full(n, record.fs_raw_hz),
         "lead_source": np.full(n, ",".join(record.sources)),
         "lead_substituted": np.full(n, record.substituted),
+        "filled_s": np.full(n, record.n_filled / record.fs_raw_hz, np.float32),
         "age": np.full(n, record.person["age"], np.float32),
         "sex": np.full(n, record.person["sex"]),
         **_amplitude(record.counts, n),

@@ -43,7 +43,7 @@ def print_result(result: BuildResult) -> None:
         here = about["records_used"] + about["records_quarantined"]
         console.print(
             f"{about['title']} {about['version']}: {here:,} of {about['records_published']:,} records are here, "
-            f"{about['records_used']:,} used, {about['patients']:,} patients, {card['rows']:,} rows"
+            f"{about['records_used']:,} used, {about['patients']:,} patients, {about['rows']:,} rows"
         )
     _print_quarantine(console, result.quarantined)
     _print_audit(console, result.plan.attributes["audit"])
@@ -68,7 +68,7 @@ def print_store(store: Store) -> None:
     for about in card["databases"]:
         console.print(
             f"{about['title']} {about['version']}, {about['licence']}: {about['records_used']:,} of "
-            f"{about['records_published']:,} records, {about['patients']:,} patients"
+            f"{about['records_published']:,} records, {about['patients']:,} patients, {about['rows']:,} rows"
         )
     console.print(
         f"signals {', '.join(store.leads)} at {store.fs_hz:g} Hz; digest {store.digest[:16]}", highlight=False

@@ -129,6 +129,7 @@ def _about(index: Index) -> dict[str, Any]:
         "records_published": index.found.published,
         "records_used": len(index.records),
         "records_quarantined": len(index.quarantined),
+        "rows": index.n_rows,
         "patients": len({record.ref.patient for record in index.records}),
         "synthetic": index.found.synthetic,
     }

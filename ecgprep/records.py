@@ -189,32 +189,22 @@ def number_repeated(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(numbered)
 
 
-def check_quality(signal_mv: NDArray[np.float64], leads: Sequence[str], fs_hz: float) -> None:
+def check_quality(signal_mv: NDArray[np.float64], leads: Sequence[str]) -> None:
     """Refuse signals without content.
 
     Parameters
     ----------
     signal_mv : ndarray, shape (n_leads, n_samples)
-        Voltage in mV.
+        Voltage in mV, without gaps.
     leads : sequence of str
         Names, for the message.
-    fs_hz : float
-        Sampling rate.
 
     Raises
     ------
     RecordError
-        If a lead has samples without a value, or is flat.
+        If a lead is flat.
     """
     for lead, row in zip(leads, signal_mv, strict=True):
-        missing = ~np.isfinite(row)
-        if missing.all():
-            raise RecordError("quality", f"lead {lead} has no values")
-        if missing.any():
-            first_s = int(np.argmax(missing)) / fs_hz
-            raise RecordError(
-                "quality", f"lead {lead}: {int(missing.sum())} samples have no value, from {first_s:.2f} s"
-            )
         if row.std() < MIN_SD_MV:
             raise RecordError("quality", f"lead {lead} is flat (SD below {MIN_SD_MV * 1000:g} µV)")
 

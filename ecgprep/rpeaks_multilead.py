@@ -8,7 +8,8 @@
    seconds around it, as in noise and in ventricular flutter.
 4. Among all sequences of candidates the one with the highest score is taken (dynamic programming), where intervals much
    shorter than the usual one cost, and each missing beat costs. That is refractory period and search-back in one.
-5. Each beat is moved to the largest deflection of the first lead, or of the first clear one.
+5. Each beat is moved to the largest deflection of the first lead, or of the first clear one; of two that come to lie
+   within the refractory period the first stays.
 
 References
 ----------
@@ -66,6 +67,8 @@ def find_by_all_leads(signal_mv: NDArray[np.float64], fs_hz: float) -> NDArray[n
     """
     evidence, clearness = _combine(_slope_energy(signal_mv, fs_hz))
     beats = _choose(evidence)
+    if not len(beats):
+        return beats
     lead_mv = signal_mv[np.argmax(clearness >= CLEAR_SHARE * clearness.max())]
     return _refine(lead_mv, np.rint(beats * (fs_hz / RATE_HZ)).astype(np.int64), fs_hz)
 
@@ -199,9 +202,14 @@ def best_sequence(score: NDArray[np.float64], cost: NDArray[np.float64]) -> NDAr
 
 
 def _refine(lead_mv: NDArray[np.float64], peaks: NDArray[np.int64], fs_hz: float) -> NDArray[np.int64]:
-    """Move each peak to the largest deflection near it from the level around."""
+    """Move each peak to the largest deflection near it from the level around.
+
+    A deflection against the usual direction counts half, so that complexes with R and S alike keep to one of them.
+    """
     half = round(REFINE_S * fs_hz)
     near = (peaks[:, None] + np.arange(-half, half + 1)).clip(0, len(lead_mv) - 1)
-    values = lead_mv[near]
-    largest = np.abs(values - np.median(values, axis=1, keepdims=True)).argmax(axis=1)
-    return np.unique(near[np.arange(len(peaks)), largest])
+    deflection = lead_mv[near] - np.median(lead_mv[near], axis=1, keepdims=True)
+    upwards = np.median(deflection.max(axis=1, initial=0) + deflection.min(axis=1, initial=0)) >= 0
+    size = np.abs(deflection) * np.where((deflection > 0) == upwards, 1, 0.5)
+    refined = np.unique(near[np.arange(len(peaks)), size.argmax(axis=1)])
+    return refined[np.diff(refined, prepend=-len(lead_mv)) >= REFRACTORY_S * fs_hz]

@@ -199,12 +199,11 @@ class Database(ABC):
             if self.all_leads is None:
                 raise UserError(f"--leads all: the records of {self.name} have different leads; name them")
             return self.all_leads
-        spelling = {lead_key(name): lead for lead in self.leads for name in (*same_leads(lead)[1:], lead)}
+        spelling = {lead_key(lead): lead for lead in self.leads}
         for lead in wanted:
-            if not {lead_key(name) for name in same_leads(lead)} & spelling.keys() and lead not in self.substitutes:
+            if not any(lead_key(name) in spelling or name in self.substitutes for name in same_leads(lead)):
                 raise UnknownNameError(f"lead of {self.name}", lead, self.leads)
-        keys = {lead_key(lead): lead for lead in self.leads}
-        leads = tuple(keys.get(lead_key(lead), lead) for lead in wanted)
+        leads = tuple(spelling.get(lead_key(lead), lead) for lead in wanted)
         if len(set(leads)) < len(leads):
             raise UserError(f"--leads {','.join(wanted)}: a lead is named twice")
         return leads

@@ -11,32 +11,41 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ecgprep.synth.cinc2017 import write_cinc2017
+from ecgprep.synth.icentia11k import write_icentia11k
+from ecgprep.synth.incartdb import write_incartdb
 from ecgprep.synth.ludb import write_ludb
 from ecgprep.synth.mitdb import write_mitdb
 from ecgprep.synth.nstdb import write_nstdb
 from ecgprep.synth.ptbdb import write_ptbdb
 from ecgprep.synth.ptbxl import write_ptbxl
+from ecgprep.synth.svdb import write_svdb
 from store.errors import UnknownNameError, UserError
 
 LIKE: Mapping[str, Callable[..., Path]] = {
     "cinc2017": write_cinc2017,
+    "icentia11k": write_icentia11k,
+    "incartdb": write_incartdb,
     "ludb": write_ludb,
     "mitdb": write_mitdb,
     "nstdb": write_nstdb,
     "ptbdb": write_ptbdb,
     "ptbxl": write_ptbxl,
+    "svdb": write_svdb,
 }
 OPTIONS = {"n_minutes": "length of its records", "n_records": "number of its records"}
 
 __all__ = [
     "LIKE",
     "write_cinc2017",
+    "write_icentia11k",
+    "write_incartdb",
     "write_like",
     "write_ludb",
     "write_mitdb",
     "write_nstdb",
     "write_ptbdb",
     "write_ptbxl",
+    "write_svdb",
 ]
 
 

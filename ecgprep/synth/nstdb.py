@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from ecgprep.noise import add_noise
 from ecgprep.synth.files import database_folder, write_signal
 from ecgprep.synth.heart import Floats
-from ecgprep.synth.mitdb import FS, GAIN, RESOLUTION_BITS, ZERO, draw_recording, write_annotations
+from ecgprep.synth.holter import write_annotations
+from ecgprep.synth.mitdb import FS, GAIN, RESOLUTION_BITS, ZERO, draw_recording
 from store.errors import UserError
 
 FOLDER = "nstdb"
@@ -83,7 +84,7 @@ def _write_noisy_records(folder: Path, name: str, noise: Floats, seed: int) -> N
             zero=ZERO,
             comments=[f"Created by `nst' from records {name} and em (SNR = {snr_db} dB)"],
         )
-        write_annotations(folder, f"{name}e{suffix}", drawn)
+        write_annotations(folder, f"{name}e{suffix}", drawn, FS)
 
 
 def _write_noise(folder: Path, name: str, signal_mv: Floats) -> None:

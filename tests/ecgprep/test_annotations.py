@@ -68,7 +68,7 @@ def test_first_beat_of_a_frame_is_not_whole_and_rhythms_last_into_the_next_frame
     start = np.array([0, 1000, 2000])
     found = label_frames(marked, start, start + 1000, 250.0)
     assert [FRAME_BEAT_CLASSES[i] for i in found["frame_beat"]] == ["normal", "normal", "undefined"]
-    assert [FRAME_RHYTHM_CLASSES[i] for i in found["frame_rhythm"]] == ["undefined", "AFIB", "end"]
+    assert [FRAME_RHYTHM_CLASSES[i] for i in found["frame_rhythm"]] == ["AFIB", "AFIB", "end"]
     assert [HEART_RATE_CLASSES[i] for i in found["heart_rate"]] == ["normal", "normal", "noise"]
 
 

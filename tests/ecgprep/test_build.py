@@ -216,7 +216,7 @@ def flat(place: Path, name: str) -> None:
 def nan_samples(place: Path, name: str) -> None:
     signal_mv = make_signal_mv(np.random.default_rng(0), np.arange(200, 7000, 300), 360.0, (2, 7200))
     counts = np.rint(signal_mv.T * 200).astype(np.int64) + 1024
-    counts[720:730, 0] = -2048  # format 212's mark of no value
+    counts[720:820, 0] = -2048  # format 212's mark of no value
     write_mitdb_record(place, name, signal_mv, ("MLII", "V1"), d_signal=counts)
 
 
@@ -267,7 +267,11 @@ DAMAGES = {
     "no annotation": (remove(".atr"), "read", "100.atr is missing"),
     "garbled annotation": (write(".atr", b"\x07\xff" * 33), "label", ""),
     "flat": (flat, "quality", "lead MLII is flat"),
-    "samples without a value": (nan_samples, "quality", "lead MLII: 10 samples have no value, from 2.00 s"),
+    "samples without a value": (
+        nan_samples,
+        "quality",
+        "a gap of 0.28 s from 2.00 s",
+    ),
     "missing lead": (other_leads, "leads", "lead MLII is missing; the record has V2, V1"),
     "wrong checksum": (wrong_checksum, "read", "checksum of"),
     "no beats": (lambda place, name: write_beats(place, name, [18], ["+"]), "label", "100.atr marks no beat"),

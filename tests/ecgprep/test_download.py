@@ -506,7 +506,7 @@ def test_command_line_says_the_size_first_and_prints_the_folder(server: FaultySe
 
 MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "database": (("mitbd",), 2, "Did you mean 'mitdb'?"),
-    "rate": (("ptbxl", "--fs", "123"), 2, "100"),
+    "rate": (("ptbxl", "--fs", "0"), 2, "greater than 0"),
     "mirror": (("mitdb", "--from", "/absent"), 2, "neither a folder nor"),
     "no connections": (("mitdb", "--connections", "0"), 2, "--connections"),
     "offline": (("mitdb", "--offline"), 4, "go online, or name a mirror or folder by --from"),

@@ -1,0 +1,209 @@
+"""Cleaning whole recordings: band-pass, high-pass, baseline removal and notch, by name.
+
+``bandpass:low_hz=0.5:high_hz=40,notch:hz=50``: commas between filters, which run in that order, colons between
+parameters. All are zero-phase, so R peaks stay where they are.
+
+References
+----------
+.. [1] Kligfield et al., Recommendations for the standardization and interpretation of the electrocardiogram, part I,
+   Circulation 115:1306-1324, 2007: zero-phase filters may cut up to 0.67 Hz; with others 0.05 Hz is the limit for ST.
+.. [2] de Chazal, O'Dwyer, Reilly, IEEE Trans. Biomed. Eng. 51(7):1196-1206, 2004: the baseline by two median filters.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from store.errors import RecordError, UnknownNameError, UserError
+
+Array = NDArray[np.float64]
+
+
+class Filter(BaseModel, ABC):
+    """A filter on whole recordings; its fields are its parameters."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: ClassVar[str]
+
+    @abstractmethod
+    def apply(self, signal_mv: Array, fs_hz: float) -> Array:
+        """Return the filtered leads, (n_leads, n_samples) as they came."""
+
+    @property
+    def highest_hz(self) -> float:
+        """The highest frequency that the filter names; it has to lie below half the sampling rate."""
+        return 0.0
+
+
+class BandPass(Filter):
+    """Butterworth band-pass, forwards and backwards: −6 dB at both limits.
+
+    0.5 Hz distorts the ST segment; take ``baseline`` or a gentle ``highpass`` for work on ST and T.
+    """
+
+    name = "bandpass"
+    low_hz: float = Field(0.5, gt=0, description="lower limit")
+    high_hz: float = Field(40.0, gt=0, description="upper limit")
+    order: int = Field(3, ge=1, le=8, description="order of each pass")
+
+    @model_validator(mode="after")
+    def _limits_in_order(self) -> BandPass:
+        if self.low_hz >= self.high_hz:
+            raise UserError(f"filter bandpass: low_hz={self.low_hz:g} is not below high_hz={self.high_hz:g}")
+        return self
+
+    @property
+    def highest_hz(self) -> float:
+        """The upper limit."""
+        return self.high_hz
+
+    def apply(self, signal_mv: Array, fs_hz: float) -> Array:
+        """Return the band."""
+        return _pass_both_ways(self.order, (self.low_hz, self.high_hz), "bandpass", signal_mv, fs_hz)
+
+
+class HighPass(Filter):
+    """Butterworth high-pass, forwards and backwards: −6 dB at the limit. At 0.05 Hz ST stays as it is."""
+
+    name = "highpass"
+    low_hz: float = Field(0.05, gt=0, description="limit")
+    order: int = Field(2, ge=1, le=8, description="order of each pass")
+
+    @property
+    def highest_hz(self) -> float:
+        """The limit."""
+        return self.low_hz
+
+    def apply(self, signal_mv: Array, fs_hz: float) -> Array:
+        """Return what is above the limit."""
+        return _pass_both_ways(self.order, self.low_hz, "highpass", signal_mv, fs_hz)
+
+
+class Baseline(Filter):
+    """Subtract the baseline that two median filters leave: the first takes out P and QRS, the second T."""
+
+    name = "baseline"
+    first_s: float = Field(0.2, gt=0, description="window of the first median")
+    second_s: float = Field(0.6, gt=0, description="window of the second median")
+
+    def apply(self, signal_mv: Array, fs_hz: float) -> Array:
+        """Return the leads without their baseline."""
+        from scipy.ndimage import median_filter
+
+        baseline = signal_mv
+        for window_s in (self.first_s, self.second_s):
+            width = 2 * round(window_s * fs_hz / 2) + 1
+            baseline = np.stack([median_filter(lead, width, mode="nearest") for lead in baseline])  # fast in 1-D alone
+        return signal_mv - baseline
+
+
+class Notch(Filter):
+    """Take out mains interference by a second-order notch, forwards and backwards."""
+
+    name = "notch"
+    hz: float = Field(50.0, gt=0, description="50 in Europe, most of Asia, Africa; 60 in the Americas")
+    width_hz: float = Field(1.0, gt=0, description="width at −3 dB of each pass")
+
+    @property
+    def highest_hz(self) -> float:
+        """The frequency that is taken out."""
+        return self.hz
+
+    def apply(self, signal_mv: Array, fs_hz: float) -> Array:
+        """Return the leads without that frequency."""
+        from scipy.signal import iirnotch, tf2sos
+
+        return _filter_both_ways(tf2sos(*iirnotch(self.hz, self.hz / self.width_hz, fs_hz)), signal_mv, fs_hz)
+
+
+FILTERS: dict[str, type[Filter]] = {kind.name: kind for kind in (BandPass, HighPass, Baseline, Notch)}
+
+
+def parse_filters(text: str) -> tuple[Filter, ...]:
+    """Read a request for filters.
+
+    Parameters
+    ----------
+    text : str
+        Such as ``bandpass,notch:hz=60``; empty for none.
+
+    Raises
+    ------
+    UnknownNameError
+        For a filter or parameter that does not exist.
+    UserError
+        For a value that does not fit.
+    """
+    return tuple(_parse_one(request.strip()) for request in text.split(",")) if text.strip() else ()
+
+
+def apply_filters(filters: Sequence[Filter], signal_mv: Array, fs_hz: float) -> Array:
+    """Return a recording after every filter in turn.
+
+    Parameters
+    ----------
+    filters : sequence of Filter
+        In the order in which they run.
+    signal_mv : ndarray, shape (n_leads, n_samples)
+        Whole leads without gaps, at their own rate.
+    fs_hz : float
+        Sampling rate.
+
+    Raises
+    ------
+    RecordError
+        If a filter names a frequency that the recording cannot hold.
+    """
+    for step in filters:
+        if step.highest_hz >= fs_hz / 2:
+            raise RecordError(
+                "clean",
+                f"filter {step.name} at {step.highest_hz:g} Hz needs a rate above {2 * step.highest_hz:g} Hz, "
+                f"the record has {fs_hz:g} Hz",
+            )
+        signal_mv = step.apply(signal_mv, fs_hz)
+    return signal_mv
+
+
+def _parse_one(request: str) -> Filter:
+    name, *pairs = (part.strip() for part in request.split(":"))
+    if name not in FILTERS:
+        raise UnknownNameError("filter", name, FILTERS)
+    kind = FILTERS[name]
+    given: dict[str, str] = {}
+    for pair in pairs:
+        key, _, value = (part.strip() for part in pair.partition("="))
+        if key not in kind.model_fields:
+            raise UnknownNameError(f"parameter of {name}", key, kind.model_fields)
+        if not value or key in given:
+            raise UserError(f"filter {request!r}: {pair!r} is {'given twice' if value else 'no parameter=value'}")
+        given[key] = value
+    try:
+        return kind.model_validate(given)
+    except ValidationError as error:
+        fault: Any = error.errors()[0]
+        if isinstance(fault.get("ctx", {}).get("error"), UserError):
+            raise fault["ctx"]["error"] from None
+        raise UserError(f"filter {request!r}: {fault['loc'][0]}={fault['input']}: {fault['msg']}") from None
+
+
+def _pass_both_ways(
+    order: int, limits_hz: float | tuple[float, float], kind: str, signal_mv: Array, fs_hz: float
+) -> Array:
+    from scipy.signal import butter
+
+    return _filter_both_ways(butter(order, limits_hz, kind, fs=fs_hz, output="sos"), signal_mv, fs_hz)
+
+
+def _filter_both_ways(sections: Array, signal_mv: Array, fs_hz: float) -> Array:
+    """Filter forwards and backwards; the ends are extended by up to ten seconds, mirrored about their last point."""
+    from scipy.signal import sosfiltfilt
+
+    filtered: Array = sosfiltfilt(sections, signal_mv, padlen=min(round(10 * fs_hz), signal_mv.shape[-1] - 1))
+    return filtered

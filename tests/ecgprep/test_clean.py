@@ -1,0 +1,60 @@
+"""Cleaning on the way into a store: filters by name, and short gaps filled and counted."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ecgprep.filters import apply_filters, parse_filters
+from ecgprep.records import read_record
+from store.errors import UserError
+from store.read import open_store
+from tests.ecgprep.conftest import Build
+from tests.recordings import make_signal_mv, write_mitdb_record
+
+
+def test_a_store_holds_the_filtered_signal_and_says_so(raw: Path, build_in: Build) -> None:
+    plain = open_store(build_in(raw, dataset="ptbxl").place)
+    store = open_store(build_in(raw, dataset="ptbxl", filters="bandpass:low_hz=1,baseline").place)
+    assert plain.name != store.name
+    assert store.attributes["recipe"]["filters"] == "bandpass:low_hz=1,baseline"
+    record = read_record(raw / "ptb-xl" / store.column("record")[3].removeprefix("ptbxl/"))
+    leads = [record.leads.index(lead.upper()) for lead in store.leads]
+    expected = apply_filters(parse_filters("bandpass:low_hz=1,baseline"), record.signal_mv[leads], record.fs_hz)
+    assert np.abs(store.signal[3] * store.scale_mv - expected).max() <= 0.5e-3 + 1e-9
+    assert np.abs(store.signal[3] - plain.signal[3]).max() > 20
+
+
+def test_a_wrong_filter_is_refused_before_any_file_is_read(tmp_path: Path, build_in: Build) -> None:
+    with pytest.raises(UserError, match=r"unknown filter 'lowpass'"):
+        build_in(tmp_path / "nowhere", dataset="ptbxl", filters="lowpass:hz=40")
+
+
+def test_a_filter_beyond_the_records_rate_quarantines_it(raw: Path, build_in: Build) -> None:
+    from store.errors import NothingLeftError
+
+    with pytest.raises(NothingLeftError, match="filter notch at 60 Hz needs a rate above 120 Hz"):
+        build_in(raw, dataset="ptbxl", filters="notch:hz=60")
+
+
+@pytest.mark.parametrize("fill_gaps_s", [0.2, 0.0])
+def test_short_gaps_are_filled_and_counted_or_refused(
+    raw: Path, tmp_path: Path, build_in: Build, fill_gaps_s: float
+) -> None:
+    place = shutil.copytree(raw, tmp_path / "raw") / "mitdb"
+    signal_mv = make_signal_mv(np.random.default_rng(0), np.arange(200, 10_000, 300), 360.0, (2, 10_800))
+    counts = np.rint(signal_mv.T * 200).astype(np.int64) + 1024
+    counts[720:756, 0] = -2048  # format 212's mark of no value
+    write_mitdb_record(place, "100", signal_mv, ("MLII", "V1"), d_signal=counts)
+    result = build_in(tmp_path / "raw", dataset="mitdb", fill_gaps_s=fill_gaps_s)
+    store = open_store(result.place)
+    if not fill_gaps_s:
+        (left_out,) = result.quarantined
+        assert (left_out.record, left_out.stage) == ("mitdb/100", "quality")
+        return
+    filled_s = store.column("filled_s")
+    assert set(filled_s[store.column("record") == "mitdb/100"].round(6)) == {np.float32(0.1)}
+    assert not filled_s[store.column("record") != "mitdb/100"].any()
