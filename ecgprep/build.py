@@ -27,6 +27,7 @@ from ecgprep.datasets.base import Database, Found, RecordRef
 from ecgprep.execute import TaskRunner
 from ecgprep.filters import parse_filters
 from ecgprep.index import IndexedRecord, Quarantined, index_record, read_clean
+from ecgprep.noise_records import check_noise_is_here, parse_noise
 from ecgprep.plan import make_plan, resolve_reps, row_samples
 from ecgprep.progress import Progress
 from ecgprep.representations import Representation, quantise, render_all
@@ -231,6 +232,8 @@ def resolve(prepare: Prepare) -> tuple[Prepare, list[Prepare]]:
     shared_schemes(databases, own)
     check_methods(whole)
     parse_filters(whole.filters)
+    if whole.noise:
+        parse_noise(whole.noise)
     resolve_reps(whole, 1 << 20)  # names are checked before files; lengths are not known yet
     rule = ",".join(dict.fromkeys(str(item.label_rule) for item in own))
     return whole.model_copy(update={"dataset": ",".join(names), "label_rule": rule}), own
@@ -248,6 +251,9 @@ def index_databases(
     prepare, own = resolve(prepare)
     databases = [get_database(name) for name in prepare.databases]
     folders = [find_raw(database, workspace, source) for database in databases]
+    if prepare.noise:
+        for folder in folders:
+            check_noise_is_here(parse_noise(prepare.noise), folder)
     found = [_find(*known) for known in zip(databases, folders, own, strict=True)]
     return [_index(*known, runner, progress) for known in zip(databases, found, own, strict=True)], prepare
 
@@ -324,12 +330,11 @@ def _batches(refs: Sequence[RecordRef]) -> list[list[RecordRef]]:
     batches: list[list[RecordRef]] = []
     room = 0
     for ref in refs:
-        files = [ref.path.with_name(ref.path.name + suffix) for suffix in ref.suffixes]
         if room <= 0:
             batches.append([])
             room = INDEX_BYTES
         batches[-1].append(ref)
-        room -= sum(file.stat().st_size for file in files if file.is_file())
+        room -= sum(file.stat().st_size for file in ref.files if file.is_file())
     return batches
 
 
