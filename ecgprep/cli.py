@@ -35,6 +35,7 @@ Unit = Annotated[
 Filters = Annotated[
     str | None, typer.Option(help="Filters on whole records, such as bandpass:low_hz=0.5:high_hz=40,notch:hz=50.")
 ]
+Noise = Annotated[str | None, typer.Option(help="Recorded noise to add, and the ratio in dB, such as ma@6.")]
 Detector = Annotated[str | None, typer.Option(help="R-peak detector, for beats of a database without annotated ones.")]
 Patients = Annotated[str | None, typer.Option(help="Part of the patients: a share, 10%, or a range, 0-99.")]
 Rule = Annotated[str | None, typer.Option(help="How labels are made, such as present or likely for ptbxl.")]
@@ -120,6 +121,7 @@ def plan(
     leads: Leads = None,
     fs: Rate = None,
     filters: Filters = None,
+    noise: Noise = None,
     unit: Unit = None,
     label_rule: Rule = None,
     detector: Detector = None,
@@ -144,7 +146,7 @@ def plan(
 
     options = {"dataset": dataset, "reps": reps, "leads": leads, "fs": fs, "filters": filters, "unit": unit}
     options |= {"label_rule": label_rule, "detector": detector, "patients": patients, "seed": seed, "workers": workers}
-    options |= {"balance": balance, "samples_per_class": samples_per_class}
+    options |= {"balance": balance, "samples_per_class": samples_per_class, "noise": noise}
     prepare = _read_section(options, recipe, settings)
     with show_progress() as progress, TaskRunner(prepare.workers, prepare.scheduler) as runner:
         indexes, resolved = index_databases(prepare, Workspace.at(home), source, runner, progress)
@@ -159,6 +161,7 @@ def build(
     leads: Leads = None,
     fs: Rate = None,
     filters: Filters = None,
+    noise: Noise = None,
     unit: Unit = None,
     label_rule: Rule = None,
     detector: Detector = None,
@@ -175,6 +178,9 @@ def build(
     source: Source = None,
     home: Home = None,
     replace: Replace = False,
+    target: Annotated[
+        str | None, typer.Option("--to", help="Folder or URL for the store, such as s3://bucket/stores.")
+    ] = None,
 ) -> None:
     """Build a store, go on with a stopped build, or add pictures and balances to a complete store."""
     from ecgprep.build import build as build_store
@@ -185,6 +191,7 @@ def build(
     options = {"dataset": dataset, "reps": reps, "leads": leads, "fs": fs, "unit": unit, "label_rule": label_rule}
     options |= {
         "filters": filters,
+        "noise": noise,
         "detector": detector,
         "patients": patients,
         "balance": balance,
@@ -197,7 +204,7 @@ def build(
     }
     prepare = _read_section(options, recipe, settings)
     with show_progress() as progress:
-        result = build_store(prepare, Workspace.at(home), source, replace, progress)
+        result = build_store(prepare, Workspace.at(home), source, replace, progress, target)
     print_result(result)
 
 
@@ -215,13 +222,9 @@ def inspect(store: StoreName = None, home: Home = None) -> None:
 def verify(store: StoreName = None, home: Home = None) -> None:
     """Compare every file of a store with its manifest; print each that is damaged or missing."""
     from pipelines.workspace import Workspace
-    from store.errors import UserError
     from store.verify import find_damage
 
-    location = Workspace.at(home).find_store(store)
-    if "://" in location:
-        raise UserError(f"{location}: verify reads a folder; copy the store and verify the copy")
-    place = Path(location)
+    place = Workspace.at(home).find_store(store)
     damaged = 0
     for damage in find_damage(place):
         damaged += 1

@@ -36,6 +36,10 @@ class Prepare(BaseModel):
     filters: str = Field(
         default="", description="filters on whole records, such as bandpass,notch:hz=50; empty for none"
     )
+    noise: str = Field(
+        default="",
+        description="recorded noise to add: a record of nstdb and the ratio in dB, such as ma@6; empty for none",
+    )
     fill_gaps_s: float = Field(
         default=0.2, ge=0, le=1, description="longest gap that is filled by a line and counted, s; 0 refuses every gap"
     )

@@ -16,8 +16,9 @@ from store.balance import Balance
 from store.plan import StorePlan, Values
 from store.read import Store, open_store
 from store.schema import representation_spec, signal_spec
+from store.shards import write_task
 from store.vocabulary import AAMI_CLASSES, SUPERCLASSES, TEST, TRAIN, UNUSED, VALIDATION
-from store.write import Building, publish, write_task
+from store.write import Building, publish
 
 N_RECORDS, BEATS_OF_RECORD, BEAT_SAMPLES = 12, 60, 186
 N_ECGS, ECG_SAMPLES, ECG_LEADS = 90, 250, ("II", "V1", "V5")
@@ -59,7 +60,7 @@ def write_store(
     arrays = {"signal": signal} | {f"rep/{name}": drawn for name, drawn in pictures.items()}
     for task in plan.tasks():
         blocks = {path: array[task.start : task.stop] for path, array in arrays.items()}
-        building.add_receipt(write_task(building.folder, task, blocks))
+        write_task(building.folder, task, blocks)
     publish(building, place)
     return open_store(place)
 
