@@ -186,6 +186,9 @@ def build(
     source: Source = None,
     home: Home = None,
     replace: Replace = False,
+    target: Annotated[
+        str | None, typer.Option("--to", help="Folder or URL for the store, such as s3://bucket/stores.")
+    ] = None,
 ) -> None:
     """Build a store, go on with a stopped build, or add pictures and balances to a complete store."""
     from ecgprep.build import build as build_store
@@ -211,7 +214,7 @@ def build(
     }
     prepare = _read_section(options, recipe, settings)
     with show_progress() as progress:
-        result = build_store(prepare, Workspace.at(home), source, replace, progress)
+        result = build_store(prepare, Workspace.at(home), source, replace, progress, target)
     print_result(result)
 
 
@@ -229,13 +232,9 @@ def inspect(store: StoreName = None, home: Home = None) -> None:
 def verify(store: StoreName = None, home: Home = None) -> None:
     """Compare every file of a store with its manifest; print each that is damaged or missing."""
     from pipelines.workspace import Workspace
-    from store.errors import UserError
     from store.verify import find_damage
 
-    location = Workspace.at(home).find_store(store)
-    if "://" in location:
-        raise UserError(f"{location}: verify reads a folder; copy the store and verify the copy")
-    place = Path(location)
+    place = Workspace.at(home).find_store(store)
     damaged = 0
     for damage in find_damage(place):
         damaged += 1

@@ -74,7 +74,9 @@ def print_result(result: BuildResult) -> None:
         "added": "added to the complete store",
         "complete": "already complete; nothing to do",
     }
-    console.print(f"{said[result.state]}, digest {result.digest[:16]}. Next: ecgtrain run", highlight=False)
+    named = f" --store {result.place}" if isinstance(result.place, str) else ""
+    line = f"{said[result.state]}, digest {result.digest[:16]}. Next: ecgtrain run{named}"
+    console.print(line, highlight=False, soft_wrap=True)
     Console(soft_wrap=True).print(str(result.place), highlight=False)
 
 
