@@ -38,7 +38,7 @@ def test_baseline_is_a_run_with_predictions_of_validation_and_test(name, kind, r
         table, facts = read_predictions(run.path / "predictions" / f"{part}.parquet")
         assert facts["model"] == name
         columns = [table[f"p_{c}"].to_numpy() for c in facts["classes"]]
-        assert all(((0 <= column) & (column <= 1)).all() for column in columns)
+        assert all(((column >= 0) & (column <= 1)).all() for column in columns)
         if facts["task"] == "single":
             np.testing.assert_allclose(np.sum(columns, axis=0), 1.0, atol=1e-5)
     (entry,) = run.history()
