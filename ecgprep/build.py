@@ -8,7 +8,6 @@ local ones and a cluster run the same code and write the same bytes.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgprep import croissant
+from ecgprep.additions import add_balances, describe_with
+from ecgprep.balance import check_methods, plan_balances
 from ecgprep.beats import cut
 from ecgprep.config import Prepare
 from ecgprep.datasets import get_database
@@ -27,11 +27,13 @@ from ecgprep.datasets.base import Database, Found, RecordRef
 from ecgprep.execute import TaskRunner
 from ecgprep.filters import parse_filters
 from ecgprep.index import IndexedRecord, Quarantined, index_record, read_clean
+from ecgprep.noise_records import check_noise_is_here, parse_noise
 from ecgprep.plan import make_plan, resolve_reps, row_samples
 from ecgprep.progress import Progress
 from ecgprep.representations import Representation, quantise, render_all
 from ecgprep.rows import Index, shared_schemes
 from pipelines.workspace import Workspace
+from store.balance import Balance
 from store.errors import (
     DamagedStoreError,
     IncompleteStoreError,
@@ -42,23 +44,16 @@ from store.errors import (
     UnknownNameError,
     UserError,
 )
+from store.files import NO_SPACE
 from store.manifest import MANIFEST_NAME
 from store.patients import choose_patients
+from store.places import PLAN_NAME, Folder, Place, place_at
 from store.plan import StorePlan, Task
 from store.read import Store, damage_named, open_store
-from store.schema import SCALE_MV, ArraySpec, representation_spec
+from store.schema import SCALE_MV
+from store.shards import JOURNAL, Receipt, find_receipt, write_task
 from store.verify import find_damage
-from store.write import (
-    NO_SPACE,
-    PLAN,
-    Building,
-    Receipt,
-    discard,
-    merge_addition,
-    publish,
-    publish_addition,
-    write_task,
-)
+from store.write import Building, merge_addition, publish, publish_addition
 
 INDEX_BYTES = 2_000_000  # of raw data that one call of the first pass reads
 
@@ -69,23 +64,26 @@ class BuildResult:
 
     Parameters
     ----------
-    place : Path
-        The store.
+    place : Path or str
+        The store's folder, or its URL.
     state : str
-        ``built``, ``resumed``, ``added`` (representations to a store) or ``complete`` (nothing was left to do).
+        ``built``, ``resumed``, ``added`` (to a complete store) or ``complete`` (nothing was left to do).
     digest : str
         Digest of the store.
     plan : StorePlan
         What was asked for.
     quarantined : tuple of Quarantined
         Records that were left out.
+    balances : tuple of Balance
+        Balances that were added.
     """
 
-    place: Path
+    place: Path | str
     state: str
     digest: str
     plan: StorePlan
     quarantined: tuple[Quarantined, ...]
+    balances: tuple[Balance, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -103,8 +101,8 @@ class Fill:
 
     Parameters
     ----------
-    folder : Path
-        The hidden folder that is filled.
+    location : str
+        The hidden folder, or the URL, that is filled.
     task : Task
         The range of rows.
     prepare : Prepare
@@ -117,18 +115,18 @@ class Fill:
         Samples of each row that are not padding; None where there is no padding.
     reps : tuple of Representation
         The pictures to draw.
-    signals : Path or None
+    signals : str or None
         The complete store that pictures are added to.
     """
 
-    folder: Path
+    location: str
     task: Task
     prepare: Prepare
     n_samples: int
     pieces: tuple[Piece, ...]
     valid_n: NDArray[np.int32] | None
     reps: tuple[Representation, ...]
-    signals: Path | None = None
+    signals: str | None = None
 
 
 def build(
@@ -137,8 +135,9 @@ def build(
     source: Path | None = None,
     replace: bool = False,
     progress: Progress = lambda what, done, total: None,
+    target: str | None = None,
 ) -> BuildResult:
-    """Build the store that a recipe describes, go on with a stopped build, or add pictures to a complete store.
+    """Build the store that a recipe describes, go on with a stopped build, or add to a complete store what it lacks.
 
     Parameters
     ----------
@@ -152,6 +151,8 @@ def build(
         Remove a store of the same name that is damaged or was built from other raw data.
     progress : callable
         Called with what is being done, how much of it is done and how much there is.
+    target : str, optional
+        Folder or URL that the store is put in; by default the workspace's folder of stores.
 
     Raises
     ------
@@ -167,16 +168,23 @@ def build(
     with TaskRunner(prepare.workers, prepare.scheduler) as runner:
         indexes, prepare = index_databases(prepare, workspace, source, runner, progress)
         plan, reps = make_plan(indexes, prepare)
-        place = workspace.stores / plan.name
+        tasks = plan_balances(plan.values, prepare)
+        place = place_at(f"{target or workspace.stores}".rstrip("/") + f"/{plan.name}")
         _make_folder(workspace.stores)
+        if isinstance(place, Folder):
+            _make_folder(place.path.parent)
         with _only_build(workspace.stores / f".{plan.name}.lock"):
             state, digest = _build_at(place, plan, indexes, prepare, reps, replace, runner, progress)
+            balances = add_balances(place, plan, tasks, progress)
+    if balances:
+        state, digest = ("added" if state == "complete" else state), open_store(place.location).digest
     quarantined = tuple(item for index in indexes for item in index.quarantined)
-    return BuildResult(place, state, digest, plan, quarantined)
+    where = place.path if isinstance(place, Folder) else place.location
+    return BuildResult(where, state, digest, plan, quarantined, balances)
 
 
 def _build_at(
-    place: Path,
+    place: Place,
     plan: StorePlan,
     indexes: Sequence[Index],
     prepare: Prepare,
@@ -186,17 +194,15 @@ def _build_at(
     progress: Progress,
 ) -> tuple[str, str]:
     """Make `place` hold the planned store; return what was done and the store's digest."""
-    retired = place.with_name(f".replaced-{place.name}")
-    discard(retired)  # what a stopped --replace has left
-    if place.exists() and replace and not _is_usable(place, plan):
-        place.rename(retired)
-        discard(retired)
-    if place.exists():
+    place.clear_retired()
+    if place.is_taken and replace and not _is_usable(place, plan):
+        place.retire()
+    if place.is_taken:
         return _extend(place, plan, reps, prepare, runner, progress)
-    building = Building(place.parent / f".building-{plan.name}", plan)
+    building = Building(place.building_site().location, plan)
     state = "resumed" if building.prepare() else "built"
     _run_fills(building, list(_fills(building, indexes, prepare, reps)), runner, progress)
-    return state, publish(building, place).digest
+    return state, publish(building, place.location).digest
 
 
 def resolve(prepare: Prepare) -> tuple[Prepare, list[Prepare]]:
@@ -224,7 +230,10 @@ def resolve(prepare: Prepare) -> tuple[Prepare, list[Prepare]]:
         why = "beats are annotated" if str(whole.unit).startswith("beat") else f"rows are {whole.unit}, no beats"
         raise UserError(f"--detector {prepare.detector}: {prepare.dataset} needs none ({why}); leave it out")
     shared_schemes(databases, own)
+    check_methods(whole)
     parse_filters(whole.filters)
+    if whole.noise:
+        parse_noise(whole.noise)
     resolve_reps(whole, 1 << 20)  # names are checked before files; lengths are not known yet
     rule = ",".join(dict.fromkeys(str(item.label_rule) for item in own))
     return whole.model_copy(update={"dataset": ",".join(names), "label_rule": rule}), own
@@ -242,6 +251,9 @@ def index_databases(
     prepare, own = resolve(prepare)
     databases = [get_database(name) for name in prepare.databases]
     folders = [find_raw(database, workspace, source) for database in databases]
+    if prepare.noise:
+        for folder in folders:
+            check_noise_is_here(parse_noise(prepare.noise), folder)
     found = [_find(*known) for known in zip(databases, folders, own, strict=True)]
     return [_index(*known, runner, progress) for known in zip(databases, found, own, strict=True)], prepare
 
@@ -318,12 +330,11 @@ def _batches(refs: Sequence[RecordRef]) -> list[list[RecordRef]]:
     batches: list[list[RecordRef]] = []
     room = 0
     for ref in refs:
-        files = [ref.path.with_name(ref.path.name + suffix) for suffix in ref.suffixes]
         if room <= 0:
             batches.append([])
             room = INDEX_BYTES
         batches[-1].append(ref)
-        room -= sum(file.stat().st_size for file in files if file.is_file())
+        room -= sum(file.stat().st_size for file in ref.files if file.is_file())
     return batches
 
 
@@ -362,25 +373,26 @@ def _holds_same_rows(store: Store, plan: StorePlan) -> bool:
     return bool(store.attributes["rows_key"] == plan.attributes["rows_key"])
 
 
-def _is_usable(place: Path, plan: StorePlan) -> bool:
+def _is_usable(place: Place, plan: StorePlan) -> bool:
     """Tell whether the planned rows are at a place, undamaged."""
     try:
-        return _holds_same_rows(open_store(place), plan) and next(find_damage(place), None) is None
+        return _holds_same_rows(open_store(place.location), plan) and next(find_damage(place.location), None) is None
     except (DamagedStoreError, IncompleteStoreError):
         return False
 
 
-def _finish_addition(aside: Path, place: Path, plan: StorePlan) -> None:
+def _finish_addition(aside: Place, place: Place, plan: StorePlan) -> None:
     """Finish adding pictures where a stop came between the old manifest and the new one."""
-    (place / PLAN).unlink(missing_ok=True)
-    if (aside / MANIFEST_NAME).is_file():
-        stored = json.loads((aside / "zarr.json").read_text(encoding="utf-8"))["attributes"]
+    for name in (JOURNAL, PLAN_NAME):  # what a stop right after the first manifest has left
+        place.remove(name)
+    if aside.has(MANIFEST_NAME):
+        stored = json.loads(aside.read_text("zarr.json"))["attributes"]
         if stored["rows_key"] == plan.attributes["rows_key"]:
-            merge_addition(aside, place)
+            merge_addition(aside.location, place.location)
 
 
 def _extend(
-    place: Path,
+    place: Place,
     plan: StorePlan,
     reps: Sequence[Representation],
     prepare: Prepare,
@@ -388,33 +400,33 @@ def _extend(
     progress: Progress,
 ) -> tuple[str, str]:
     """Add the pictures that a complete store lacks; return what was done and the store's digest."""
-    store = open_store(place)
+    store = open_store(place.location)
     if not _holds_same_rows(store, plan):
         had, has = (_records_used(facts["card"]) for facts in (store.attributes, plan.attributes))
         raise UserError(
-            f"{place} was built from other raw data or with other software ({had} records then, {has} now); "
+            f"{place.location} was built from other raw data or with other software ({had} records then, {has} now); "
             "add --replace to build it anew, or build in another --home"
         )
-    aside = place.parent / f".adding-{plan.name}"
+    aside = place.beside(f".adding-{plan.name}")
     _finish_addition(aside, place, plan)
-    store = open_store(place)
+    store = open_store(place.location)
     new = [rep for rep in reps if rep.name not in store.representations]
     for rep in reps:
         if rep not in new:
             _check_same_picture(store, rep)
     if not new:
-        os.utime(place / MANIFEST_NAME)  # what was just asked for is the newest store, which `ecgtrain run` takes
+        place.renew(MANIFEST_NAME)  # what was just asked for is the newest store, which `ecgtrain run` takes
         return "complete", store.digest
     addition = _addition(store, plan, [f"rep/{rep.name}" for rep in new])
-    building = Building(aside, addition)
+    building = Building(aside.location, addition)
     building.prepare()
     n_samples = plan.filled[0].shape[2]
     fills = [
-        Fill(building.folder, task, prepare, n_samples, (), _valid_n(plan, task), tuple(new), place)
+        Fill(aside.location, task, prepare, n_samples, (), _valid_n(plan, task), tuple(new), place.location)
         for task in building.open_tasks()
     ]
     _run_fills(building, fills, runner, progress)
-    return "added", publish_addition(building, place).digest
+    return "added", publish_addition(building, place.location).digest
 
 
 def _records_used(card: Mapping[str, Any]) -> int:
@@ -423,16 +435,8 @@ def _records_used(card: Mapping[str, Any]) -> int:
 
 def _addition(store: Store, plan: StorePlan, new: Sequence[str]) -> StorePlan:
     """Return the plan of the new pictures alone, with metadata that also describes what the store has."""
-    planned = {spec.path for spec in plan.specs}
-    stored = [_stored_picture(store, plan, name) for name in store.representations if f"rep/{name}" not in planned]
-    files = {"croissant.json": croissant.describe(plan.name, plan.attributes, (*plan.specs, *stored))}
+    files = {"croissant.json": describe_with(store, plan, {})}
     return StorePlan(plan.name, tuple(spec for spec in plan.filled if spec.path in new), {}, plan.attributes, files)
-
-
-def _stored_picture(store: Store, plan: StorePlan, name: str) -> ArraySpec:
-    picture = store.representation(name)
-    height, width = picture.shape[-2:]
-    return representation_spec(name, plan.filled[0], (height, width), str(picture.dtype), dict(picture.attrs))
 
 
 def _check_same_picture(store: Store, rep: Representation) -> None:
@@ -461,7 +465,9 @@ def _fills(
                 break
             rows = slice(max(task.start - offset, 0), task.stop - offset)
             pieces.append(Piece(record.ref, record.rows.start[rows], record.rows.valid_n[rows]))
-        yield Fill(building.folder, task, prepare, n_samples, tuple(pieces), _valid_n(building.plan, task), reps)
+        yield Fill(
+            building.place.location, task, prepare, n_samples, tuple(pieces), _valid_n(building.plan, task), reps
+        )
 
 
 def _valid_n(plan: StorePlan, task: Task) -> NDArray[np.int32] | None:
@@ -470,15 +476,16 @@ def _valid_n(plan: StorePlan, task: Task) -> NDArray[np.int32] | None:
 
 
 def _run_fills(building: Building, fills: Sequence[Fill], runner: TaskRunner, progress: Progress) -> None:
-    """Run the open tasks and put their receipts into the journal."""
+    """Run the open tasks; each leaves its receipt in the journal."""
     total = len(building.plan.tasks())
-    for done, receipt in enumerate(runner.run(fill, fills), start=total - len(fills) + 1):
-        building.add_receipt(receipt)
+    for done, _ in enumerate(runner.run(fill, fills), start=total - len(fills) + 1):
         progress("building", done, total)
 
 
 def fill(job: Fill) -> Receipt:
-    """Fill one task's shards: read, cut, draw, write.
+    """Fill one task's shards: read, cut, draw, write; or return the receipt of one that is done.
+
+    A cluster does a task again when the worker that did it dies before its result is fetched.
 
     Raises
     ------
@@ -487,16 +494,18 @@ def fill(job: Fill) -> Receipt:
     """
     from threadpoolctl import threadpool_limits
 
+    if done := find_receipt(job.location, job.task):
+        return done
     with threadpool_limits(limits=1):  # workers share the cores; and sums must not depend on the number of threads
         signal = _stored_rows(job) if job.signals else _cut_rows(job)
         blocks = {} if job.signals else {"signal": signal}
         blocks |= {f"rep/{name}": planes for name, planes in _pictures(job, signal).items()}
-        return write_task(job.folder, job.task, blocks)
+        return write_task(job.location, job.task, blocks)
 
 
 def _stored_rows(job: Fill) -> NDArray[np.int16]:
     assert job.signals is not None
-    with damage_named(str(job.signals)):
+    with damage_named(job.signals):
         rows: NDArray[np.int16] = np.asarray(open_store(job.signals).signal[job.task.start : job.task.stop])
     return rows
 
