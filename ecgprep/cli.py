@@ -264,6 +264,43 @@ def plot(
 
 
 @app.command()
+def export(
+    store: StoreName = None,
+    to: Annotated[str, typer.Option(help="Layout: npy, pairs, pt, parquet or wfdb.")] = "npy",
+    out: Annotated[Path | None, typer.Option(help="Folder to write; by default <store>-<protocol>-<layout>.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="Split protocol; by default the store's own choice.")] = None,
+    fold: Annotated[int | None, typer.Option(help="Fold that is tested, of a protocol that numbers folds.")] = None,
+    balance: Annotated[str | None, typer.Option(help="Balance of the training rows, such as smote.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Rows of a batch: of a file of npy, and in memory.")] = 256,
+    home: Home = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Write a folder anew that an export has made.")] = False,
+) -> None:
+    """Write the rows of a protocol in a layout that other projects read."""
+    from ecgprep.export import export_store, find_format
+    from ecgprep.progress import show_progress
+    from pipelines.workspace import Workspace
+    from store.read import open_store
+
+    write = find_format(to)
+    opened = open_store(Workspace.at(home).find_store(store))
+    name = protocol or opened.attributes["default_protocol"]
+    place = out or Path(f"{opened.name.removesuffix('.zarr')}-{name}-{to}")
+    with show_progress() as progress:
+        export_store(
+            opened,
+            place,
+            write,
+            protocol=protocol,
+            fold=fold,
+            balance=balance,
+            batch_size=batch_size,
+            replace=replace,
+            progress=progress,
+        )
+    typer.echo(place)
+
+
+@app.command()
 def synth(
     folder: Annotated[Path, typer.Argument(help="Where the database's folder is made.")],
     like: Annotated[str, typer.Option(help="Database whose file layout is written, such as mitdb or ptbxl.")],
