@@ -12,9 +12,8 @@ from torch import Tensor, nn
 
 BATCHES = (1, 16, 32, 64, 128, 256)
 REPEATS = 20
-WARM_UP = 3
-MOST_S = 20.0  # of one batch size; its repeats then are fewer, five at least
-FEWEST = 5
+MOST_S = 10.0  # of one batch size; its repeats then are fewer, three at least
+FEWEST = 3
 
 
 def benchmark(
@@ -82,8 +81,8 @@ def _times(model: nn.Module, inputs: dict[str, Tensor], n: int, repeats: int, de
         if device.type == "cuda":
             torch.cuda.synchronize(device)
 
-    first_s = min(_seconds(once) for _ in range(WARM_UP))
-    repeats = min(repeats, max(FEWEST, int(MOST_S / first_s)))
+    once()  # takes memory and chooses kernels
+    repeats = min(repeats, max(FEWEST, int(MOST_S / _seconds(once))))
     ms = 1e3 * np.array([_seconds(once) for _ in range(repeats)])
     return {
         "batch": n,

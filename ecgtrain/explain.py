@@ -1,8 +1,8 @@
-"""Which samples of a row a network's decision rests on: integrated gradients, and Grad-CAM, by captum."""
+"""Which samples of a row a network's decision rests on: integrated gradients, by captum, and Grad-CAM."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from ecgtrain.loader import Batch, Loader
+from ecgtrain.models.maps import Convolution, Maps
 from store.errors import UnknownNameError, UserError
 from store.files import sync_file, sync_folder
 
@@ -114,61 +115,77 @@ def attribute(model: nn.Module, batch: Batch, classes: Sequence[int], method: st
     """
     if method not in METHODS:
         raise UnknownNameError("method of explanation", method, METHODS)
-    names = tuple(batch.inputs)
-    inputs = tuple(batch.inputs[name].float() for name in names)
-    target = torch.tensor(list(classes), device=inputs[0].device)
-
-    def logits(*values: Tensor) -> Tensor:
-        out: Tensor = model(**dict(zip(names, values, strict=True)))
-        return out.float()
-
     model.eval()
-    explain = _integrated_gradients if method == INTEGRATED_GRADIENTS else _grad_cam
+    target = torch.tensor(list(classes), device=next(iter(batch.inputs.values())).device)
     with torch.backends.cudnn.flags(enabled=False):  # its recurrent layers have no gradient in evaluation
-        return explain(model, logits, names, inputs, target)
+        if method == INTEGRATED_GRADIENTS:
+            return _integrated_gradients(model, batch.inputs, target)
+        return _grad_cam(model, batch.inputs, target)
 
 
-def _integrated_gradients(
-    model: nn.Module,
-    logits: Callable[..., Tensor],
-    names: Sequence[str],
-    inputs: tuple[Tensor, ...],
-    target: Tensor,
-) -> dict[str, Tensor]:
+def _integrated_gradients(model: nn.Module, inputs: Mapping[str, Tensor], target: Tensor) -> dict[str, Tensor]:
     from captum.attr import IntegratedGradients
 
-    found = IntegratedGradients(logits).attribute(inputs, target=target, n_steps=STEPS, internal_batch_size=len(target))
+    names = [name for name, value in inputs.items() if value.is_floating_point()]
+    given = [name for name in inputs if name not in names]  # what says where the signal is, and is none
+
+    def logits(*values: Tensor) -> Tensor:
+        out: Tensor = model(**dict(zip([*names, *given], values, strict=True)))
+        return out.float()
+
+    found = IntegratedGradients(logits).attribute(
+        tuple(inputs[name] for name in names),
+        target=target,
+        additional_forward_args=tuple(inputs[name] for name in given) or None,
+        n_steps=STEPS,
+        internal_batch_size=len(target),
+    )
     return {name: value.detach().float() for name, value in zip(names, found, strict=True)}
 
 
-def _grad_cam(
-    model: nn.Module,
-    logits: Callable[..., Tensor],
-    names: Sequence[str],
-    inputs: tuple[Tensor, ...],
-    target: Tensor,
-) -> dict[str, Tensor]:
-    from captum.attr import LayerGradCam
-
+def _grad_cam(model: nn.Module, inputs: Mapping[str, Tensor], target: Tensor) -> dict[str, Tensor]:
     maps: dict[str, Tensor] = {}
-    for name, kind, mode in (("signal", nn.Conv1d, "linear"), ("picture", nn.Conv2d, "bilinear")):
-        layer = _last_convolution(model, kind)
-        if name not in names or layer is None:
+    layers = {"signal": _last_over_time(model), "picture": _last_over_picture(model)}
+    for name, layer in layers.items():
+        if name not in inputs or layer is None:
             continue
-        cam = LayerGradCam(logits, layer).attribute(inputs, target=target, relu_attributions=True)
-        value = inputs[names.index(name)]
-        sized = interpolate(cam.detach().float(), size=value.shape[2:], mode=mode, align_corners=False)
-        maps[name] = sized.expand_as(value).clone()
+        cam, value = _class_map(model, layer, inputs, target), inputs[name]
+        size = (1, value.shape[2]) if value.ndim == 3 else value.shape[2:]
+        sized = interpolate(cam, size=size, mode="bilinear", align_corners=False)
+        maps[name] = sized.view(len(value), 1, *value.shape[2:]).expand_as(value).clone()
     if not maps:
         raise UserError(f"{type(model).__name__} has no convolution over what it reads; use {INTEGRATED_GRADIENTS}")
     return maps
 
 
-def _last_convolution(model: nn.Module, kind: type[nn.Module]) -> nn.Module | None:
-    """Return the last convolution that sees more than one value at a time."""
-    layers = [layer for layer in model.modules() if isinstance(layer, kind)]
-    wide = [layer for layer in layers if max(layer.kernel_size) > 1]  # type: ignore[arg-type]
-    return wide[-1] if wide else None
+def _class_map(model: nn.Module, layer: nn.Module, inputs: Mapping[str, Tensor], target: Tensor) -> Tensor:
+    """Return what a layer's maps add to a class's logit, each weighted by its mean gradient; what is below 0 is 0."""
+    kept: list[Tensor] = []
+
+    def keep(_: nn.Module, __: Any, output: Tensor | Maps) -> None:
+        kept.append(output.values if isinstance(output, Maps) else output)
+
+    handle = layer.register_forward_hook(keep)
+    try:
+        logits = model(**inputs).float()
+    finally:
+        handle.remove()
+    chosen = logits.gather(1, target[:, None]).sum()
+    (slope,) = torch.autograd.grad(chosen, kept[0])
+    values, slope = (one.unsqueeze(2) if one.ndim == 3 else one for one in (kept[0].detach(), slope))
+    return (values * slope.mean(dim=(2, 3), keepdim=True)).sum(dim=1, keepdim=True).clamp(min=0).float()
+
+
+def _last_over_time(model: nn.Module) -> nn.Module | None:
+    """Return the last convolution over time that sees more than one value at once."""
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.Conv1d | Convolution)]
+    return next((layer for layer in reversed(layers) if max(layer.kernel_size) > 1), None)
+
+
+def _last_over_picture(model: nn.Module) -> nn.Module | None:
+    """Return the last convolution over a picture that sees more than one value at once."""
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d) and not isinstance(layer, Convolution)]
+    return next((layer for layer in reversed(layers) if max(layer.kernel_size) > 1), None)
 
 
 def over_time(maps: Mapping[str, Tensor], loader: Loader, n_leads: int) -> Floats:
