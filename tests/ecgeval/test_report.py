@@ -247,11 +247,11 @@ def test_json_holds_every_number_with_its_passport(shared_page):
         "split_digest",
         "data_version",
         "seed",
-        "versions",
         "recipe_hash",
     ):
         assert key in f1
     assert len(numbers) == 8 * (5 + 2) + 6 + 3 + 2  # exact match, Hamming, sample F1; benchmark and Fmax
+    assert data["blocks"][0]["runs"][0]["passport"]["versions"]["torch"]
     assert data["evaluate"]["bootstrap"] == 20
     assert set(data["files"]) == files_in(folder)
 
