@@ -6,8 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgeval.comparable import differences
 from ecgeval.evaluation import Evaluation
-from ecgeval.predictions import Header
+from ecgeval.header import Header
+from ecgeval.predictions import Predictions
 from ecgeval.runs import short_labels
 
 
@@ -23,11 +28,14 @@ class Block:
         The scored runs, best first.
     labels : tuple of str
         What tables and figures call each of them.
+    apart : str
+        What keeps it from the main block, in words; empty for the main block.
     """
 
     folder: str
     evaluations: tuple[Evaluation, ...]
     labels: tuple[str, ...]
+    apart: str = ""
 
     @property
     def best(self) -> Evaluation:
@@ -66,6 +74,33 @@ class Block:
         return list(zip(self.labels, self.evaluations, strict=True))
 
 
+@dataclass(frozen=True)
+class BestRows:
+    """The test rows of a block's best run, for tables and figures that need rows.
+
+    Parameters
+    ----------
+    label : str
+        What tables call the run.
+    evaluation : Evaluation
+        The run, scored.
+    rows : Predictions
+        One prediction a row, with what is known about it.
+    predicted : ndarray of bool, shape (n, n_classes)
+        Predicted labels.
+    """
+
+    label: str
+    evaluation: Evaluation
+    rows: Predictions
+    predicted: NDArray[np.bool_]
+
+    @property
+    def wrong(self) -> NDArray[np.bool_]:
+        """Which rows have a label wrong, shape (n,)."""
+        return np.asarray((self.rows.y != self.predicted).any(axis=1))
+
+
 def make_blocks(groups: Sequence[Sequence[Evaluation]]) -> list[Block]:
     """Return a block for each group of comparable runs; the first one is the report's main block.
 
@@ -75,13 +110,14 @@ def make_blocks(groups: Sequence[Sequence[Evaluation]]) -> list[Block]:
     Parameters
     ----------
     groups : sequence of sequence of Evaluation
-        From `ecgeval.runs.group_runs`, scored.
+        From `ecgeval.comparable.group_comparable`.
     """
     blocks: list[Block] = []
     for group in groups:
         ranked = sorted(group, key=_rank)
         folder = _folder(ranked[0].header, {block.folder for block in blocks}) if blocks else ""
-        blocks.append(Block(folder, tuple(ranked), tuple(short_labels([e.run for e in ranked]))))
+        apart = "; ".join(differences(blocks[0].best, ranked[0])) if blocks else ""
+        blocks.append(Block(folder, tuple(ranked), tuple(short_labels([e.run for e in ranked])), apart))
     return blocks
 
 

@@ -1,9 +1,7 @@
-"""The command ``ecgeval``: it parses and prints; the work is in `ecgeval.report`."""
+"""The command ``ecgeval``: it parses and prints; the work is in the modules that its commands import."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,25 +10,19 @@ import typer
 from pipelines.command_line import run_program
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from ecgeval.block import Block
-    from ecgeval.tables import Table
-
-PLAIN_WIDTH = 100  # where standard output is no terminal
-HEADINGS = {
-    "Model": "Model",
-    "Sensitivity": "Se",
-    "Specificity": "Sp",
-    "Precision": "PPV",
-    "F1-Score": "F1",
-    "Accuracy": "Acc",
-    "AUC-ROC": "AUROC",
-    "AUC-PR": "AUPRC",
-    "Exact-Match": "Exact",
-}
+    from ecgeval.config import Evaluate
+    from ecgeval.runs import Run
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+Home = Annotated[Path | None, typer.Option(help="Workspace. [$ECG_HOME or ./ecg-workspace]")]
+Bootstrap = Annotated[int | None, typer.Option(help="Resamples of the patients; 0: no intervals. [1000]")]
+Seed = Annotated[int | None, typer.Option(help="Seed of the resamples. [0]")]
+Threshold = Annotated[str | None, typer.Option(help="Multi-label: calibrated or 0.5. [calibrated]")]
+Window = Annotated[str | None, typer.Option(help="Windows of a row: mean or max. [mean]")]
+Unit = Annotated[str | None, typer.Option(help="What is scored: row, or record, over its rows. [row]")]
+Recipe = Annotated[str | None, typer.Option(help="Recipe whose section `evaluate` is used.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="One key of it, such as seed=1.")]
 
 
 @app.callback()
@@ -41,71 +33,115 @@ def ecgeval() -> None:
 @app.command()
 def report(
     runs: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="Names or folders of runs.")] = None,
-    bootstrap: Annotated[int | None, typer.Option(help="Resamples of the patients; 0: no intervals. [1000]")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the resamples. [0]")] = None,
-    threshold: Annotated[str | None, typer.Option(help="Multi-label: calibrated or 0.5. [calibrated]")] = None,
-    window: Annotated[str | None, typer.Option(help="Windows of a row: mean or max. [mean]")] = None,
-    recipe: Annotated[str | None, typer.Option(help="Recipe whose section `evaluate` is used.")] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="One key of it, such as seed=1.")] = None,
-    home: Annotated[Path | None, typer.Option(help="Workspace. [$ECG_HOME or ./ecg-workspace]")] = None,
+    bootstrap: Bootstrap = None,
+    seed: Seed = None,
+    threshold: Threshold = None,
+    window: Window = None,
+    unit: Unit = None,
+    latex: Annotated[bool | None, typer.Option("--latex", help="Each table as LaTeX (booktabs) too.")] = None,
+    recipe: Recipe = None,
+    settings: Settings = None,
+    home: Home = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the report. [reports/<store> in the workspace]")] = None,
 ) -> None:
     """Score runs on their test split; write tables, figures and one page, whose path is the last line.
 
     Without RUN: every finished run of the newest store that has runs.
     """
-    from ecgeval.config import Evaluate
     from ecgeval.report import report as write_report
     from ecgeval.report import score
     from ecgeval.runs import find_runs, read_run
-    from pipelines.recipe import override, read_recipe, validate
+    from ecgeval.terminal import print_blocks
     from pipelines.workspace import Workspace
 
-    options = {"bootstrap": bootstrap, "seed": seed, "threshold": threshold, "window": window, "out": out}
-    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-    section = read_recipe(recipe).get("evaluate") or {} if recipe else {}
-    section = override(section, settings or [], "evaluate") | given | ({"runs": runs} if runs else {})
-    config = validate(Evaluate, section, f"{recipe or 'options'}, evaluate")
+    options = {"bootstrap": bootstrap, "seed": seed, "threshold": threshold, "window": window, "unit": unit}
+    config = _config(recipe, settings, options | {"latex": latex, "out": out, "runs": runs or None})
     workspace = Workspace.at(home)
     blocks = score([read_run(path) for path in find_runs(workspace, config.runs)], config)
     store = blocks[0].header.store.name.removesuffix(".zarr")
     page = write_report(blocks, config, config.out or workspace.reports / store)
-    _print_tables(blocks)
+    print_blocks(blocks)
     typer.echo(page)
 
 
-def _print_tables(blocks: list[Block]) -> None:
-    from rich.console import Console
+@app.command()
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="Name or folder of a run.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="The run to compare with it.")],
+    bootstrap: Bootstrap = None,
+    seed: Seed = None,
+    threshold: Threshold = None,
+    window: Window = None,
+    unit: Unit = None,
+    recipe: Recipe = None,
+    settings: Settings = None,
+    home: Home = None,
+) -> None:
+    """Say whether run B is better than run A, worse, or not distinguishable, on the same rows.
 
-    from ecgeval.tables import macro_comparison, per_class_comparison, selection_note
+    Runs of different rows, labels or protocols are refused with what differs, and exit code 1.
+    """
+    from ecgeval.comparison import compare as compare_runs
+    from ecgeval.terminal import new_console, print_table
 
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
-    for block in blocks:
-        if block.synthetic:
-            console.print("SYNTHETIC recordings: these figures say nothing about patients.", style="bold red")
-        _print_table(console, macro_comparison(block), block.protocol, HEADINGS)
-        for metric in ("f1", "sensitivity", "auroc"):
-            _print_table(console, per_class_comparison(block, metric), block.protocol)
-        console.print(" ".join(selection_note(block)), end="\n\n")
+    options = {"bootstrap": bootstrap, "seed": seed, "threshold": threshold, "window": window, "unit": unit}
+    config = _config(recipe, settings, options)
+    first, second = _two_runs(a, b, home)
+    found = compare_runs(first, second, config)
+    headings = {name: name for name in found.table.columns}
+    print_table(new_console(), found.table, found.table.note, headings)
+    typer.echo(found.sentence)
+    typer.echo(found.verdict)
 
 
-def _print_table(console: Console, table: Table, caption: str, headings: Mapping[str, str] | None = None) -> None:
-    """Print a table, only the columns of `headings` and under these names where they are given."""
-    from rich import box
-    from rich.table import Table as RichTable
-    from rich.text import Text
+@app.command()
+def leakage(
+    a: Annotated[str, typer.Argument(metavar="A", help="Name or folder of a run.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="A run of the same model under another protocol.")],
+    bootstrap: Bootstrap = None,
+    seed: Seed = None,
+    threshold: Threshold = None,
+    window: Window = None,
+    unit: Unit = None,
+    recipe: Recipe = None,
+    settings: Settings = None,
+    home: Home = None,
+) -> None:
+    """Set one model under a protocol that leaks patients beside one that keeps them apart, class by class."""
+    from ecgeval.evaluation import evaluate
+    from ecgeval.leakage import pair_protocols
+    from ecgeval.tables.pairs import leakage as leakage_table
+    from ecgeval.tables.pairs import leakage_sentence
+    from ecgeval.terminal import new_console, print_table
 
-    from ecgeval.tables import format_compact
+    options = {"bootstrap": bootstrap, "seed": seed, "threshold": threshold, "window": window, "unit": unit}
+    config = _config(recipe, settings, options)
+    first, second = (evaluate(run, config) for run in _two_runs(a, b, home))
+    leaking, disjoint = pair_protocols(first, second)
+    table = leakage_table(leaking, disjoint)
+    print_table(new_console(), table, table.note, {name: name for name in table.columns})
+    typer.echo(leakage_sentence(leaking, disjoint))
 
-    headings = headings or dict(zip(table.columns, table.columns, strict=True))
-    drawn = RichTable(title=table.title, caption=caption, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    drawn.title_justify = drawn.caption_justify = "left"
-    shown = [table.columns.index(column) for column in headings]
-    for i in shown:
-        drawn.add_column(Text(headings[table.columns[i]]), justify="right" if i else "left")
-    for row in table.rows:
-        drawn.add_row(*(Text(format_compact(row[i])) for i in shown))
-    console.print(drawn)
+
+def _config(recipe: str | None, settings: list[str] | None, options: dict[str, Any]) -> Evaluate:
+    """Return the resolved section `evaluate`: of a recipe, then its settings, then the options that were given."""
+    from ecgeval.config import Evaluate
+    from pipelines.recipe import override, read_recipe, validate
+
+    given = {name: value for name, value in options.items() if value is not None}
+    section = read_recipe(recipe).get("evaluate") or {} if recipe else {}
+    return validate(Evaluate, override(section, settings or [], "evaluate") | given, f"{recipe or 'options'}, evaluate")
+
+
+def _two_runs(a: str, b: str, home: Path | None) -> list[Run]:
+    from ecgeval.errors import RequestError
+    from ecgeval.runs import find_runs, read_run
+    from pipelines.workspace import Workspace
+
+    paths = find_runs(Workspace.at(home), [a, b])
+    if len(paths) != 2:
+        raise RequestError(f"{a} and {b} are one run; name two")
+    return [read_run(path) for path in paths]
 
 
 def main() -> None:

@@ -28,6 +28,13 @@ class Evaluate(BaseModel):
         "calibrated", description="Thresholds of a multi-label task: the run's own, from validation, or 0.5."
     )
     window: Literal["mean", "max"] = Field("mean", description="How the windows of one row become one prediction.")
+    unit: Literal["row", "record"] = Field(
+        "row", description="What is scored: rows of the store, or records, whose rows then become one prediction."
+    )
+    learning_s: float = Field(
+        300.0, ge=0, description="Start of each record that the EC57 tables leave out, in seconds; the standard's 300."
+    )
+    latex: bool = Field(False, description="Write each table as LaTeX (booktabs) beside its CSV.")
     out: Path | None = Field(None, description="The report's folder; none means reports/<store> in the workspace.")
 
     @field_validator("threshold", mode="before")

@@ -23,3 +23,7 @@ class RequestError(EvaluationError, ValueError):
     """The request cannot be met as it stands: two runs of one name, or a folder that is not a report."""
 
     exit_code = 2
+
+
+class ProtocolError(EvaluationError, ValueError):
+    """Two runs were to be set side by side that differ in rows, labels or protocol."""

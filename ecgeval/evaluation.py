@@ -1,36 +1,27 @@
-"""A run's test predictions scored: every number with its interval, and the reason where there is none."""
+"""A run's test predictions scored. The rows themselves are not kept: forty runs of two million rows fit."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from ecgeval import intervals
+from ecgeval.benchmark import is_ptbxl, ptbxl_numbers
+from ecgeval.calibration import apply_temperature, calibration_figures
 from ecgeval.config import Evaluate
-from ecgeval.metrics import (
-    METRICS,
-    Array,
-    Counts,
-    count,
-    count_by_group,
-    exact_match,
-    macro,
-    micro,
-    predict_classes,
-    predict_labels,
-    ranking,
-    rates,
-    weighted,
-    why_undefined,
-)
-from ecgeval.passport import Key, Number, Provenance, provenance
-from ecgeval.predictions import Header, Predictions, combine_windows
-from ecgeval.runs import Run
+from ecgeval.decision import Decision, decide
+from ecgeval.header import Header, StoreIdentity
+from ecgeval.metrics import Array, Counts, exact_match, predict_labels
+from ecgeval.passport import Key, Number, Provenance, Sample, provenance
+from ecgeval.predictions import Predictions, read_predictions
+from ecgeval.runs import Calibration, Run
+from ecgeval.scoring import macro_figures, score_rows
+from ecgeval.windows import combine_windows, window_counts
 
-Included = dict[str, NDArray[np.bool_]]  # for each metric the classes that its averages are taken over
+ABOUT = ("database", "sex", "age", "quality", "t_s")
 
 
 @dataclass(frozen=True)
@@ -41,42 +32,63 @@ class Evaluation:
     ----------
     run : Run
         The run.
-    test : Predictions
-        Its test predictions, one a row of the store.
-    predicted : ndarray of bool, shape (n, n_classes)
-        Predicted labels.
-    thresholds : ndarray of float64, shape (n_classes,), or None
-        Thresholds of a multi-label task.
-    rule : str
-        How probabilities became labels, in words.
+    sample : Sample
+        What was scored.
+    decision : Decision
+        How probabilities became labels.
+    source : Provenance
+        What its numbers have in common.
     counts : Counts
         Of each class, shape (n_classes,).
     numbers : dict of Key to Number
         Every number.
     at_half : dict of Key to Number
         The same without intervals at a threshold of 0.5; empty for a single-label task.
+    resampled : dict of Key to ndarray, shape (n_resamples,)
+        Some numbers in each resample; see `ecgeval.scoring.Scored`.
+    right : ndarray of uint8
+        Which rows have all labels right, eight to a byte.
+    folds : dict of int to dict of str to float
+        Macro means of each fold; empty without folds.
+    by_windows : dict of str to dict of str to float
+        Macro means with windows combined by ``mean`` and by ``max``; empty where no row has several.
+    calibration : dict of str to dict of str to float
+        Figures of calibration, of the probabilities as they are and at the fitted temperature.
     validation_f1 : float
         Macro F1 on validation by the same rule; NaN where the run has no validation predictions.
     """
 
     run: Run
-    test: Predictions
-    predicted: NDArray[np.bool_]
-    thresholds: Array | None
-    rule: str
+    sample: Sample
+    decision: Decision
+    source: Provenance
     counts: Counts
     numbers: dict[Key, Number]
     at_half: dict[Key, Number]
+    resampled: dict[Key, Array]
+    right: NDArray[np.uint8]
+    folds: dict[int, dict[str, float]]
+    by_windows: dict[str, dict[str, float]]
+    calibration: dict[str, dict[str, float]]
     validation_f1: float
 
     @property
     def header(self) -> Header:
         """The footer of the run's test predictions."""
-        return self.test.header
+        return self.run.header
+
+    @property
+    def rule(self) -> str:
+        """How probabilities became labels, in words."""
+        return self.decision.rule
 
     def of(self, metric: str, average: str = "macro", label: str = "") -> Number:
         """Return one number."""
         return self.numbers[Key(metric, average, label)]
+
+    def right_rows(self) -> NDArray[np.bool_]:
+        """Return which rows have all labels right, shape (n_rows,)."""
+        return np.unpackbits(self.right, count=self.sample.n_rows).astype(bool)
 
 
 def evaluate(run: Run, config: Evaluate) -> Evaluation:
@@ -89,154 +101,152 @@ def evaluate(run: Run, config: Evaluate) -> Evaluation:
     config : Evaluate
         How to score.
     """
-    test = combine_windows(run.test, config.window)
-    thresholds, rule = _decision_rule(run, config)
-    predicted = _predict(test.p, thresholds)
-    counts, ranks = count(test.y, predicted), ranking(test.y, test.p)
-    return Evaluation(
-        run=run,
-        test=test,
-        predicted=predicted,
-        thresholds=thresholds,
-        rule=rule,
-        counts=counts,
-        numbers=_with_intervals(test, predicted, counts, ranks, config, rule),
-        at_half=_at_half(test, ranks, config) if thresholds is not None else {},
-        validation_f1=_validation_f1(run, thresholds, config),
-    )
+    predictions = read_predictions(run.test_file)
+    return evaluate_predictions(run, predictions, config, _validation_f1(run, config))
 
 
-def figures_of(
-    counts: Counts, ranks: Mapping[str, Array], exact: Array, header: Header, included: Included
-) -> dict[Key, Array]:
-    """Return every number from counts and ranking metrics that may have a leading axis of resamples.
+def evaluate_predictions(
+    run: Run, predictions: Predictions, config: Evaluate, validation_f1: float = float("nan")
+) -> Evaluation:
+    """Return the numbers of test predictions, with intervals.
 
     Parameters
     ----------
-    counts : Counts
-        Arrays of shape (..., n_classes).
-    ranks : mapping of str to ndarray, shape (..., n_classes)
-        AUROC and average precision.
-    exact : ndarray, shape (...)
-        Share of rows with all labels right.
-    header : Header
-        Names the classes.
-    included : dict of str to ndarray of bool, shape (n_classes,)
-        For each metric the classes that its averages are taken over. Where one of them is undefined in a
-        resample, so is the average, which keeps the interval about the same mean as the number.
+    run : Run
+        Whose predictions they are.
+    predictions : Predictions
+        Every window.
+    config : Evaluate
+        How to score.
+    validation_f1 : float
+        Macro F1 on validation.
     """
-    per_class = {**rates(counts), **ranks}
-    figures = {Key("exact", "rows"): exact}
-    for metric, values in per_class.items():
-        for column, label in enumerate(header.classes):
-            figures[Key(metric, "class", label)] = values[..., column]
-        figures[Key(metric, "macro")] = macro(values, included[metric])
-        figures[Key(metric, "weighted")] = weighted(values, counts.support, included[metric])
-    figures |= {Key(metric, "micro"): value for metric, value in micro(counts, header.scored).items()}
+    test = combine_windows(predictions, config.window, config.unit)
+    folds = np.unique(test.fold).tolist()
+    decision = decide(run, folds, config)
+    predicted = decision.predict(test)
+    sample = _sample(test, int(window_counts(predictions).max()))
+    n_resamples = config.bootstrap if sample.n_patients > 1 else 0
+    how = (f"{config.window} of a {config.unit}", n_resamples, config.seed, str(run.environment.get("commit") or ""))
+    source = provenance(run.header, sample, decision.rule, *how)
+    scored = score_rows(test, predicted, source)
+    return Evaluation(
+        run=run,
+        sample=sample,
+        decision=decision,
+        source=source,
+        counts=scored.counts,
+        numbers=scored.numbers | (ptbxl_numbers(test, source) if is_ptbxl(test) else {}),
+        at_half=_at_half(test, run.header, sample, config) if decision.thresholds else {},
+        resampled=scored.resampled,
+        right=np.packbits(exact_match(test.y, predicted)),
+        folds=_by_fold(test, predicted, folds),
+        by_windows=_by_windows(predictions, decision, config) if sample.most_windows > 1 else {},
+        calibration=_calibration(test, run.calibrations, folds),
+        validation_f1=validation_f1,
+    )
+
+
+def evaluate_arrays(
+    y: ArrayLike,
+    p: Mapping[str, ArrayLike],
+    classes: Sequence[str],
+    *,
+    patients: ArrayLike | None = None,
+    thresholds: Mapping[str, float] | None = None,
+    config: Evaluate | None = None,
+) -> list[Evaluation]:
+    """Return the numbers of models whose predictions are arrays, for every table that takes runs.
+
+    Parameters
+    ----------
+    y : array_like of bool, shape (n, n_classes)
+        Labels. Where each row has exactly one the task is taken as single-label, unless there are thresholds.
+    p : mapping of str to array_like, shape (n, n_classes)
+        Each model's probabilities.
+    classes : sequence of str
+        Their names.
+    patients : array_like, shape (n,), optional
+        Patient of each row; each row one of its own by default.
+    thresholds : mapping of str to float, optional
+        Threshold a class of a multi-label task; 0.5 by default.
+    config : Evaluate, optional
+        How to score.
+    """
+    labels = np.asarray(y, dtype=bool)
+    n = len(labels)
+    single = thresholds is None and bool((labels.sum(axis=1) == 1).all())
+    names, patient = np.unique(np.arange(n) if patients is None else np.asarray(patients), return_inverse=True)
+    evaluations = []
+    for model, probabilities in p.items():
+        header = Header(
+            schema=1, task="single" if single else "multi", classes=tuple(classes), score_classes=tuple(classes),
+            scheme="given", protocol="given", run=model, model=model,
+            store=StoreIdentity(name="arrays", digest="", rows_digest=""),
+        )  # fmt: skip
+        rows = Predictions(
+            header, np.arange(n), np.zeros(n, np.int16), np.full(n, -1, np.int16), patient, patient,
+            tuple(map(str, names)), tuple(map(str, names)), labels, np.asarray(probabilities, dtype=np.float64),
+        )  # fmt: skip
+        run = Run(Path(model), header, {-1: Calibration(dict(thresholds or {}))})
+        evaluations.append(evaluate_predictions(run, rows, config or Evaluate()))
+    return evaluations
+
+
+def read_test(run: Run, config: Evaluate) -> Predictions:
+    """Return a run's test rows again, with what is known about them, for what needs rows.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    config : Evaluate
+        How its windows are combined.
+    """
+    return combine_windows(read_predictions(run.test_file, ABOUT), config.window, config.unit)
+
+
+def _sample(test: Predictions, most_windows: int) -> Sample:
+    n_records, n_patients = (len(np.unique(ids)) for ids in (test.record, test.patient))
+    return Sample(len(test), n_records, n_patients, test.digest(), most_windows, n_patients == len(test))
+
+
+def _at_half(test: Predictions, header: Header, sample: Sample, config: Evaluate) -> dict[Key, Number]:
+    source = provenance(header, sample, "threshold 0.5", f"{config.window} of a {config.unit}", 0, config.seed)
+    return score_rows(test, predict_labels(test.p), source).numbers
+
+
+def _by_fold(test: Predictions, predicted: NDArray[np.bool_], folds: list[int]) -> dict[int, dict[str, float]]:
+    if len(folds) < 2:
+        return {}
+    return {fold: macro_figures(test.take(test.fold == fold), predicted[test.fold == fold]) for fold in folds}
+
+
+def _by_windows(predictions: Predictions, decision: Decision, config: Evaluate) -> dict[str, dict[str, float]]:
+    combined = {how: combine_windows(predictions, how, config.unit) for how in ("mean", "max")}
+    return {how: macro_figures(rows, decision.predict(rows)) for how, rows in combined.items()}
+
+
+def _calibration(
+    test: Predictions, calibrations: Mapping[int, Calibration], folds: list[int]
+) -> dict[str, dict[str, float]]:
+    multilabel = test.header.task == "multi"
+    figures = {"as predicted": calibration_figures(test.y, test.p, multilabel)}
+    fitted = {fold: calibrations.get(fold, calibrations.get(-1, Calibration())).temperature for fold in folds}
+    temperatures = {fold: value for fold, value in fitted.items() if value is not None}
+    if len(temperatures) == len(folds):
+        scaled = test.p.copy()
+        for fold, temperature in temperatures.items():
+            rows = test.fold == fold
+            scaled[rows] = apply_temperature(test.p[rows], temperature, multilabel)
+        name = f"temperature {', '.join(f'{t:.3f}' for t in dict.fromkeys(temperatures.values()))}"
+        figures[name] = calibration_figures(test.y, scaled, multilabel)
     return figures
 
 
-def included_classes(counts: Counts, ranks: Mapping[str, Array], header: Header) -> Included:
-    """Return for each metric the scored classes that its averages are taken over.
-
-    Parameters
-    ----------
-    counts : Counts
-        Arrays of shape (n_classes,).
-    ranks : mapping of str to ndarray, shape (n_classes,)
-        AUROC and average precision.
-    header : Header
-        Names the scored classes.
-    """
-    return {metric: header.scored & ~np.isnan(value) for metric, value in {**rates(counts), **ranks}.items()}
-
-
-def _with_intervals(
-    test: Predictions,
-    predicted: NDArray[np.bool_],
-    counts: Counts,
-    ranks: dict[str, Array],
-    config: Evaluate,
-    rule: str,
-) -> dict[Key, Number]:
-    header = test.header
-    included = included_classes(counts, ranks, header)
-    exact = exact_match(test.y, predicted)
-    n_resamples = config.bootstrap if len(test.patients) > 1 else 0
-    source = provenance(test, rule, config.window, n_resamples, config.seed)
-    numbers = _numbers(counts, ranks, exact, included, test, source)
-    if not n_resamples:
-        return numbers
-    draws = intervals.draw_patients(len(test.patients), n_resamples, np.random.default_rng(config.seed))
-    resampled = figures_of(
-        intervals.resample_counts(draws, count_by_group(test.y, predicted, test.patient, len(test.patients))),
-        intervals.resample_ranking(draws, test.y, test.p, test.patient),
-        intervals.resample_mean(draws, exact, test.patient),
-        header,
-        included,
-    )
-    return {key: _add_interval(number, resampled[key]) for key, number in numbers.items()}
-
-
-def _add_interval(number: Number, resampled: Array) -> Number:
-    if np.isnan(number.value):
-        return number
-    low, high, undefined = intervals.percentile_interval(resampled)
-    return replace(number, low=low, high=high, undefined_resamples=undefined)
-
-
-def _numbers(
-    counts: Counts,
-    ranks: dict[str, Array],
-    exact: NDArray[np.bool_],
-    included: Included,
-    test: Predictions,
-    source: Provenance,
-) -> dict[Key, Number]:
-    header = test.header
-    values = figures_of(counts, ranks, exact.mean(), header, included)
-    reasons = {metric: why_undefined(metric, counts) for metric in METRICS}
-    return {
-        key: Number(key, source, float(value), reason=_reason(key, reasons.get(key.metric, []), header, included))
-        for key, value in values.items()
-    }
-
-
-def _reason(key: Key, reasons: list[str], header: Header, included: Included) -> str:
-    """Return why a class has no number, or which of the scored classes a mean leaves out."""
-    if key.average == "class":
-        return reasons[header.classes.index(key.label)]
-    if key.average in ("macro", "weighted"):
-        pairs = zip(header.classes, reasons, header.scored & ~included[key.metric], strict=True)
-        return "; ".join(f"{label} left out: {why}" for label, why, left_out in pairs if left_out)
-    return ""
-
-
-def _decision_rule(run: Run, config: Evaluate) -> tuple[Array | None, str]:
-    header = run.header
-    if header.task == "single":
-        return None, "the most probable class"
-    if config.threshold == "calibrated" and run.thresholds:
-        return np.array([run.thresholds[label] for label in header.classes]), "thresholds fitted on validation"
-    why = "" if config.threshold == "0.5" else " (the run has no fitted thresholds)"
-    return np.full(len(header.classes), 0.5), f"threshold 0.5{why}"
-
-
-def _predict(p: Array, thresholds: Array | None) -> NDArray[np.bool_]:
-    return predict_classes(p) if thresholds is None else predict_labels(p, thresholds)
-
-
-def _at_half(test: Predictions, ranks: dict[str, Array], config: Evaluate) -> dict[Key, Number]:
-    predicted = predict_labels(test.p)
-    counts = count(test.y, predicted)
-    source = provenance(test, "threshold 0.5", config.window, 0, config.seed)
-    included = included_classes(counts, ranks, test.header)
-    return _numbers(counts, ranks, exact_match(test.y, predicted), included, test, source)
-
-
-def _validation_f1(run: Run, thresholds: Array | None, config: Evaluate) -> float:
-    if run.validation is None:
+def _validation_f1(run: Run, config: Evaluate) -> float:
+    if not run.validation_file.is_file():
         return float("nan")
-    rows = combine_windows(run.validation, config.window)
-    counts = count(rows.y, _predict(rows.p, thresholds))
-    return float(macro(rates(counts)["f1"], included_classes(counts, {}, run.header)["f1"]))
+    rows = combine_windows(read_predictions(run.validation_file), config.window, config.unit)
+    decision = decide(run, np.unique(rows.fold).tolist(), config)
+    return macro_figures(rows, decision.predict(rows))["f1"]

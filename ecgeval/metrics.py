@@ -34,6 +34,14 @@ METRICS = {
 OF_COUNTS = ("sensitivity", "specificity", "precision", "npv", "f1", "accuracy")
 RANKING = ("auroc", "auprc")
 EXACT_MATCH = Metric("Exact-Match", "share of rows with all labels right; for a single-label task the accuracy")
+OF_ROWS = {
+    "exact": EXACT_MATCH,
+    "hamming": Metric("Hamming", "share of right labels over all rows and classes"),
+    "kappa": Metric("Kappa", "Cohen's kappa, (p_o - p_e) / (1 - p_e)"),
+    "mcc": Metric("MCC", "Matthews correlation of several classes, Gorodkin's R_K"),
+    "sample_f1": Metric("Sample-F1", "mean over rows of 2 |labels and predictions| / (|labels| + |predictions|)"),
+    "fmax": Metric("Fmax", "greatest F1 of mean precision and mean recall of rows over one threshold for all classes"),
+}
 
 
 class Counts(NamedTuple):
@@ -346,6 +354,76 @@ def exact_match(y: ArrayLike, predicted: ArrayLike) -> NDArray[np.bool_]:
     return np.asarray((np.asarray(y) == np.asarray(predicted)).all(axis=1), dtype=bool)
 
 
+def agreement(counts: Counts) -> dict[str, Array]:
+    """Return Cohen's kappa and Gorodkin's R_K of a single-label task, which counts of each class determine.
+
+    Parameters
+    ----------
+    counts : Counts
+        Arrays of shape (..., n_classes), over all classes.
+
+    Returns
+    -------
+    dict of str to ndarray, shape (...)
+        ``kappa`` and ``mcc``; NaN where one class alone is present or predicted and no chance is left.
+
+    References
+    ----------
+    Gorodkin J. Comparing two K-category assignments by a K-category correlation coefficient. Computational Biology
+    and Chemistry 28 (2004).
+    """
+    right, support, predicted = counts.tp.sum(axis=-1), counts.support, counts.tp + counts.fp
+    n = support.sum(axis=-1)
+    by_chance = (support * predicted).sum(axis=-1)
+    spread = (n**2 - (predicted**2).sum(axis=-1)) * (n**2 - (support**2).sum(axis=-1))
+    covariance = right * n - by_chance
+    return {"kappa": divide(covariance, n**2 - by_chance), "mcc": divide(covariance, np.sqrt(spread))}
+
+
+def sample_f1(y: ArrayLike, predicted: ArrayLike) -> Array:
+    """Return the F1 of each row over its labels; NaN where it has and is given none.
+
+    Parameters
+    ----------
+    y, predicted : array_like of bool, shape (n, n_classes)
+        Labels and predictions.
+    """
+    y, predicted = np.asarray(y, dtype=bool), np.asarray(predicted, dtype=bool)
+    return divide(2 * (y & predicted).sum(axis=1), y.sum(axis=1) + predicted.sum(axis=1))
+
+
+def fmax(y: ArrayLike, p: ArrayLike, thresholds: ArrayLike | None = None) -> float:
+    """Return the record-centric Fmax: the greatest F1 of mean precision and mean recall over one threshold.
+
+    Parameters
+    ----------
+    y, p : array_like, shape (n, n_classes)
+        Labels and probabilities.
+    thresholds : array_like of float, optional
+        Thresholds tried, by default 0, 0.01, …, 1.
+
+    Returns
+    -------
+    float
+        Precision is averaged over rows with a prediction, recall over all rows that have a label.
+
+    References
+    ----------
+    Radivojac P et al. A large-scale evaluation of computational protein function prediction. Nature Methods 10 (2013).
+    """
+    y, p = np.asarray(y, dtype=bool), np.asarray(p)
+    n_labels, best = y.sum(axis=1), float("nan")
+    for threshold in np.linspace(0, 1, 101) if thresholds is None else np.asarray(thresholds):
+        predicted = p >= threshold
+        right, n_predicted = (y & predicted).sum(axis=1), predicted.sum(axis=1)
+        if not n_predicted.any() or not n_labels.any():
+            continue
+        precision, recall = np.nanmean(divide(right, n_predicted)), np.nanmean(divide(right, n_labels))
+        if precision + recall > 0:
+            best = float(np.fmax(best, 2 * precision * recall / (precision + recall)))
+    return best
+
+
 def why_undefined(metric: str, counts: Counts) -> list[str]:
     """Return for each class why a metric is undefined, an empty string where it is defined.
 
@@ -372,3 +450,40 @@ def why_undefined(metric: str, counts: Counts) -> list[str]:
     for mask, text in causes[metric]:
         reasons = [text if hit else reason for hit, reason in zip(mask, reasons, strict=True)]
     return reasons
+
+
+def metrics(y: ArrayLike, p: ArrayLike, thresholds: ArrayLike | None = None) -> dict[str, dict[str, Array]]:
+    """Return every metric of predictions: of each class, and their averages over the classes where it is defined.
+
+    Parameters
+    ----------
+    y : array_like of bool, shape (n, n_classes)
+        Labels, one-hot or multi-hot.
+    p : array_like of float, shape (n, n_classes)
+        Probabilities.
+    thresholds : array_like, shape () or (n_classes,), optional
+        For a multi-label task; without them the most probable class is predicted.
+
+    Returns
+    -------
+    dict of str to dict of str to ndarray
+        ``class`` (each metric of shape (n_classes,)), ``macro``, ``micro``, ``weighted`` and ``rows``.
+
+    Examples
+    --------
+    >>> metrics([[1, 0], [0, 1]], [[0.9, 0.1], [0.2, 0.8]])["macro"]["f1"]
+    array(1.)
+    """
+    y, p = np.asarray(y, dtype=bool), np.asarray(p, dtype=np.float64)
+    predicted = predict_classes(p) if thresholds is None else predict_labels(p, thresholds)
+    counts = count(y, predicted)
+    per_class = {**rates(counts), **ranking(y, p)}
+    every = np.ones(y.shape[1], dtype=bool)
+    rows = {"exact": exact_match(y, predicted).mean(), **(agreement(counts) if thresholds is None else {})}
+    return {
+        "class": per_class,
+        "macro": {name: macro(values, ~np.isnan(values)) for name, values in per_class.items()},
+        "micro": micro(counts, every),
+        "weighted": {name: weighted(v, counts.support, ~np.isnan(v)) for name, v in per_class.items()},
+        "rows": {name: np.asarray(value) for name, value in rows.items()},
+    }

@@ -14,7 +14,8 @@ from markupsafe import Markup
 
 from ecgeval.block import Block
 from ecgeval.passport import Number, describe
-from ecgeval.tables import Table, format_cell, selection_note
+from ecgeval.tables.table import Table, format_cell
+from ecgeval.tables.texts import selection_note
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,17 @@ class Section:
     figures: Mapping[str, Path]
 
 
-def render(sections: Sequence[Section], store: str, created: datetime, notes: Mapping[str, Any]) -> str:
+def render(
+    sections: Sequence[Section], leaks: Sequence[Table], store: str, created: datetime, notes: Mapping[str, Any]
+) -> str:
     """Return the page.
 
     Parameters
     ----------
     sections : sequence of Section
         The blocks, the main one first.
+    leaks : sequence of Table
+        The same models under protocols that leak and that leak less.
     store : str
         The store's name, for the heading.
     created : datetime
@@ -64,7 +69,7 @@ def render(sections: Sequence[Section], store: str, created: datetime, notes: Ma
         "has_passport": _has_passport,
     }
     page: str = environment.get_template("report.html.j2").render(
-        sections=sections, store=store, created=f"{created:%Y-%m-%d %H:%M} UTC", notes=notes
+        sections=sections, leaks=leaks, store=store, created=f"{created:%Y-%m-%d %H:%M} UTC", notes=notes
     )
     return page
 

@@ -6,14 +6,15 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
-from ecgeval.metrics import EXACT_MATCH, METRICS
-from ecgeval.predictions import Predictions
+from ecgeval.header import Header
+from ecgeval.metrics import METRICS, OF_ROWS
 
 AVERAGES = {
     "macro": "plain mean over the scored classes",
     "micro": "counts pooled over the scored classes first",
     "weighted": "mean over the scored classes, weighted by the rows that have each",
 }
+PATIENTS = "95 % interval, resamples of the patients"
 
 
 class Key(NamedTuple):
@@ -38,19 +39,23 @@ class Provenance:
     leaks: tuple[str, ...]
     scheme: str
     score_classes: tuple[str, ...]
+    leads: tuple[str, ...]
     n_rows: int
     n_records: int
     n_patients: int
-    rows_digest: str
+    split_digest: str
     rule: str
     windows: str
     resamples: int
     resampling_seed: int
+    data_version: str
     store: str
     store_digest: str
+    rows_digest: str
     synthetic: bool
     recipe_hash: str
     seed: int | None
+    commit: str
     versions: dict[str, Any]
 
 
@@ -67,11 +72,13 @@ class Number:
     value : float
         NaN where undefined.
     low, high : float
-        Percentiles 2.5 and 97.5 over resamples of the patients; NaN without an interval.
+        Ends of its interval; NaN without one.
     undefined_resamples : int
         Resamples left out of the interval since the number is undefined in them.
     reason : str
         Why the value is undefined, or which classes a mean leaves out.
+    interval : str
+        What the interval is.
     """
 
     key: Key
@@ -81,57 +88,112 @@ class Number:
     high: float = math.nan
     undefined_resamples: int = 0
     reason: str = ""
+    interval: str = PATIENTS
 
     @property
     def definition(self) -> str:
         """What the number is, in words."""
         metric, average, label = self.key
         if average == "rows":
-            return EXACT_MATCH.definition
+            return f"{OF_ROWS[metric].title}: {OF_ROWS[metric].definition}"
+        if average == "benchmark":
+            return "macro AUC-ROC over all classes, as the PTB-XL benchmark gives it"
         title, formula = METRICS[metric]
+        if average == "difference":
+            return f"difference in {title} ({label}): {formula}"
         if average == "class":
             return f"{title} of {label}: {formula}"
         return f"{average} {title} over {', '.join(self.source.score_classes)} ({AVERAGES[average]}): {formula}"
 
 
-def provenance(test: Predictions, rule: str, windows: str, resamples: int, seed: int) -> Provenance:
+@dataclass(frozen=True)
+class Sample:
+    """What was scored.
+
+    Parameters
+    ----------
+    n_rows, n_records, n_patients : int
+        Sizes.
+    digest : str
+        SHA-256 of rows, folds, records and labels.
+    most_windows : int
+        Of how many predictions a row was made, at most.
+    one_row_a_patient : bool
+        Whether rows are independent.
+    """
+
+    n_rows: int
+    n_records: int
+    n_patients: int
+    digest: str
+    most_windows: int = 1
+    one_row_a_patient: bool = False
+
+
+def provenance(
+    header: Header, sample: Sample, rule: str, windows: str, resamples: int, seed: int, commit: str = ""
+) -> Provenance:
     """Return what the numbers of a run's test split have in common.
 
     Parameters
     ----------
-    test : Predictions
-        One prediction a row.
+    header : Header
+        Of the predictions file.
+    sample : Sample
+        What was scored.
     rule : str
         How probabilities became labels.
     windows : str
         How windows became rows.
     resamples, seed : int
         Of the intervals.
+    commit : str
+        Of the code that trained the run.
     """
-    header = test.header
+    shared = (
+        "run",
+        "model",
+        "protocol",
+        "leaks",
+        "scheme",
+        "score_classes",
+        "leads",
+        "recipe_hash",
+        "seed",
+        "versions",
+    )
+    store = header.store
     return Provenance(
-        run=header.run,
-        model=header.model,
+        **{name: getattr(header, name) for name in shared},
         split="test",
-        protocol=header.protocol,
-        leaks=header.leaks,
-        scheme=header.scheme,
-        score_classes=header.score_classes,
-        n_rows=len(test),
-        n_records=len(test.records),
-        n_patients=len(test.patients),
-        rows_digest=test.digest(),
+        n_rows=sample.n_rows,
+        n_records=sample.n_records,
+        n_patients=sample.n_patients,
+        split_digest=sample.digest,
         rule=rule,
         windows=windows,
         resamples=resamples,
         resampling_seed=seed,
-        store=header.store.name,
-        store_digest=header.store.digest,
-        synthetic=header.store.synthetic,
-        recipe_hash=header.recipe_hash,
-        seed=header.seed,
-        versions=header.versions,
+        data_version=data_version(header),
+        store=store.name,
+        store_digest=store.digest,
+        rows_digest=store.rows_digest,
+        synthetic=store.synthetic,
+        commit=commit,
     )
+
+
+def data_version(header: Header) -> str:
+    """Return the databases of the data card with their versions, such as ``mitdb 1.0.0``."""
+    return ", ".join(f"{about.get('name', '?')} {about.get('version', '?')}" for about in databases(header))
+
+
+def databases(header: Header) -> list[dict[str, Any]]:
+    """Return what the data card says of each database, ``name`` among it."""
+    listed = header.card.get("databases") or []
+    if isinstance(listed, dict):
+        return [{"name": name, **about} for name, about in listed.items()]
+    return [about for about in listed if isinstance(about, dict)]
 
 
 def as_data(number: Number) -> dict[str, Any]:
@@ -149,6 +211,7 @@ def as_data(number: Number) -> dict[str, Any]:
         "value": _or_none(number.value),
         "low": _or_none(number.low),
         "high": _or_none(number.high),
+        "interval": number.interval if not math.isnan(number.low) else None,
         "undefined_resamples": number.undefined_resamples,
         "note": number.reason,
         "definition": number.definition,
@@ -166,16 +229,18 @@ def describe(number: Number) -> str:
     """
     source = number.source
     leaks = f"leaks {', '.join(source.leaks)}" if source.leaks else "no leak known"
-    versions = ", ".join(f"{name} {version}" for name, version in source.versions.items())
+    versions = ", ".join(f"{name} {version}" for name, version in source.versions.items() if version)
     lines = [
         number.definition,
         number.reason,
         _interval(number),
         f"{source.n_rows:,} rows, {source.n_records:,} records of {source.n_patients:,} patients",
         f"{source.split} of {source.protocol} ({leaks}), labels {source.scheme}",
-        f"rows and labels {source.rows_digest[:12]}, windows by {source.windows}; {source.rule}",
-        f"store {source.store} {source.store_digest[:12]}{' SYNTHETIC' if source.synthetic else ''}",
-        f"run {source.run}, recipe {source.recipe_hash[:12]}, seed {source.seed}; {versions}",
+        f"windows by {source.windows}; {source.rule}",
+        f"data {source.data_version or 'of no stated version'}; split digest {source.split_digest[:12]}",
+        f"store {source.store}, digest {source.store_digest[:12]}{', SYNTHETIC' if source.synthetic else ''}",
+        f"run {source.run}, recipe {source.recipe_hash[:12]}, seed {source.seed}, commit {source.commit[:12] or '?'}",
+        versions,
     ]
     return "\n".join(line for line in lines if line)
 
@@ -183,10 +248,11 @@ def describe(number: Number) -> str:
 def _interval(number: Number) -> str:
     if math.isnan(number.low):
         return "no interval"
-    interval = f"{number.low:.4f}–{number.high:.4f}"
-    text = f"95 % interval {interval}: {number.source.resamples} resamples of the patients"
     left_out = f", undefined in {number.undefined_resamples}" if number.undefined_resamples else ""
-    return f"{text}, seed {number.source.resampling_seed}{left_out}"
+    return (
+        f"{number.interval}: {number.low:.4f}–{number.high:.4f} "
+        f"({number.source.resamples} resamples, seed {number.source.resampling_seed}{left_out})"
+    )
 
 
 def _or_none(value: float) -> float | None:

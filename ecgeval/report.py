@@ -9,23 +9,25 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from ecgeval import figures, tables
-from ecgeval.block import Block, make_blocks
+from ecgeval import figures
+from ecgeval.block import BestRows, Block, make_blocks
+from ecgeval.comparable import group_comparable
 from ecgeval.config import Evaluate
+from ecgeval.data import block_data
+from ecgeval.drawing import draw
 from ecgeval.errors import RequestError
-from ecgeval.evaluation import evaluate
-from ecgeval.metrics import METRICS, confusion_matrix
+from ecgeval.evaluation import evaluate, read_test
+from ecgeval.leakage import find_pairs
 from ecgeval.page import Section, render
-from ecgeval.passport import as_data
-from ecgeval.runs import Run, group_runs
+from ecgeval.runs import Run
+from ecgeval.tables.of_block import block_tables
+from ecgeval.tables.pairs import leakage
+from ecgeval.tables.table import Table, write_csv, write_latex
+from ecgeval.tables.texts import detailed_report, evaluation_summary
 
 PAGE, DATA = "report.html", "report.json"
-SCHEMA = 1
-HEATMAPS = {"f1": "f1_score", "sensitivity": "sensitivity", "specificity": "specificity", "auroc": "auc_roc"}
+SCHEMA = 2
 
 
 def score(runs: Sequence[Run], config: Evaluate) -> list[Block]:
@@ -38,7 +40,8 @@ def score(runs: Sequence[Run], config: Evaluate) -> list[Block]:
     config : Evaluate
         How to score.
     """
-    return make_blocks([[evaluate(run, config) for run in group] for group in group_runs(runs)])
+    in_order = sorted(runs, key=lambda run: (run.finished_ns, run.name))
+    return make_blocks(group_comparable([evaluate(run, config) for run in in_order]))
 
 
 def report(blocks: Sequence[Block], config: Evaluate, out: Path) -> Path:
@@ -78,119 +81,58 @@ def report(blocks: Sequence[Block], config: Evaluate, out: Path) -> Path:
     return out / PAGE
 
 
+def leakage_tables(blocks: Sequence[Block]) -> list[Table]:
+    """Return a table for each model that was run under a protocol and under one that leaks less."""
+    ranked = [run for block in blocks for run in block.evaluations]
+    return [leakage(*pair) for pair in find_pairs(ranked)]
+
+
 def _write(blocks: Sequence[Block], config: Evaluate, folder: Path) -> None:
     created = datetime.now(UTC)
-    sections = [_write_block(block, folder / block.folder, created) for block in blocks]
+    sections = [_write_block(block, folder / block.folder, config, created) for block in blocks]
+    leaks = leakage_tables(blocks)
+    for table in leaks:
+        _write_table(table, folder, config, "two protocols side by side")
     notes = {"ecgeval": _version(), "evaluate": config.model_dump(mode="json")}
-    page = render(sections, blocks[0].header.store.name, created, notes)
+    page = render(sections, leaks, blocks[0].header.store.name, created, notes)
     (folder / PAGE).write_text(page, encoding="utf-8")
-    data = _data(blocks, created, notes) | {"files": sorted([*_files(folder), DATA])}
-    (folder / DATA).write_text(json.dumps(data, indent=1, default=str), encoding="utf-8")
-
-
-def _write_block(block: Block, folder: Path, created: datetime) -> Section:
-    (folder / "visualizations").mkdir(parents=True)
-    made = tables.block_tables(block)
-    for table in made:
-        tables.write_csv(table, folder / f"{table.name}.csv")
-    (folder / "EVALUATION_SUMMARY.txt").write_text(tables.evaluation_summary(block, created), encoding="utf-8")
-    (folder / "DETAILED_METRICS_REPORT.txt").write_text(tables.detailed_report(block, created), encoding="utf-8")
-    drawn = {name: figures.save(figure, folder / "visualizations" / name)[0] for name, figure in _draw(block).items()}
-    return Section(block, made, drawn)
-
-
-def _draw(block: Block) -> dict[str, Any]:
-    """Return the figures of a block by file name."""
-    best, header = block.best, block.header
-    sizes = f"{len(best.test):,} rows of {len(best.test.patients):,} patients"
-    note = f"{header.store.name}, test: {sizes}; {block.protocol}"
-    if block.synthetic:
-        note = f"SYNTHETIC recordings. {note}"
-    drawn = {"06_model_comparison_bars": _draw_bars(block, note)}
-    for metric, name in HEATMAPS.items():
-        values = [[run.of(metric, "class", c).value for c in header.classes] for run in block.evaluations]
-        title = f"{METRICS[metric].title} of each class"
-        drawn[f"07_heatmap_{name}"] = figures.heatmap(block.labels, header.classes, values, title, note)
-    title = f"{block.best_label}: {best.rule}"
-    if header.task == "single":
-        matrix = confusion_matrix(best.test.y, best.predicted)
-        drawn["08_confusion_matrices"] = figures.confusion(header.classes, matrix, title, note)
-    else:
-        drawn["08_confusion_matrices"] = figures.two_by_two(header.classes, np.stack(best.counts, axis=1), title, note)
-    drawn |= _draw_curves(block, note)
-    trainings = [figures.Training(label, run.run.history) for label, run in block.labelled() if run.run.history]
-    if trainings:
-        drawn["training_curves"] = figures.training_curves(trainings, block.best_label, header.classes, note)
-    return drawn
-
-
-def _draw_bars(block: Block, note: str) -> Any:
-    values, low, high = (
-        {METRICS[m].title: [getattr(run.of(m), part) for run in block.evaluations] for m in tables.MACRO}
-        for part in ("value", "low", "high")
-    )
-    return figures.bars(block.labels, values, low, high, note)
-
-
-def _draw_curves(block: Block, note: str) -> dict[str, Any]:
-    best, header = block.best, block.header
-    y, p, name = best.test.y, best.test.p, block.best_label
-    roc_areas, pr_areas = (
-        [tables.format_number(best.of(metric, "class", c)) for c in header.classes] for metric in ("auroc", "auprc")
-    )
-    macro = f"macro {tables.format_number(best.of('auroc'))}"
-    return {
-        "09_roc_curves": figures.roc(
-            header.classes, y, p, roc_areas, header.scored, macro, f"ROC curves, {name}", note
-        ),
-        "10_pr_curves": figures.pr(header.classes, y, p, pr_areas, f"Precision–recall curves, {name}", note),
-    }
-
-
-def _data(blocks: Sequence[Block], created: datetime, notes: dict[str, Any]) -> dict[str, Any]:
-    """Return what ``report.json`` holds besides the list of files."""
-    return {
+    data = {
         "schema": SCHEMA,
         "created": created.isoformat(timespec="seconds"),
         "synthetic": any(block.synthetic for block in blocks),
         **notes,
-        "blocks": [_block_data(block) for block in blocks],
+        "blocks": [block_data(section.block, section.tables) for section in sections],
+        "leakage": [table.name for table in leaks],
+        "files": sorted([*_files(folder), DATA]),
     }
+    (folder / DATA).write_text(json.dumps(data, indent=1, default=str, allow_nan=False), encoding="utf-8")
 
 
-def _block_data(block: Block) -> dict[str, Any]:
-    header = block.header
-    return {
-        "folder": block.folder,
-        "task": header.task,
-        "classes": header.classes,
-        "score_classes": header.score_classes,
-        "scheme": header.scheme,
-        "protocol": header.protocol,
-        "leaks": header.leaks,
-        "leak_note": header.leak_note,
-        "best": block.best_label,
-        "chosen_by_validation": block.chosen_by_validation or None,
-        "card": header.card,
-        "runs": [_run_data(label, run) for label, run in block.labelled()],
+def _write_block(block: Block, folder: Path, config: Evaluate, created: datetime) -> Section:
+    (folder / "visualizations").mkdir(parents=True)
+    best = read_best(block, config)
+    made = block_tables(block, best, config)
+    for table in made:
+        _write_table(table, folder, config, f"Test, {block.protocol}")
+    (folder / "EVALUATION_SUMMARY.txt").write_text(evaluation_summary(block, created), encoding="utf-8")
+    (folder / "DETAILED_METRICS_REPORT.txt").write_text(detailed_report(block, created), encoding="utf-8")
+    drawn = {
+        name: figures.save(figure, folder / "visualizations" / name)[0]
+        for name, figure in draw(block, best, config.seed)
     }
+    return Section(block, made, drawn)
 
 
-def _run_data(label: str, run: Any) -> dict[str, Any]:
-    return {
-        "label": label,
-        "run": run.run.name,
-        "header": run.header.model_dump(mode="json", by_alias=True, exclude={"card"}),
-        "rule": run.rule,
-        "thresholds": dict(zip(run.header.classes, run.thresholds.tolist(), strict=True))
-        if run.thresholds is not None
-        else None,
-        "validation_f1": None if np.isnan(run.validation_f1) else run.validation_f1,
-        "environment": run.run.environment,
-        "config": run.run.config,
-        "numbers": [as_data(number) for number in run.numbers.values()],
-        "numbers_at_half": [as_data(number) for number in run.at_half.values()],
-    }
+def read_best(block: Block, config: Evaluate) -> BestRows:
+    """Return the test rows of a block's best run, read again."""
+    rows = read_test(block.best.run, config)
+    return BestRows(block.best_label, block.best, rows, block.best.decision.predict(rows))
+
+
+def _write_table(table: Table, folder: Path, config: Evaluate, caption: str) -> None:
+    write_csv(table, folder / f"{table.name}.csv")
+    if config.latex:
+        write_latex(table, folder / f"{table.name}.tex", caption)
 
 
 def _former_files(out: Path) -> set[str]:

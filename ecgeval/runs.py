@@ -1,35 +1,52 @@
-"""Runs as ecgtrain leaves them: which there are, what their files say, and which may be ranked together."""
+"""Runs as ecgtrain leaves them: which there are, and what their files say."""
 
 from __future__ import annotations
 
 import difflib
 import json
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from ecgeval.errors import RequestError, RunFileError, RunNotFoundError
-from ecgeval.predictions import Header, Predictions, read_header, read_predictions
+from ecgeval.header import Header, read_header
 from pipelines.workspace import Workspace
 
 ASK_FOR_RUNS = "run `ecgtrain run` first"
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """What a run fitted on its validation rows.
+
+    Parameters
+    ----------
+    thresholds : dict of str to float
+        Threshold a class; empty where it fitted none.
+    temperature : float or None
+        Temperature of its probabilities; None where it fitted none.
+    """
+
+    thresholds: dict[str, float] = field(default_factory=dict)
+    temperature: float | None = None
+
+
+@dataclass(frozen=True)
 class Run:
-    """One finished run.
+    """One finished run; its predictions are read when they are asked for, so that forty runs take no memory.
 
     Parameters
     ----------
     path : Path
         Its folder.
-    test, validation : Predictions
-        Its predictions, every window; `validation` is None where the run has none.
-    thresholds : dict of str to float
-        Threshold a class, fitted on validation; empty where the run has none.
+    header : Header
+        The footer of its test predictions.
+    calibrations : dict of int to Calibration
+        By fold; −1 is that of the run itself.
     history : list of dict
         One entry an epoch.
     environment, config : dict
@@ -37,12 +54,11 @@ class Run:
     """
 
     path: Path
-    test: Predictions
-    validation: Predictions | None
-    thresholds: dict[str, float]
-    history: list[dict[str, Any]]
-    environment: dict[str, Any]
-    config: dict[str, Any]
+    header: Header
+    calibrations: dict[int, Calibration] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    environment: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -50,14 +66,23 @@ class Run:
         return self.path.name
 
     @property
-    def header(self) -> Header:
-        """What the footer of its test predictions says."""
-        return self.test.header
+    def test_file(self) -> Path:
+        """Its test predictions."""
+        return self.path / "predictions" / "test.parquet"
+
+    @property
+    def validation_file(self) -> Path:
+        """Its validation predictions, which a run of another program may not have."""
+        return self.path / "predictions" / "validation.parquet"
 
     @property
     def finished_ns(self) -> int:
         """When the run finished."""
         return (self.path / "state").stat().st_mtime_ns
+
+    def calibration(self, fold: int) -> Calibration:
+        """Return what was fitted for the rows of a fold: by the fold's own run, else by the run."""
+        return self.calibrations.get(fold, self.calibrations.get(-1, Calibration()))
 
 
 def find_runs(workspace: Workspace, names: Sequence[str] = ()) -> list[Path]:
@@ -87,7 +112,7 @@ def find_runs(workspace: Workspace, names: Sequence[str] = ()) -> list[Path]:
 
 
 def read_run(path: Path) -> Run:
-    """Read the files of a run.
+    """Read the files of a run, but for the rows of its predictions.
 
     Raises
     ------
@@ -96,36 +121,17 @@ def read_run(path: Path) -> Run:
     RunFileError
         If one of its files is damaged or breaks the contract.
     """
-    test = read_predictions(path / "predictions" / "test.parquet")
-    validation_file = path / "predictions" / "validation.parquet"
+    header = read_header(path / "predictions" / "test.parquet")
+    files = {-1: path / "calibration.json"}
+    files |= {int(file.parent.name.removeprefix("fold-")): file for file in path.glob("fold-*/calibration.json")}
     return Run(
         path=path,
-        test=test,
-        validation=read_predictions(validation_file) if validation_file.is_file() else None,
-        thresholds=_read_thresholds(path / "calibration.json", test.header),
+        header=header,
+        calibrations={fold: _read_calibration(file, header) for fold, file in files.items() if file.is_file()},
         history=_read_history(path / "history.jsonl"),
         environment=_read_mapping(path / "environment.json"),
         config=_read_mapping(path / "config.yaml"),
     )
-
-
-def group_runs(runs: Sequence[Run]) -> list[list[Run]]:
-    """Return runs in blocks that may be ranked: same rows, labels, scored classes and protocol.
-
-    Parameters
-    ----------
-    runs : sequence of Run
-        In any order.
-
-    Returns
-    -------
-    list of list of Run
-        The block of the run that finished last comes first; inside a block, in order of finishing.
-    """
-    blocks: dict[tuple[Any, ...], list[Run]] = {}
-    for run in sorted(runs, key=lambda run: (run.finished_ns, run.name)):
-        blocks.setdefault(_comparable(run), []).append(run)
-    return sorted(blocks.values(), key=lambda block: (block[-1].finished_ns, block[-1].name), reverse=True)
 
 
 def short_labels(runs: Sequence[Run]) -> list[str]:
@@ -135,12 +141,6 @@ def short_labels(runs: Sequence[Run]) -> list[str]:
         return models
     short = [run.name.replace(f"-{run.header.protocol}", "") for run in runs]
     return short if len(set(short)) == len(short) else [run.name for run in runs]
-
-
-def _comparable(run: Run) -> tuple[Any, ...]:
-    header = run.header
-    labels = (header.task, header.scheme, header.classes, header.score_classes)
-    return (*labels, header.protocol, header.leaks, header.store.rows_digest, run.test.digest())
 
 
 def _runs_of_newest_store(workspace: Workspace) -> list[Path]:
@@ -172,23 +172,27 @@ def _find_run(workspace: Workspace, name: str) -> Path:
     raise RunNotFoundError(f"unknown run {name!r} in {workspace.runs}. {hint}")
 
 
-def _read_thresholds(path: Path, header: Header) -> dict[str, float]:
-    calibration = _read_mapping(path)
-    thresholds = calibration.get("thresholds") or {}
-    if not thresholds:
-        return {}
-    fitted_on = calibration.get("fitted_on")
+def _read_calibration(path: Path, header: Header) -> Calibration:
+    content = _read_mapping(path)
+    thresholds, temperature = content.get("thresholds") or {}, content.get("temperature")
+    if not thresholds and temperature is None:
+        return Calibration()
+    fitted_on = content.get("fitted_on")
     if fitted_on != "validation":
-        raise RunFileError(
-            f"{path}: thresholds fitted on {fitted_on!r}; only those of validation may be applied to test"
-        )
-    if set(thresholds) != set(header.classes):
+        raise RunFileError(f"{path}: fitted on {fitted_on!r}; only what is fitted on validation may be applied to test")
+    if thresholds and set(thresholds) != set(header.classes):
         different = sorted(set(thresholds) ^ set(header.classes))
         raise RunFileError(f"{path}: thresholds and classes differ in {', '.join(different)}")
-    try:
-        return {label: float(thresholds[label]) for label in header.classes}
-    except (TypeError, ValueError) as error:
-        raise RunFileError(f"{path}: a threshold is not a number ({error})") from error
+    wrong = [label for label, value in thresholds.items() if not _is_number(value)]
+    if temperature is not None and not (_is_number(temperature) and temperature > 0):
+        wrong.append("temperature")
+    if wrong:
+        raise RunFileError(f"{path}: {', '.join(wrong)} is not a number, or below 0")
+    return Calibration({label: float(thresholds[label]) for label in thresholds}, temperature)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
 def _read_history(path: Path) -> list[dict[str, Any]]:

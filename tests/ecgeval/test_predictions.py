@@ -12,7 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from ecgeval.errors import RunFileError, RunNotFoundError
-from ecgeval.predictions import combine_windows, read_header, read_predictions
+from ecgeval.header import read_header
+from ecgeval.predictions import read_predictions
+from ecgeval.windows import combine_windows
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 

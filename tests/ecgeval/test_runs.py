@@ -7,8 +7,11 @@ import os
 
 import pytest
 
+from ecgeval.comparable import group_comparable
+from ecgeval.config import Evaluate
 from ecgeval.errors import RequestError, RunFileError, RunNotFoundError
-from ecgeval.runs import find_runs, group_runs, read_run, short_labels
+from ecgeval.evaluation import evaluate
+from ecgeval.runs import Calibration, find_runs, read_run, short_labels
 from pipelines.workspace import Workspace
 
 
@@ -108,11 +111,14 @@ def test_a_run_of_predictions_alone_is_read(make_run):
         (run / file).unlink()
     (run / "predictions" / "validation.parquet").unlink()
     read = read_run(run)
-    assert (read.history, read.thresholds, read.validation) == ([], {}, None)
+    assert (read.history, read.calibrations) == ([], {})
+    assert read.calibration(3) == Calibration()
+    assert not read.validation_file.exists()
 
 
 def block_names(runs):
-    return [[run.name for run in block] for block in group_runs([read_run(path) for path in runs])]
+    scored = [evaluate(read_run(path), Evaluate(bootstrap=0)) for path in runs]
+    return [[one.run.name for one in group] for group in group_comparable(scored)]
 
 
 def test_runs_of_equal_rows_and_labels_stand_together(make_run):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 from datetime import UTC, datetime
 
@@ -10,11 +11,15 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from ecgeval import tables
 from ecgeval.config import Evaluate
-from ecgeval.report import score
+from ecgeval.report import read_best, score
 from ecgeval.runs import read_run
+from ecgeval.tables import beats, comparison, detail
+from ecgeval.tables.of_block import block_tables
+from ecgeval.tables.table import Table, escape_latex, format_cell, write_csv, write_latex
+from ecgeval.tables.texts import detailed_report, evaluation_summary
 
+QUICK = Evaluate(bootstrap=20)
 NOW = datetime(2025, 1, 2, 3, 4, tzinfo=UTC)
 CLASSES = ["NORM", "MI", "STTC", "CD", "HYP"]
 METRICS = ["Sensitivity", "Specificity", "Precision", "NPV", "F1-Score", "Accuracy", "AUC-ROC", "AUC-PR"]
@@ -39,7 +44,7 @@ def block(make_run):
 @pytest.fixture
 def read_csv(tmp_path):
     def read(table):
-        tables.write_csv(table, tmp_path / "table.csv")
+        write_csv(table, tmp_path / "table.csv")
         with (tmp_path / "table.csv").open(newline="", encoding="utf-8") as file:
             return list(csv.DictReader(file))
 
@@ -48,7 +53,7 @@ def read_csv(tmp_path):
 
 @pytest.mark.parametrize("name", COLUMNS)
 def test_columns_come_in_the_published_order_with_intervals_after_them(block, read_csv, name):
-    rows = read_csv(next(table for table in tables.block_tables(block) if table.name == name))
+    rows = read_csv(next(table for table in block_tables(block, read_best(block, QUICK), QUICK) if table.name == name))
     columns = list(rows[0])
     assert columns[: len(COLUMNS[name])] == COLUMNS[name]
     ends = [column for column in columns if column.endswith(("_low", "_high"))]
@@ -58,14 +63,15 @@ def test_columns_come_in_the_published_order_with_intervals_after_them(block, re
 
 
 def test_the_best_run_comes_first(block, read_csv):
-    rows = read_csv(tables.macro_comparison(block))
+    rows = read_csv(comparison.macro_comparison(block))
     assert [row["Model"] for row in rows] == ["resnet1d_wang", "resnet18"]
     assert float(rows[0]["F1-Score"]) > float(rows[1]["F1-Score"])
 
 
 def test_macro_figures_are_those_of_scikit_learn(block, read_csv):
-    row = read_csv(tables.macro_comparison(block))[0]
-    y, p, predicted = block.best.test.y, block.best.test.p, block.best.predicted
+    row = read_csv(comparison.macro_comparison(block))[0]
+    best = read_best(block, QUICK)
+    y, p, predicted = best.rows.y, best.rows.p, best.predicted
     np.testing.assert_array_equal(predicted, p >= 0.4)
     assert float(row["F1-Score"]) == pytest.approx(sk.f1_score(y, predicted, average="macro"), abs=1e-6)
     assert float(row["AUC-ROC"]) == pytest.approx(sk.roc_auc_score(y, p), abs=1e-6)
@@ -73,10 +79,10 @@ def test_macro_figures_are_those_of_scikit_learn(block, read_csv):
 
 
 def test_best_model_ends_with_the_macro_row(block, read_csv):
-    rows = read_csv(tables.best_model_detailed(block))
+    rows = read_csv(detail.best_model_detailed(block))
     assert [row["Class"] for row in rows] == [*CLASSES, "macro"]
     assert {row["Threshold"] for row in rows[:-1]} == {"0.400"}
-    assert sum(int(row["Support"]) for row in rows[:-1]) == block.best.test.y.sum()
+    assert sum(int(row["Support"]) for row in rows[:-1]) == read_best(block, QUICK).rows.y.sum()
 
 
 def test_an_absent_class_is_nan_in_the_file_and_a_dash_for_people(make_run, made_up, read_csv, tmp_path):
@@ -85,20 +91,21 @@ def test_an_absent_class_is_nan_in_the_file_and_a_dash_for_people(make_run, made
     y[:, 1] = False
     made_up.write(run / "predictions" / "test.parquet", made_up.header(run="a"), y, p)
     block = score([read_run(run)], Evaluate(bootstrap=20))[0]
-    row = read_csv(tables.per_class_comparison(block, "auroc"))[0]
+    row = read_csv(comparison.per_class_comparison(block, "auroc"))[0]
     assert row["MI"] == "NaN"
     assert float(row["NORM"]) > 0.5
-    assert tables.format_cell(block.best.of("auroc", "class", "MI")) == "–"
+    assert format_cell(block.best.of("auroc", "class", "MI")) == "–"
     macro = block.best.of("auroc")
     others = [block.best.of("auroc", "class", c).value for c in CLASSES if c != "MI"]
     assert macro.value == pytest.approx(np.mean(others))
     assert macro.reason == "MI left out: no row has this class"
-    assert "MI left out: no row has this class" in tables.evaluation_summary(block, NOW)
+    assert "MI left out: no row has this class" in evaluation_summary(block, NOW)
 
 
 def test_thresholds_stand_beside_one_half(block):
-    table = tables.thresholds_beside_half(block)
-    y, p = block.best.test.y, block.best.test.p
+    table = comparison.thresholds_beside_half(block)
+    rows = read_best(block, QUICK).rows
+    y, p = rows.y, rows.p
     half = table.rows[0][table.columns.index("F1-Score at 0.5")]
     assert half.value == pytest.approx(sk.f1_score(y, p >= 0.5, average="macro"))
     assert math.isnan(half.low)
@@ -119,7 +126,7 @@ def beat_block(make_run, made_up, records, labels, predicted):
 def test_beats_per_record_by_hand(make_run, made_up):
     records = ["mitdb/100"] * 5 + ["mitdb/200"] * 3 + ["mitdb/232"] * 4
     block = beat_block(make_run, made_up, records, "NNSSV" + "NVV" + "SSSN", "NSSNV" + "NVN" + "NNSN")
-    table = tables.beats_per_record(block)
+    table = beats.beats_per_record(read_best(block, QUICK))
     assert table.columns[2:5] == ("S beats", "S Sensitivity", "S PPV")
     rows = {row[0]: row[1:] for row in table.rows}
     nan = float("nan")
@@ -139,17 +146,17 @@ def test_beats_per_record_by_hand(make_run, made_up):
 
 def test_beats_have_a_confusion_matrix_and_q_stands_apart(make_run, made_up):
     block = beat_block(make_run, made_up, [f"mitdb/{i}" for i in range(8)], "NNSVFQQN", "NNSVVQNN")
-    table = tables.confusion(block)
+    table = detail.confusion(read_best(block, QUICK))
     assert [row[0] for row in table.rows] == list("NSVFQ")
     assert table.rows[4] == ("Q", 1, 0, 0, 0, 1)
     f1 = [block.best.of("f1", "class", c).value for c in "NSVF"]
     assert block.best.of("f1").value == pytest.approx(np.mean(f1))
-    detail = {row[0]: row[-1] for row in tables.best_model_detailed(block).rows}
-    assert (detail["F"], detail["Q"]) == ("yes", "no")
+    scored = {row[0]: row[-1] for row in detail.best_model_detailed(block).rows}
+    assert (scored["F"], scored["Q"]) == ("yes", "no")
 
 
 def test_summary_says_what_the_ranking_is_worth(block):
-    text = tables.evaluation_summary(block, NOW)
+    text = evaluation_summary(block, NOW)
     assert "Date: 2025-01-02 03:04 UTC" in text
     assert "protocol ptbxl-folds (no leak known), labels superclass" in text
     assert "selects nothing" in text
@@ -161,13 +168,152 @@ def test_leak_and_synthetic_data_are_stamped_on_both_texts(make_run, made_up):
     header = made_up.beat_header(leaks=["patient"], leak_note="Beats are drawn at random.")
     run = make_run("a", header=header | {"store": header["store"] | {"synthetic": True}})
     block = score([read_run(run)], Evaluate(bootstrap=0))[0]
-    for text in (tables.evaluation_summary(block, NOW), tables.detailed_report(block, NOW)):
+    for text in (evaluation_summary(block, NOW), detailed_report(block, NOW)):
         assert "leaks: patient" in text
         assert "Beats are drawn at random." in text
         assert "SYNTHETIC" in text
 
 
 def test_details_give_every_average_and_the_figure_at_one_half(block):
-    text = tables.detailed_report(block, NOW)
+    text = detailed_report(block, NOW)
     for part in ("macro (", "micro (", "weighted (", "Class HYP", "prevalence", "at 0.5:", "threshold 0.400"):
         assert part in text
+
+
+def rows_of(table):
+    return {row[0]: dict(zip(table.columns, row, strict=True)) for row in table.rows}
+
+
+def test_micro_and_weighted_averages_have_a_file_of_their_own(block):
+    table = comparison.other_averages(block)
+    best = read_best(block, QUICK)
+    cells = {row[1]: row[table.columns.index("F1-Score")].value for row in table.rows[:2]}
+    expected = {a: sk.f1_score(best.rows.y, best.predicted, average=a) for a in ("micro", "weighted")}
+    assert cells == pytest.approx(expected)
+
+
+def test_subgroups_are_scored_on_their_own_rows(make_run):
+    sex = ["female", "male", None] * 100
+    age = [30.0, 85.0, float("nan")] * 100
+    run = make_run("a", sex=sex, age=np.array(age, np.float32))
+    block = score([read_run(run)], QUICK)[0]
+    best = read_best(block, QUICK)
+    table = detail.subgroups(best)
+    assert [row[:3] for row in table.rows] == [
+        ("sex", "female", 100), ("sex", "male", 100), ("age", "under 40", 100), ("age", "80 and over", 100)
+    ]  # fmt: skip
+    female = np.arange(300) % 3 == 0
+    expected = sk.f1_score(best.rows.y[female], best.predicted[female], average="macro")
+    number = table.rows[0][table.columns.index("F1-Score")]
+    assert number.value == pytest.approx(expected)
+    assert number.low < expected < number.high
+    assert number.source.n_rows == 100
+
+
+def test_a_group_of_one_level_is_no_subgroup(block):
+    assert detail.subgroups(read_best(block, QUICK)).rows == ()
+
+
+def test_worst_records_come_first(make_run, made_up):
+    records = [f"r{i}" for i in range(4) for _ in range(3)]
+    block = beat_block(make_run, made_up, records, "NNNNNNNNNNNN", "NNNVVVNNVNVV")
+    table = detail.worst_records(read_best(block, QUICK))
+    assert [(row[0], row[2], row[3]) for row in table.rows] == [("r1", 3, 3), ("r3", 3, 2), ("r2", 3, 1)]
+
+
+def test_windows_are_shown_by_mean_and_by_maximum(make_run, made_up):
+    run = make_run("a")
+    y, p = made_up.multi_label(60, np.random.default_rng(0))
+    row, window = np.repeat(np.arange(30), 2), np.tile([1, 2], 30).astype(np.int16)
+    records = [f"ptbxl/{i:05d}" for i in row]
+    made_up.write(run / "predictions" / "test.parquet", made_up.header(run="a"), np.repeat(y[:30], 2, axis=0), p,
+                  row=row, window=window, records=records, patients=records)  # fmt: skip
+    block = score([read_run(run)], QUICK)[0]
+    table = comparison.windows_compared(block)
+    by_hand = {"mean": p.reshape(30, 2, 5).mean(axis=1), "max": p.reshape(30, 2, 5).max(axis=1)}
+    for (_, n_windows, how, auroc, _), (name, combined) in zip(table.rows, by_hand.items(), strict=True):
+        assert (n_windows, how) == (2, name)
+        assert auroc == pytest.approx(sk.roc_auc_score(y[:30], combined.astype(np.float32)), abs=1e-6)
+
+
+def test_folds_have_a_spread_and_pooled_figures(make_run):
+    block = score([read_run(make_run("a", fold=np.repeat([0, 1, 2], 100).astype(np.int16)))], QUICK)[0]
+    table = comparison.folds(block)
+    assert [row[1] for row in table.rows] == ["fold 0", "fold 1", "fold 2", "mean ± SD of folds", "pooled"]
+    f1 = [row[2] for row in table.rows]
+    assert f1[3] == f"{np.mean(f1[:3]):.3f} ± {np.std(f1[:3], ddof=1):.3f} (n = 3)"
+    assert f1[4].value == block.best.of("f1").value
+
+
+def test_each_fold_is_cut_at_its_own_thresholds(make_run):
+    run = make_run("a", fold=np.repeat([0, 1], 150).astype(np.int16))
+    for fold, threshold in enumerate((0.3, 0.6)):
+        (run / f"fold-{fold}").mkdir()
+        fitted = {"fitted_on": "validation", "thresholds": dict.fromkeys(CLASSES, threshold), "temperature": None}
+        (run / f"fold-{fold}" / "calibration.json").write_text(json.dumps(fitted))
+    block = score([read_run(run)], QUICK)[0]
+    best = read_best(block, QUICK)
+    np.testing.assert_array_equal(best.predicted[:150], best.rows.p[:150] >= 0.3)
+    np.testing.assert_array_equal(best.predicted[150:], best.rows.p[150:] >= 0.6)
+    assert detail.best_model_detailed(block).rows[0][-2] == "0.450 (folds 0.300–0.600)"
+
+
+def test_seeds_are_a_mean_and_a_spread_beside_the_interval(make_run):
+    runs = [make_run(f"s{i}", seed=i, header={"seed": i}) for i in range(3)]
+    make_other = make_run("other", seed=9, header={"model": "resnet18", "seed": 0})
+    block = score([read_run(run) for run in [*runs, make_other]], QUICK)[0]
+    table = comparison.seeds(block)
+    assert len(table.rows) == 1
+    f1 = [run.of("f1").value for run in block.evaluations if run.header.model == "resnet1d_wang"]
+    row = rows_of(table)["resnet1d_wang"]
+    assert row["F1-Score"] == f"{np.mean(f1):.3f} ± {np.std(f1, ddof=1):.3f} (n = 3)"
+    assert row["F1-Score of the best run"].value == max(f1)
+
+
+def test_the_challenge_score_leaves_the_noisy_class_out(make_run, made_up):
+    classes = ["N", "A", "O", "~"]
+    header = made_up.header(run="a", task="single", classes=classes, score_classes=classes, scheme="rhythm4")
+    run = make_run("a")
+    y = np.eye(4)[[0, 0, 0, 1, 1, 2, 2, 3, 3, 3, 0, 1]]
+    said = np.eye(4)[[0, 0, 1, 1, 2, 2, 2, 3, 0, 3, 0, 1]]
+    made_up.write(run / "predictions" / "test.parquet", header, y, said * 0.8 + 0.05)
+    (run / "predictions" / "validation.parquet").unlink()
+    (run / "calibration.json").unlink()
+    row = comparison.cinc2017(score([read_run(run)], QUICK)[0]).rows[0]
+    # N 2·3/(4+4), A 2·2/(3+3), O 2·2/(2+3), ~ 2·2/(3+2)
+    f1 = (6 / 8, 4 / 6, 4 / 5, 4 / 5)
+    assert row[1] == pytest.approx(np.mean(f1[:3]))
+    assert row[2] == pytest.approx(np.mean(f1))
+    assert [number.value for number in row[3:]] == pytest.approx(f1)
+
+
+def test_ptbxl_is_scored_as_its_benchmark_does(block):
+    best = read_best(block, QUICK)
+    row = rows_of(comparison.ptbxl(block))["resnet1d_wang"]
+    assert row["Macro AUROC"].value == pytest.approx(sk.roc_auc_score(best.rows.y, best.rows.p, average="macro"))
+    assert row["Macro AUROC"].low < row["Macro AUROC"].value < row["Macro AUROC"].high
+    assert "percentiles 5 and 95" in row["Macro AUROC"].interval
+    assert 0.5 < row["Fmax"].value < 1
+
+
+def test_f1_against_the_fraction_of_pretraining(make_run):
+    runs = [
+        make_run(f"f{i}", seed=i, header={"pretraining": {"fraction": fraction}})
+        for i, fraction in enumerate((0.1, 0.0, 1.0))
+    ]
+    table = comparison.pretraining_fractions(score([read_run(run) for run in runs], QUICK)[0])
+    assert [row[1] for row in table.rows] == [0.0, 0.1, 1.0]
+    assert table.columns[-1] == "Epochs"
+
+
+def test_latex_is_a_booktabs_table_with_its_special_characters_escaped(tmp_path):
+    table = Table("t", "A & B, 95 %", ("Model", "F1_macro"), (("a_b", 0.5), ("ü–", float("nan"))))
+    write_latex(table, tmp_path / "t.tex", "protocol x_y")
+    text = (tmp_path / "t.tex").read_text(encoding="utf-8")
+    for line in (r"\toprule", r"\midrule", r"\bottomrule", r"\begin{tabular}{lr}", r"a\_b & 0.500 \\", r"ü-- & -- \\"):
+        assert line in text
+    assert r"A \& B, 95 \%. protocol x\_y." in text
+
+
+def test_every_latex_command_character_is_escaped():
+    assert escape_latex(r"\{}") == r"\textbackslash{}\{\}"

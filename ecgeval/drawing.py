@@ -1,0 +1,160 @@
+"""The figures of a block, each from its scored runs by a function on arrays of `ecgeval.figures`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ecgeval import calibration, figures
+from ecgeval.block import BestRows, Block
+from ecgeval.explanations import Explanations, read_explanations
+from ecgeval.features import MOST_ROWS, choose_rows, project, read_features
+from ecgeval.metrics import METRICS, confusion_matrix, count_by_group, divide
+from ecgeval.tables.comparison import MACRO
+from ecgeval.tables.table import format_number
+
+HEATMAPS = {"f1": "f1_score", "sensitivity": "sensitivity", "specificity": "specificity", "auroc": "auc_roc"}
+MOST_MODELS = 20  # in bars and heatmaps; the tables hold all
+WORST_RECORDS = 25
+
+
+def draw(block: Block, best: BestRows, seed: int) -> Iterator[tuple[str, Any]]:
+    """Yield file name and figure of each figure of a block, one at a time so that memory stays flat.
+
+    Parameters
+    ----------
+    block : Block
+        The runs.
+    best : BestRows
+        The rows of its best run.
+    seed : int
+        Of what is drawn by chance.
+    """
+    note = _note(block)
+    yield "06_model_comparison_bars", _bars(block, note)
+    for metric, name in HEATMAPS.items():
+        yield f"07_heatmap_{name}", _heatmap(block, metric, note)
+    yield "08_confusion_matrices", _confusion(block, best, note)
+    yield from _curves(block, best, note)
+    yield "calibration_curve", _calibration(best, note)
+    if len(best.rows.records) > 1:
+        yield "error_map", _error_map(best, note)
+    trainings = [figures.Training(label, run.run.history) for label, run in block.labelled() if run.run.history]
+    if trainings:
+        yield "training_curves", figures.training_curves(trainings, block.best_label, block.header.classes, note)
+    yield from _pretraining(block, note)
+    yield from _features(best, note, seed)
+    yield from _explanations(best, note)
+
+
+def _note(block: Block) -> str:
+    sample = block.best.sample
+    sizes = f"{sample.n_rows:,} rows of {sample.n_patients:,} patients"
+    note = f"{block.header.store.name}, test: {sizes}; {block.protocol}"
+    return f"SYNTHETIC recordings. {note}" if block.synthetic else note
+
+
+def _drawn(block: Block, note: str) -> tuple[list[str], list[Any], str]:
+    """Return labels and runs that fit a figure, and the foot that says what was left out."""
+    labels, runs = list(block.labels[:MOST_MODELS]), list(block.evaluations[:MOST_MODELS])
+    if len(block.labels) > MOST_MODELS:
+        note = f"The best {MOST_MODELS} of {len(block.labels)} runs by macro F1; the tables hold all. {note}"
+    return labels, runs, note
+
+
+def _bars(block: Block, note: str) -> Any:
+    labels, runs, note = _drawn(block, note)
+    values, low, high = (
+        {METRICS[m].title: [getattr(run.of(m), part) for run in runs] for m in MACRO}
+        for part in ("value", "low", "high")
+    )
+    return figures.bars(labels, values, low, high, note)
+
+
+def _heatmap(block: Block, metric: str, note: str) -> Any:
+    labels, runs, note = _drawn(block, note)
+    classes = block.header.classes
+    values = [[run.of(metric, "class", c).value for c in classes] for run in runs]
+    return figures.heatmap(labels, classes, values, f"{METRICS[metric].title} of each class", note)
+
+
+def _confusion(block: Block, best: BestRows, note: str) -> Any:
+    title = f"{block.best_label}: {block.best.rule}"
+    classes = block.header.classes
+    if block.header.task == "single":
+        return figures.confusion(classes, confusion_matrix(best.rows.y, best.predicted), title, note)
+    return figures.two_by_two(classes, np.stack(block.best.counts, axis=1), title, note)
+
+
+def _curves(block: Block, best: BestRows, note: str) -> Iterator[tuple[str, Any]]:
+    classes, scored, name = block.header.classes, block.header.scored, block.best_label
+    of = {m: [format_number(block.best.of(m, "class", c)) for c in classes] for m in ("auroc", "auprc")}
+    macro = f"macro {format_number(block.best.of('auroc'))}"
+    y, p = best.rows.y, best.rows.p
+    yield "09_roc_curves", figures.roc(classes, y, p, of["auroc"], scored, macro, f"ROC curves, {name}", note)
+    yield "10_pr_curves", figures.pr(classes, y, p, of["auprc"], f"Precision–recall curves, {name}", note)
+
+
+def _calibration(best: BestRows, note: str) -> Any:
+    rows = best.rows
+    support = rows.y.sum(axis=0)
+    order = np.argsort(-support, kind="stable")
+    bins = {rows.header.classes[i]: calibration.bin_equal_width(rows.p[:, i], rows.y[:, i]) for i in order}
+    if len(bins) > len(rows.header.score_classes):
+        note = f"The most frequent classes come first. {note}"
+    return figures.calibration(bins, f"Calibration of each class, {best.label}", note)
+
+
+def _error_map(best: BestRows, note: str) -> Any:
+    """Draw the share of each class's rows that are missed, of the records with the most wrong rows."""
+    rows = best.rows
+    n_records = len(rows.records)
+    counts = count_by_group(rows.y, best.predicted, rows.record, n_records)
+    n_wrong = np.bincount(rows.record, weights=best.wrong, minlength=n_records)
+    chosen = np.argsort(-n_wrong, kind="stable")[:WORST_RECORDS]
+    names = [f"{rows.records[i]} ({int(n_wrong[i]):,} wrong)" for i in chosen]
+    missed = divide(counts.fn[chosen], counts.support[chosen])
+    title = f"Share of each label's rows that is missed, worst records, {best.label}"
+    return figures.heatmap(names, rows.header.classes, missed, title, f"Hatched: no such label. {note}")
+
+
+def _pretraining(block: Block, note: str) -> Iterator[tuple[str, Any]]:
+    scores: dict[str, dict[float, list[float]]] = {}
+    for _, run in block.labelled():
+        if run.header.pretraining is not None:
+            by_fraction = scores.setdefault(run.header.input or "input", {})
+            by_fraction.setdefault(run.header.pretraining.fraction, []).append(run.of("f1").value)
+    if len({fraction for by_fraction in scores.values() for fraction in by_fraction}) > 1:
+        title = "Macro F1 against pre-training, mean ± SD over trials"
+        yield "pretraining_fraction", figures.pretraining_fraction(scores, title, note)
+
+
+def _features(best: BestRows, note: str, seed: int) -> Iterator[tuple[str, Any]]:
+    file = best.evaluation.run.path / "features" / "test.parquet"
+    if not file.is_file():
+        return
+    saved = read_features(file)
+    _, at, of = np.intersect1d(best.rows.row, saved.row, return_indices=True)
+    label = np.where(best.rows.y.any(axis=1), best.rows.y.argmax(axis=1), -1)[at]
+    chosen = choose_rows(label, MOST_ROWS, seed)
+    xy, method = project(saved.values[of[chosen]], seed)
+    title = f"{method} of the features of {len(chosen):,} test rows, {best.label}"
+    if best.rows.header.task == "multi":
+        note = f"Coloured by the first of a row's labels. {note}"
+    drawn = figures.features(xy, label[chosen], best.rows.header.classes, best.wrong[at][chosen], title, note)
+    yield "features", drawn
+
+
+def _explanations(best: BestRows, note: str) -> Iterator[tuple[str, Any]]:
+    for file in sorted((best.evaluation.run.path / "explain").glob("*.npz")):
+        explained = read_explanations(file)
+        yield from ((name, figures.strips(pieces, f"{foot} {note}")) for name, pieces, foot in _pages(explained, best))
+
+
+def _pages(explained: Explanations, best: BestRows) -> Iterator[tuple[str, list[Any], str]]:
+    for i, label in enumerate(best.rows.header.classes):
+        if pieces := explained.strips(label):
+            foot = f"{explained.method.replace('_', ' ')} of class {label}, darker: mattered more; {best.label}."
+            yield f"explanation_{explained.method}_{i + 1}", pieces, foot

@@ -1,0 +1,1 @@
+"""Intervals, tests and spreads: what a difference between two figures is worth."""

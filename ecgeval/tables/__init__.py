@@ -1,0 +1,1 @@
+"""Tables of scored runs, for CSV and LaTeX files, the terminal and the page alike."""

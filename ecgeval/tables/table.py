@@ -1,0 +1,146 @@
+"""A table, and how its cells read as text, in CSV and in LaTeX."""
+
+from __future__ import annotations
+
+import csv
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from ecgeval.passport import Number
+
+UNDEFINED = "–"
+LATEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}"}
+LATEX |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "–": "--", "−": "$-$"}
+LATEX |= {
+    "±": r"$\pm$",
+    "κ": r"$\kappa$",
+    "Δ": r"$\Delta$",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "≤": r"$\leq$",
+}
+
+Cell = str | int | float | Number
+Row = tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with a name for its file.
+
+    Parameters
+    ----------
+    name : str
+        File name without suffix.
+    title : str
+        Heading.
+    columns : tuple of str
+        Column headings.
+    rows : tuple of tuple
+        Cells; a `Number` has its interval with it.
+    note : str
+        What a reader has to know, for the foot.
+    """
+
+    name: str
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    note: str = ""
+
+
+def format_value(value: float) -> str:
+    """Return a figure with three decimals, or a dash where it is undefined."""
+    return UNDEFINED if math.isnan(value) else f"{value:.3f}"
+
+
+def format_number(number: Number) -> str:
+    """Return a number with its interval, such as ``0.812 [0.790–0.831]``."""
+    if math.isnan(number.low):
+        return format_value(number.value)
+    return f"{number.value:.3f} [{number.low:.3f}–{number.high:.3f}]"
+
+
+def format_compact(cell: Cell) -> str:
+    """Return a cell for a terminal: a number with its interval on a line of its own, to two decimals."""
+    if not isinstance(cell, Number) or math.isnan(cell.low):
+        return format_cell(cell)
+    low, high = (f"{bound:.2f}".removeprefix("0") for bound in (cell.low, cell.high))
+    return f"{cell.value:.3f}\n{low}–{high}"
+
+
+def format_cell(cell: Cell) -> str:
+    """Return a cell as a person reads it."""
+    if isinstance(cell, Number):
+        return format_number(cell)
+    if isinstance(cell, float):
+        return format_value(cell)
+    return f"{cell:,}" if isinstance(cell, int) else cell
+
+
+def write_csv(table: Table, path: Path) -> None:
+    """Write a table; columns ``*_low`` and ``*_high`` of the intervals follow the columns of the table.
+
+    Parameters
+    ----------
+    table : Table
+        The table.
+    path : Path
+        The file.
+    """
+    with_interval = [i for i in range(len(table.columns)) if any(isinstance(row[i], Number) for row in table.rows)]
+    header = [*table.columns, *(f"{table.columns[i]}_{end}" for i in with_interval for end in ("low", "high"))]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        for row in table.rows:
+            ends = [bound for i in with_interval for bound in _bounds(row[i])]
+            writer.writerow([_csv_cell(cell) for cell in (*row, *ends)])
+
+
+def write_latex(table: Table, path: Path, caption: str) -> None:
+    r"""Write a table for LaTeX with the package booktabs; intervals stand in brackets behind their numbers.
+
+    Parameters
+    ----------
+    table : Table
+        The table.
+    path : Path
+        The file, for ``\input``.
+    caption : str
+        What the figures hold under, set below the title.
+    """
+    body = [" & ".join(escape_latex(format_cell(cell)) for cell in row) + r" \\" for row in table.rows]
+    note = f" {table.note}" if table.note else ""
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{escape_latex(f'{table.title}. {caption}.{note}')}}}",
+        rf"\label{{tab:{table.name}}}",
+        rf"\begin{{tabular}}{{l{'r' * (len(table.columns) - 1)}}}",
+        r"\toprule",
+        " & ".join(map(escape_latex, table.columns)) + r" \\",
+        r"\midrule",
+        *body,
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def escape_latex(text: str) -> str:
+    """Return text with the characters that LaTeX reads as commands written out."""
+    return "".join(LATEX.get(character, character) for character in text)
+
+
+def _bounds(cell: Cell) -> tuple[Cell, Cell]:
+    return (cell.low, cell.high) if isinstance(cell, Number) else ("", "")
+
+
+def _csv_cell(cell: Cell) -> str:
+    value = cell.value if isinstance(cell, Number) else cell
+    if isinstance(value, float):
+        return "NaN" if math.isnan(value) else f"{value:.6f}"
+    return str(value)
