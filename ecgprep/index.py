@@ -16,9 +16,11 @@ from ecgprep.config import Prepare
 from ecgprep.datasets.base import Database, RecordRef
 from ecgprep.filters import apply_filters, parse_filters
 from ecgprep.gaps import fill_gaps
+from ecgprep.quality import find_inverted, quality_index
 from ecgprep.records import check_quality, choose_leads, read_record, to_counts
 from ecgprep.resample import move_samples, resample
 from ecgprep.rpeaks import find_r_peaks
+from ecgprep.rpeaks_multilead import find_by_all_leads
 from ecgprep.units import FixedWindow, WholeRecord, parse_unit
 from store.errors import RecordError
 from store.manifest import file_digest
@@ -133,7 +135,7 @@ def read_clean(database: Database, ref: RecordRef, prepare: Prepare) -> CleanRec
         raise RecordError("read", f"lasts {record.n_samples / record.fs_hz:g} s, not {database.record_s:g} s")
     chosen = choose_leads(record, prepare.leads, database.substitutes)
     filled_mv, is_filled = fill_gaps(chosen.signal_mv, chosen.sources, record.fs_hz, prepare.fill_gaps_s)
-    check_quality(filled_mv, chosen.sources)
+    check_quality(filled_mv, chosen.sources, record.fs_hz)
     clean_mv = apply_filters(parse_filters(prepare.filters), filled_mv, record.fs_hz)
     counts, n_clipped = to_counts(resample(clean_mv, record.fs_hz, prepare.fs))
     n_filled = int(is_filled.any(axis=0).sum())
@@ -160,6 +162,7 @@ def index_record(database: Database, ref: RecordRef, prepare: Prepare) -> Indexe
         "age": np.full(n, record.person["age"], np.float32),
         "sex": np.full(n, record.person["sex"]),
         **_amplitude(record.counts, n),
+        **_judgement(record, n),
     }
     root = Path(*ref.path.parts[: len(ref.path.parts) - ref.record.count("/")])
     files = [ref.path.with_name(ref.path.name + suffix) for suffix in ref.suffixes]
@@ -174,6 +177,15 @@ def _amplitude(counts: NDArray[np.int16], n: int) -> dict[str, NDArray[np.float3
     shape = (n,) if len(counts) == 1 else (n, len(counts))
     moments = {"record_mean_mv": signal_mv.mean(axis=1), "record_sd_mv": signal_mv.std(axis=1)}
     return {name: np.broadcast_to(value, shape).astype(np.float32) for name, value in moments.items()}
+
+
+def _judgement(record: CleanRecord, n: int) -> dict[str, NDArray[Any]]:
+    """Return the record's quality for each row, and which of its leads are upside down: (n,), or (n, lead)."""
+    peaks = find_by_all_leads(record.raw_mv, record.fs_raw_hz)
+    inverted = find_inverted(record.raw_mv, record.sources, peaks, record.fs_raw_hz)
+    shape = (n,) if len(inverted) == 1 else (n, len(inverted))
+    quality = quality_index(record.raw_mv, peaks, record.fs_raw_hz)
+    return {"quality": np.full(n, quality, np.float32), "inverted": np.broadcast_to(inverted, shape)}
 
 
 def _cut_rows(database: Database, ref: RecordRef, record: CleanRecord, prepare: Prepare) -> CutRows:

@@ -31,7 +31,7 @@ ENERGY_WINDOW_S = 0.1
 BLOCK_S = 2.0
 N_BLOCKS = 9
 FLOOR_SHARE = 0.2  # of a lead's overall height: a pause is not scaled up until its noise looks like beats
-MIN_WEIGHT = 0.1
+MIN_WEIGHT, MAX_WEIGHT = 0.1, 100.0
 
 SURE_HEIGHT = 0.35  # 1 is the usual height of a QRS complex
 SURE_DISTANCE_S = 0.25
@@ -93,7 +93,7 @@ def _combine(energy: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[
     tiny = np.finfo(np.float64).tiny
     height = _level(energy, np.max) + tiny
     height = np.maximum(height, FLOOR_SHARE * np.median(height, axis=1, keepdims=True))
-    weight = np.maximum(height / (_level(energy, np.median) + tiny) - 1, MIN_WEIGHT)
+    weight = np.clip(height / (_level(energy, np.median) + tiny) - 1, MIN_WEIGHT, MAX_WEIGHT)
     weight[energy.max(axis=1) == 0] = MIN_WEIGHT
     evidence = (weight / height * energy).sum(axis=0) / weight.sum(axis=0)
     return evidence, weight.mean(axis=1)
