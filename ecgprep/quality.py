@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgprep.filters import pass_both_ways
 from store.vocabulary import DOWNWARD_LEADS, UPWARD_LEADS, lead_key
 
 BEAT_BAND_HZ = (1.0, 15.0)  # QRS complexes with their T waves; noise in a wider band aligns better with itself
@@ -129,11 +130,8 @@ def _usual_direction(lead: str) -> int:
 
 
 def _band(signal_mv: NDArray[np.float64], limits_hz: tuple[float, float], fs_hz: float) -> NDArray[np.float64]:
-    from scipy.signal import butter, sosfiltfilt
-
-    sections = butter(2, (limits_hz[0], min(limits_hz[1], 0.4 * fs_hz)), "bandpass", fs=fs_hz, output="sos")
-    band: NDArray[np.float64] = sosfiltfilt(sections, signal_mv, padlen=min(round(fs_hz), signal_mv.shape[1] - 1))
-    return band
+    low_hz, high_hz = limits_hz
+    return pass_both_ways(signal_mv, fs_hz, 2, (low_hz, min(high_hz, 0.4 * fs_hz)), pad_s=1.0)
 
 
 def _unit(waves: NDArray[np.float64]) -> NDArray[np.float64]:
