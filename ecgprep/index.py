@@ -15,20 +15,13 @@ from ecgprep.config import Prepare
 from ecgprep.datasets.base import Database, RecordRef
 from ecgprep.filters import apply_filters, parse_filters
 from ecgprep.gaps import fill_gaps
-<<<<<<< HEAD
-from ecgprep.quality import find_inverted, quality_index
-from ecgprep.records import check_quality, choose_leads, read_record, to_counts
-from ecgprep.resample import move_samples, resample
-from ecgprep.rpeaks import find_r_peaks
-from ecgprep.rpeaks_multilead import find_by_all_leads
-from ecgprep.units import FixedWindow, WholeRecord, parse_unit
-=======
 from ecgprep.noise_records import add_recorded_noise, parse_noise
+from ecgprep.quality import find_inverted, quality_index
 from ecgprep.records import check_quality, choose_leads, to_counts
 from ecgprep.resample import move_samples, resample
 from ecgprep.rpeaks import find_r_peaks
-from ecgprep.units import FixedWindow, GivenRows, WholeRecord, parse_unit
->>>>>>> main
+from ecgprep.rpeaks_multilead import find_by_all_leads
+from ecgprep.units import FixedWindow, GivenRows, Unit, WholeRecord, parse_unit
 from store.errors import RecordError
 from store.manifest import file_digest
 from store.schema import SCALE_MV
@@ -150,14 +143,9 @@ def read_clean(database: Database, ref: RecordRef, prepare: Prepare) -> CleanRec
         raise RecordError("read", f"lasts {record.n_samples / record.fs_hz:g} s, not {database.record_s:g} s")
     chosen = choose_leads(record, prepare.leads, database.substitutes)
     filled_mv, is_filled = fill_gaps(chosen.signal_mv, chosen.sources, record.fs_hz, prepare.fill_gaps_s)
-<<<<<<< HEAD
     check_quality(filled_mv, chosen.sources, record.fs_hz)
-    clean_mv = apply_filters(parse_filters(prepare.filters), filled_mv, record.fs_hz)
-=======
-    check_quality(filled_mv, chosen.sources)
     noisy_mv = _with_noise(database, ref, prepare, filled_mv, record.fs_hz) if prepare.noise else filled_mv
     clean_mv = apply_filters(parse_filters(prepare.filters), noisy_mv, record.fs_hz)
->>>>>>> main
     counts, n_clipped = to_counts(resample(clean_mv, record.fs_hz, prepare.fs))
     n_filled = int(is_filled.any(axis=0).sum())
     person = database.person(ref, record)
@@ -192,7 +180,7 @@ def index_record(database: Database, ref: RecordRef, prepare: Prepare) -> Indexe
         "age": np.full(n, record.person["age"], np.float32),
         "sex": np.full(n, record.person["sex"]),
         **_amplitude(record.counts, n),
-        **_judgement(record, n),
+        **_judgement(record, parse_unit(str(prepare.unit)), n),
     }
     digests = {file.relative_to(ref.folder).as_posix(): file_digest(file) for file in ref.files}
     rows = replace(rows, columns={**whole, **rows.columns})
@@ -207,12 +195,14 @@ def _amplitude(counts: NDArray[np.int16], n: int) -> dict[str, NDArray[np.float3
     return {name: np.broadcast_to(value, shape).astype(np.float32) for name, value in moments.items()}
 
 
-def _judgement(record: CleanRecord, n: int) -> dict[str, NDArray[Any]]:
+def _judgement(record: CleanRecord, unit: Unit, n: int) -> dict[str, NDArray[Any]]:
     """Return the record's quality for each row, and which of its leads are upside down: (n,), or (n, lead)."""
-    peaks = find_by_all_leads(record.raw_mv, record.fs_raw_hz)
-    inverted = find_inverted(record.raw_mv, record.sources, peaks, record.fs_raw_hz)
+    quality, inverted = float("nan"), np.zeros(len(record.sources), bool)
+    if not isinstance(unit, GivenRows):  # those are no stretch of time that a heart beats in
+        peaks = find_by_all_leads(record.raw_mv, record.fs_raw_hz)
+        quality = quality_index(record.raw_mv, peaks, record.fs_raw_hz)
+        inverted = find_inverted(record.raw_mv, record.sources, peaks, record.fs_raw_hz)
     shape = (n,) if len(inverted) == 1 else (n, len(inverted))
-    quality = quality_index(record.raw_mv, peaks, record.fs_raw_hz)
     return {"quality": np.full(n, quality, np.float32), "inverted": np.broadcast_to(inverted, shape)}
 
 
