@@ -37,6 +37,10 @@ Filters = Annotated[
 ]
 Noise = Annotated[str | None, typer.Option(help="Recorded noise to add, and the ratio in dB, such as ma@6.")]
 Detector = Annotated[str | None, typer.Option(help="R-peak detector, for beats of a database without annotated ones.")]
+Labels = Annotated[
+    str | None, typer.Option(help="Label file of wfdb: CSV with columns record, label; or FILE:label=COLUMN:…")
+]
+Annotator = Annotated[str | None, typer.Option(help="Suffix of the annotation files of wfdb, such as atr.")]
 Patients = Annotated[str | None, typer.Option(help="Part of the patients: a share, 10%, or a range, 0-99.")]
 Rule = Annotated[str | None, typer.Option(help="How labels are made, such as present or likely for ptbxl.")]
 Balances = Annotated[
@@ -61,20 +65,12 @@ def main() -> None:
 
 @app.command()
 def datasets(home: Home = None) -> None:
-    """List the databases: licence, size, and whether they are in the workspace."""
-    from rich.console import Console
-    from rich.table import Table
-
+    """List the databases: what a row is unless --unit says otherwise, licence, size, and what is in the workspace."""
     from ecgprep.datasets import list_databases
+    from ecgprep.inspect import print_databases
     from pipelines.workspace import Workspace
 
-    table = Table("name", "records", "rates (Hz)", "download", "licence", "here", title="Databases")
-    raw = Workspace.at(home).raw
-    for name, database in list_databases().items():
-        rates = ", ".join(f"{rate:g}" for rate in database.rates_hz)
-        here = str(raw / database.folder) if (raw / database.folder).is_dir() else "no"
-        table.add_row(name, f"{database.published_records:,}", rates, database.download_size, database.licence, here)
-    Console().print(table)
+    print_databases(list_databases().values(), Workspace.at(home).raw)
 
 
 @app.command()
@@ -126,6 +122,8 @@ def plan(
     label_rule: Rule = None,
     detector: Detector = None,
     patients: Patients = None,
+    labels: Labels = None,
+    annotator: Annotator = None,
     balance: Balances = None,
     samples_per_class: PerClass = None,
     seed: Seed = None,
@@ -145,7 +143,15 @@ def plan(
     from pipelines.workspace import Workspace
 
     options = {"dataset": dataset, "reps": reps, "leads": leads, "fs": fs, "filters": filters, "unit": unit}
-    options |= {"label_rule": label_rule, "detector": detector, "patients": patients, "seed": seed, "workers": workers}
+    options |= {
+        "label_rule": label_rule,
+        "detector": detector,
+        "patients": patients,
+        "labels": labels,
+        "annotator": annotator,
+        "seed": seed,
+        "workers": workers,
+    }
     options |= {"balance": balance, "samples_per_class": samples_per_class, "noise": noise}
     prepare = _read_section(options, recipe, settings)
     with show_progress() as progress, TaskRunner(prepare.workers, prepare.scheduler) as runner:
@@ -166,6 +172,8 @@ def build(
     label_rule: Rule = None,
     detector: Detector = None,
     patients: Patients = None,
+    labels: Labels = None,
+    annotator: Annotator = None,
     balance: Balances = None,
     samples_per_class: PerClass = None,
     engine: Engine = None,
@@ -178,6 +186,9 @@ def build(
     source: Source = None,
     home: Home = None,
     replace: Replace = False,
+    target: Annotated[
+        str | None, typer.Option("--to", help="Folder or URL for the store, such as s3://bucket/stores.")
+    ] = None,
 ) -> None:
     """Build a store, go on with a stopped build, or add pictures and balances to a complete store."""
     from ecgprep.build import build as build_store
@@ -191,6 +202,8 @@ def build(
         "noise": noise,
         "detector": detector,
         "patients": patients,
+        "labels": labels,
+        "annotator": annotator,
         "balance": balance,
         "samples_per_class": samples_per_class,
         "engine": engine,
@@ -201,7 +214,7 @@ def build(
     }
     prepare = _read_section(options, recipe, settings)
     with show_progress() as progress:
-        result = build_store(prepare, Workspace.at(home), source, replace, progress)
+        result = build_store(prepare, Workspace.at(home), source, replace, progress, target)
     print_result(result)
 
 
@@ -219,13 +232,9 @@ def inspect(store: StoreName = None, home: Home = None) -> None:
 def verify(store: StoreName = None, home: Home = None) -> None:
     """Compare every file of a store with its manifest; print each that is damaged or missing."""
     from pipelines.workspace import Workspace
-    from store.errors import UserError
     from store.verify import find_damage
 
-    location = Workspace.at(home).find_store(store)
-    if "://" in location:
-        raise UserError(f"{location}: verify reads a folder; copy the store and verify the copy")
-    place = Path(location)
+    place = Workspace.at(home).find_store(store)
     damaged = 0
     for damage in find_damage(place):
         damaged += 1
@@ -251,6 +260,43 @@ def plot(
     opened = open_store(Workspace.at(home).find_store(store))
     place = out or Path(f"{opened.name.removesuffix('.zarr')}-row-{row}.png")
     plot_row(opened, row, place)
+    typer.echo(place)
+
+
+@app.command()
+def export(
+    store: StoreName = None,
+    to: Annotated[str, typer.Option(help="Layout: npy, pairs, pt, parquet or wfdb.")] = "npy",
+    out: Annotated[Path | None, typer.Option(help="Folder to write; by default <store>-<protocol>-<layout>.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="Split protocol; by default the store's own choice.")] = None,
+    fold: Annotated[int | None, typer.Option(help="Fold that is tested, of a protocol that numbers folds.")] = None,
+    balance: Annotated[str | None, typer.Option(help="Balance of the training rows, such as smote.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Rows of a batch: of a file of npy, and in memory.")] = 256,
+    home: Home = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Write a folder anew that an export has made.")] = False,
+) -> None:
+    """Write the rows of a protocol in a layout that other projects read."""
+    from ecgprep.export import export_store, find_format
+    from ecgprep.progress import show_progress
+    from pipelines.workspace import Workspace
+    from store.read import open_store
+
+    write = find_format(to)
+    opened = open_store(Workspace.at(home).find_store(store))
+    name = protocol or opened.attributes["default_protocol"]
+    place = out or Path(f"{opened.name.removesuffix('.zarr')}-{name}-{to}")
+    with show_progress() as progress:
+        export_store(
+            opened,
+            place,
+            write,
+            protocol=protocol,
+            fold=fold,
+            balance=balance,
+            batch_size=batch_size,
+            replace=replace,
+            progress=progress,
+        )
     typer.echo(place)
 
 
