@@ -265,7 +265,7 @@ def _frame_rows(
 
 def _located(record: CleanRecord, prepare: Prepare) -> Annotations:
     """Return the beats that a detector finds; they have no symbols."""
-    r_peaks = find_r_peaks(record.raw_mv, record.fs_raw_hz, str(prepare.detector))
+    r_peaks = find_r_peaks(record.raw_mv, record.fs_raw_hz, str(prepare.detector), prepare.max_pause_s)
     return Annotations(r_peaks, np.zeros(0, np.str_))
 
 
