@@ -45,7 +45,8 @@ from ecgprep.representations import parse_reps, render_all
 from store.codecs import ZSTD_LEVEL
 from store.plan import Task
 from store.schema import chunk_rows, representation_spec, signal_spec
-from store.write import create_array, write_task
+from store.shards import write_task
+from store.write import create_array
 
 LEADS = ("II", "V1", "V5")
 SIZE = 224

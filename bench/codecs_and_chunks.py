@@ -32,7 +32,8 @@ from ecgtrain.sources import StoredRows
 from store.codecs import compressor, native_codecs
 from store.plan import Task
 from store.schema import chunk_rows, representation_spec, signal_spec
-from store.write import create_array, write_task
+from store.shards import write_task
+from store.write import create_array
 
 CODECS: dict[str, list[Any]] = {
     "none": [],

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from ecgprep import croissant
 from ecgprep.balance import BalanceTask, draw_balances
 from ecgprep.progress import Progress
 from store.balance import Balance
+from store.places import Place
 from store.plan import StorePlan, Values
 from store.read import Store, open_store
 from store.schema import ArraySpec, values_spec
 from store.write import Building, publish_addition
 
 
-def add_balances(place: Path, plan: StorePlan, tasks: Sequence[BalanceTask], progress: Progress) -> tuple[Balance, ...]:
+def add_balances(
+    place: Place, plan: StorePlan, tasks: Sequence[BalanceTask], progress: Progress
+) -> tuple[Balance, ...]:
     """Draw the balances that a complete store lacks and add them, all those of one name at a time.
 
     Parameters
     ----------
-    place : Path
+    place : Place
         The store.
     plan : StorePlan
         The plan of its rows.
@@ -37,7 +39,7 @@ def add_balances(place: Path, plan: StorePlan, tasks: Sequence[BalanceTask], pro
     """
     added: list[Balance] = []
     for name in dict.fromkeys(task.name for task in tasks):
-        store = open_store(place)
+        store = open_store(place.location)
         new = [task for task in tasks if task.name == name and name not in store.balances(task.protocol, task.fold)]
         if new:
             drawn = list(draw_balances(new, store, progress))
@@ -46,12 +48,13 @@ def add_balances(place: Path, plan: StorePlan, tasks: Sequence[BalanceTask], pro
     return tuple(added)
 
 
-def _publish(place: Path, plan: StorePlan, store: Store, balances: Sequence[Balance]) -> None:
+def _publish(place: Place, plan: StorePlan, store: Store, balances: Sequence[Balance]) -> None:
     values = {path: item for balance in balances for path, item in balance.stored().items()}
     files = {"croissant.json": describe_with(store, plan, values)}
-    building = Building(place.parent / f".adding-{plan.name}", StorePlan(plan.name, (), values, plan.attributes, files))
+    aside = place.beside(f".adding-{plan.name}").location
+    building = Building(aside, StorePlan(plan.name, (), values, plan.attributes, files))
     building.prepare()
-    publish_addition(building, place)
+    publish_addition(building, place.location)
 
 
 def describe_with(store: Store, plan: StorePlan, values: Mapping[str, Values]) -> str:

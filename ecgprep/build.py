@@ -8,7 +8,6 @@ local ones and a cluster run the same code and write the same bytes.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +27,8 @@ from ecgprep.datasets.base import Database, Found, RecordRef
 from ecgprep.execute import TaskRunner
 from ecgprep.filters import parse_filters
 from ecgprep.index import IndexedRecord, Quarantined, index_record, read_clean
+from ecgprep.label_table import label_request_digest
+from ecgprep.noise_records import check_noise_is_here, parse_noise
 from ecgprep.plan import make_plan, resolve_reps, row_samples
 from ecgprep.progress import Progress
 from ecgprep.representations import Representation, quantise, render_all
@@ -44,23 +45,16 @@ from store.errors import (
     UnknownNameError,
     UserError,
 )
+from store.files import NO_SPACE
 from store.manifest import MANIFEST_NAME
 from store.patients import choose_patients
+from store.places import PLAN_NAME, Folder, Place, place_at
 from store.plan import StorePlan, Task
 from store.read import Store, damage_named, open_store
 from store.schema import SCALE_MV
+from store.shards import JOURNAL, Receipt, find_receipt, write_task
 from store.verify import find_damage
-from store.write import (
-    NO_SPACE,
-    PLAN,
-    Building,
-    Receipt,
-    discard,
-    merge_addition,
-    publish,
-    publish_addition,
-    write_task,
-)
+from store.write import Building, merge_addition, publish, publish_addition
 
 INDEX_BYTES = 2_000_000  # of raw data that one call of the first pass reads
 
@@ -71,8 +65,8 @@ class BuildResult:
 
     Parameters
     ----------
-    place : Path
-        The store.
+    place : Path or str
+        The store's folder, or its URL.
     state : str
         ``built``, ``resumed``, ``added`` (to a complete store) or ``complete`` (nothing was left to do).
     digest : str
@@ -85,7 +79,7 @@ class BuildResult:
         Balances that were added.
     """
 
-    place: Path
+    place: Path | str
     state: str
     digest: str
     plan: StorePlan
@@ -108,8 +102,8 @@ class Fill:
 
     Parameters
     ----------
-    folder : Path
-        The hidden folder that is filled.
+    location : str
+        The hidden folder, or the URL, that is filled.
     task : Task
         The range of rows.
     prepare : Prepare
@@ -122,18 +116,18 @@ class Fill:
         Samples of each row that are not padding; None where there is no padding.
     reps : tuple of Representation
         The pictures to draw.
-    signals : Path or None
+    signals : str or None
         The complete store that pictures are added to.
     """
 
-    folder: Path
+    location: str
     task: Task
     prepare: Prepare
     n_samples: int
     pieces: tuple[Piece, ...]
     valid_n: NDArray[np.int32] | None
     reps: tuple[Representation, ...]
-    signals: Path | None = None
+    signals: str | None = None
 
 
 def build(
@@ -142,6 +136,7 @@ def build(
     source: Path | None = None,
     replace: bool = False,
     progress: Progress = lambda what, done, total: None,
+    target: str | None = None,
 ) -> BuildResult:
     """Build the store that a recipe describes, go on with a stopped build, or add to a complete store what it lacks.
 
@@ -157,6 +152,8 @@ def build(
         Remove a store of the same name that is damaged or was built from other raw data.
     progress : callable
         Called with what is being done, how much of it is done and how much there is.
+    target : str, optional
+        Folder or URL that the store is put in; by default the workspace's folder of stores.
 
     Raises
     ------
@@ -169,23 +166,28 @@ def build(
     ResourceError
         If disk or memory gave out, or another build of this store is running.
     """
+    for name in prepare.databases if source is None else ():
+        get_database(name).make_raw(workspace.raw)
     with TaskRunner(prepare.workers, prepare.scheduler) as runner:
         indexes, prepare = index_databases(prepare, workspace, source, runner, progress)
         plan, reps = make_plan(indexes, prepare)
         tasks = plan_balances(plan.values, prepare)
-        place = workspace.stores / plan.name
+        place = place_at(f"{target or workspace.stores}".rstrip("/") + f"/{plan.name}")
         _make_folder(workspace.stores)
+        if isinstance(place, Folder):
+            _make_folder(place.path.parent)
         with _only_build(workspace.stores / f".{plan.name}.lock"):
             state, digest = _build_at(place, plan, indexes, prepare, reps, replace, runner, progress)
             balances = add_balances(place, plan, tasks, progress)
     if balances:
-        state, digest = ("added" if state == "complete" else state), open_store(place).digest
+        state, digest = ("added" if state == "complete" else state), open_store(place.location).digest
     quarantined = tuple(item for index in indexes for item in index.quarantined)
-    return BuildResult(place, state, digest, plan, quarantined, balances)
+    where = place.path if isinstance(place, Folder) else place.location
+    return BuildResult(where, state, digest, plan, quarantined, balances)
 
 
 def _build_at(
-    place: Path,
+    place: Place,
     plan: StorePlan,
     indexes: Sequence[Index],
     prepare: Prepare,
@@ -195,33 +197,34 @@ def _build_at(
     progress: Progress,
 ) -> tuple[str, str]:
     """Make `place` hold the planned store; return what was done and the store's digest."""
-    retired = place.with_name(f".replaced-{place.name}")
-    discard(retired)  # what a stopped --replace has left
-    if place.exists() and replace and not _is_usable(place, plan):
-        place.rename(retired)
-        discard(retired)
-    if place.exists():
+    place.clear_retired()
+    if place.is_taken and replace and not _is_usable(place, plan):
+        place.retire()
+    if place.is_taken:
         return _extend(place, plan, reps, prepare, runner, progress)
-    building = Building(place.parent / f".building-{plan.name}", plan)
+    building = Building(place.building_site().location, plan)
     state = "resumed" if building.prepare() else "built"
     _run_fills(building, list(_fills(building, indexes, prepare, reps)), runner, progress)
-    return state, publish(building, place).digest
+    return state, publish(building, place.location).digest
 
 
-def resolve(prepare: Prepare) -> tuple[Prepare, list[Prepare]]:
+def resolve(prepare: Prepare, databases: Sequence[Database]) -> tuple[Prepare, list[Prepare]]:
     """Return the recipe with every default filled in, as a whole and for each of its databases.
 
     The first database's defaults hold for all.
+
+    Parameters
+    ----------
+    prepare : Prepare
+        The recipe's section.
+    databases : sequence of Database
+        Those that it names, in their order.
 
     Raises
     ------
     UserError
         If a name is unknown, or the databases share no label scheme or lead.
     """
-    names = prepare.databases
-    if len(set(names)) < len(names) or not names:
-        raise UserError(f"--dataset {prepare.dataset}: name each database once, with commas between several")
-    databases = [get_database(name) for name in names]
     if prepare.patients is not None:
         choose_patients(prepare.patients, 0)
     rules = dict.fromkeys(rule for database in databases for rule in database.label_rules)
@@ -232,12 +235,17 @@ def resolve(prepare: Prepare) -> tuple[Prepare, list[Prepare]]:
     if prepare.detector is not None and not any(item.detector for item in own):
         why = "beats are annotated" if str(whole.unit).startswith("beat") else f"rows are {whole.unit}, no beats"
         raise UserError(f"--detector {prepare.detector}: {prepare.dataset} needs none ({why}); leave it out")
+    if (prepare.labels or prepare.annotator) and not any(database.described_by_folder for database in databases):
+        key = "labels" if prepare.labels else "annotator"
+        raise UserError(f"--{key}: {prepare.dataset} has labels of its own; leave it out, or build the folder as wfdb")
     shared_schemes(databases, own)
     check_methods(whole)
     parse_filters(whole.filters)
+    if whole.noise:
+        parse_noise(whole.noise)
     resolve_reps(whole, 1 << 20)  # names are checked before files; lengths are not known yet
     rule = ",".join(dict.fromkeys(str(item.label_rule) for item in own))
-    return whole.model_copy(update={"dataset": ",".join(names), "label_rule": rule}), own
+    return whole.model_copy(update={"dataset": ",".join(prepare.databases), "label_rule": rule}), own
 
 
 def _for_database(database: Database, prepare: Prepare) -> Prepare:
@@ -249,11 +257,35 @@ def index_databases(
     prepare: Prepare, workspace: Workspace, source: Path | None, runner: TaskRunner, progress: Progress
 ) -> tuple[list[Index], Prepare]:
     """Read every record that is here; return the rows that they give and the resolved recipe. Raises as `build`."""
-    prepare, own = resolve(prepare)
-    databases = [get_database(name) for name in prepare.databases]
+    databases = _databases(prepare, workspace, source)
+    prepare, own = resolve(prepare, databases)
     folders = [find_raw(database, workspace, source) for database in databases]
+    if prepare.noise:
+        for folder in folders:
+            check_noise_is_here(parse_noise(prepare.noise), folder)
     found = [_find(*known) for known in zip(databases, folders, own, strict=True)]
-    return [_index(*known, runner, progress) for known in zip(databases, found, own, strict=True)], prepare
+    indexes = [_index(*known, runner, progress) for known in zip(databases, found, own, strict=True)]
+    return indexes, _without_path(prepare, databases, folders)
+
+
+def _without_path(prepare: Prepare, databases: Sequence[Database], folders: Sequence[Path]) -> Prepare:
+    """Return the recipe with its label file's digest in place of the path: no store holds a path."""
+    described = [folder for database, folder in zip(databases, folders, strict=True) if database.described_by_folder]
+    if prepare.labels is None or not described:
+        return prepare
+    return prepare.model_copy(update={"labels": label_request_digest(prepare.labels, described[0])})
+
+
+def _databases(prepare: Prepare, workspace: Workspace, source: Path | None) -> list[Database]:
+    """Return the databases of a recipe, as their folders describe them where nothing else does."""
+    names = prepare.databases
+    if len(set(names)) < len(names) or not names:
+        raise UserError(f"--dataset {prepare.dataset}: name each database once, with commas between several")
+    databases = [get_database(name) for name in names]
+    return [
+        database.at(find_raw(database, workspace, source)) if database.described_by_folder else database
+        for database in databases
+    ]
 
 
 def _find(database: Database, folder: Path, prepare: Prepare) -> Found:
@@ -262,7 +294,7 @@ def _find(database: Database, folder: Path, prepare: Prepare) -> Found:
     found = database.find(folder, prepare)
     if not found.records:
         at = f" at {database.raw_rate(prepare.fs):g} Hz" if len(database.rates_hz) > 1 else ""
-        raise MissingDataError(f"{folder}: no record of {database.name}{at} is here. {_how_to_get(database)}")
+        raise MissingDataError(f"{folder}: no record of {database.name}{at} is here. {database.how_to_get()}")
     return found
 
 
@@ -307,20 +339,11 @@ def find_raw(database: Database, workspace: Workspace, source: Path | None) -> P
     MissingDataError
         If it is in none of the places, with a line on how to get it.
     """
-    places = [workspace.raw / database.folder]
-    if source is not None:
-        places = [source / database.folder] + ([source] if source.resolve().name == database.folder else [])
+    places = database.raw_places(workspace.raw, source)
     for place in places:
         if place.is_dir():
             return place
-    raise MissingDataError(f"no recordings of {database.name}: {places[0]} is no folder. {_how_to_get(database)}")
-
-
-def _how_to_get(database: Database) -> str:
-    return (
-        f"Get them ({database.download_size}, {database.licence}) from {database.url} and name the folder that holds "
-        f"{database.folder}/ by --from DIR; or make synthetic ones: ecgprep synth DIR --like {database.name}"
-    )
+    raise MissingDataError(f"no recordings of {database.name}: {places[0]} is no folder. {database.how_to_get()}")
 
 
 def _batches(refs: Sequence[RecordRef]) -> list[list[RecordRef]]:
@@ -328,12 +351,11 @@ def _batches(refs: Sequence[RecordRef]) -> list[list[RecordRef]]:
     batches: list[list[RecordRef]] = []
     room = 0
     for ref in refs:
-        files = [ref.path.with_name(ref.path.name + suffix) for suffix in ref.suffixes]
         if room <= 0:
             batches.append([])
             room = INDEX_BYTES
         batches[-1].append(ref)
-        room -= sum(file.stat().st_size for file in files if file.is_file())
+        room -= sum(file.stat().st_size for file in ref.files if file.is_file())
     return batches
 
 
@@ -372,25 +394,26 @@ def _holds_same_rows(store: Store, plan: StorePlan) -> bool:
     return bool(store.attributes["rows_key"] == plan.attributes["rows_key"])
 
 
-def _is_usable(place: Path, plan: StorePlan) -> bool:
+def _is_usable(place: Place, plan: StorePlan) -> bool:
     """Tell whether the planned rows are at a place, undamaged."""
     try:
-        return _holds_same_rows(open_store(place), plan) and next(find_damage(place), None) is None
+        return _holds_same_rows(open_store(place.location), plan) and next(find_damage(place.location), None) is None
     except (DamagedStoreError, IncompleteStoreError):
         return False
 
 
-def _finish_addition(aside: Path, place: Path, plan: StorePlan) -> None:
+def _finish_addition(aside: Place, place: Place, plan: StorePlan) -> None:
     """Finish adding pictures where a stop came between the old manifest and the new one."""
-    (place / PLAN).unlink(missing_ok=True)
-    if (aside / MANIFEST_NAME).is_file():
-        stored = json.loads((aside / "zarr.json").read_text(encoding="utf-8"))["attributes"]
+    for name in (JOURNAL, PLAN_NAME):  # what a stop right after the first manifest has left
+        place.remove(name)
+    if aside.has(MANIFEST_NAME):
+        stored = json.loads(aside.read_text("zarr.json"))["attributes"]
         if stored["rows_key"] == plan.attributes["rows_key"]:
-            merge_addition(aside, place)
+            merge_addition(aside.location, place.location)
 
 
 def _extend(
-    place: Path,
+    place: Place,
     plan: StorePlan,
     reps: Sequence[Representation],
     prepare: Prepare,
@@ -398,33 +421,33 @@ def _extend(
     progress: Progress,
 ) -> tuple[str, str]:
     """Add the pictures that a complete store lacks; return what was done and the store's digest."""
-    store = open_store(place)
+    store = open_store(place.location)
     if not _holds_same_rows(store, plan):
         had, has = (_records_used(facts["card"]) for facts in (store.attributes, plan.attributes))
         raise UserError(
-            f"{place} was built from other raw data or with other software ({had} records then, {has} now); "
+            f"{place.location} was built from other raw data or with other software ({had} records then, {has} now); "
             "add --replace to build it anew, or build in another --home"
         )
-    aside = place.parent / f".adding-{plan.name}"
+    aside = place.beside(f".adding-{plan.name}")
     _finish_addition(aside, place, plan)
-    store = open_store(place)
+    store = open_store(place.location)
     new = [rep for rep in reps if rep.name not in store.representations]
     for rep in reps:
         if rep not in new:
             _check_same_picture(store, rep)
     if not new:
-        os.utime(place / MANIFEST_NAME)  # what was just asked for is the newest store, which `ecgtrain run` takes
+        place.renew(MANIFEST_NAME)  # what was just asked for is the newest store, which `ecgtrain run` takes
         return "complete", store.digest
     addition = _addition(store, plan, [f"rep/{rep.name}" for rep in new])
-    building = Building(aside, addition)
+    building = Building(aside.location, addition)
     building.prepare()
     n_samples = plan.filled[0].shape[2]
     fills = [
-        Fill(building.folder, task, prepare, n_samples, (), _valid_n(plan, task), tuple(new), place)
+        Fill(aside.location, task, prepare, n_samples, (), _valid_n(plan, task), tuple(new), place.location)
         for task in building.open_tasks()
     ]
     _run_fills(building, fills, runner, progress)
-    return "added", publish_addition(building, place).digest
+    return "added", publish_addition(building, place.location).digest
 
 
 def _records_used(card: Mapping[str, Any]) -> int:
@@ -463,7 +486,9 @@ def _fills(
                 break
             rows = slice(max(task.start - offset, 0), task.stop - offset)
             pieces.append(Piece(record.ref, record.rows.start[rows], record.rows.valid_n[rows]))
-        yield Fill(building.folder, task, prepare, n_samples, tuple(pieces), _valid_n(building.plan, task), reps)
+        yield Fill(
+            building.place.location, task, prepare, n_samples, tuple(pieces), _valid_n(building.plan, task), reps
+        )
 
 
 def _valid_n(plan: StorePlan, task: Task) -> NDArray[np.int32] | None:
@@ -472,15 +497,16 @@ def _valid_n(plan: StorePlan, task: Task) -> NDArray[np.int32] | None:
 
 
 def _run_fills(building: Building, fills: Sequence[Fill], runner: TaskRunner, progress: Progress) -> None:
-    """Run the open tasks and put their receipts into the journal."""
+    """Run the open tasks; each leaves its receipt in the journal."""
     total = len(building.plan.tasks())
-    for done, receipt in enumerate(runner.run(fill, fills), start=total - len(fills) + 1):
-        building.add_receipt(receipt)
+    for done, _ in enumerate(runner.run(fill, fills), start=total - len(fills) + 1):
         progress("building", done, total)
 
 
 def fill(job: Fill) -> Receipt:
-    """Fill one task's shards: read, cut, draw, write.
+    """Fill one task's shards: read, cut, draw, write; or return the receipt of one that is done.
+
+    A cluster does a task again when the worker that did it dies before its result is fetched.
 
     Raises
     ------
@@ -489,16 +515,18 @@ def fill(job: Fill) -> Receipt:
     """
     from threadpoolctl import threadpool_limits
 
+    if done := find_receipt(job.location, job.task):
+        return done
     with threadpool_limits(limits=1):  # workers share the cores; and sums must not depend on the number of threads
         signal = _stored_rows(job) if job.signals else _cut_rows(job)
         blocks = {} if job.signals else {"signal": signal}
         blocks |= {f"rep/{name}": planes for name, planes in _pictures(job, signal).items()}
-        return write_task(job.folder, job.task, blocks)
+        return write_task(job.location, job.task, blocks)
 
 
 def _stored_rows(job: Fill) -> NDArray[np.int16]:
     assert job.signals is not None
-    with damage_named(str(job.signals)):
+    with damage_named(job.signals):
         rows: NDArray[np.int16] = np.asarray(open_store(job.signals).signal[job.task.start : job.task.stop])
     return rows
 

@@ -35,7 +35,12 @@ Unit = Annotated[
 Filters = Annotated[
     str | None, typer.Option(help="Filters on whole records, such as bandpass:low_hz=0.5:high_hz=40,notch:hz=50.")
 ]
+Noise = Annotated[str | None, typer.Option(help="Recorded noise to add, and the ratio in dB, such as ma@6.")]
 Detector = Annotated[str | None, typer.Option(help="R-peak detector, for beats of a database without annotated ones.")]
+Labels = Annotated[
+    str | None, typer.Option(help="Label file of wfdb: CSV with columns record, label; or FILE:label=COLUMN:…")
+]
+Annotator = Annotated[str | None, typer.Option(help="Suffix of the annotation files of wfdb, such as atr.")]
 Patients = Annotated[str | None, typer.Option(help="Part of the patients: a share, 10%, or a range, 0-99.")]
 Rule = Annotated[str | None, typer.Option(help="How labels are made, such as present or likely for ptbxl.")]
 Balances = Annotated[
@@ -60,20 +65,12 @@ def main() -> None:
 
 @app.command()
 def datasets(home: Home = None) -> None:
-    """List the databases: licence, size, and whether they are in the workspace."""
-    from rich.console import Console
-    from rich.table import Table
-
+    """List the databases: what a row is unless --unit says otherwise, licence, size, and what is in the workspace."""
     from ecgprep.datasets import list_databases
+    from ecgprep.inspect import print_databases
     from pipelines.workspace import Workspace
 
-    table = Table("name", "records", "rates (Hz)", "download", "licence", "here", title="Databases")
-    raw = Workspace.at(home).raw
-    for name, database in list_databases().items():
-        rates = ", ".join(f"{rate:g}" for rate in database.rates_hz)
-        here = str(raw / database.folder) if (raw / database.folder).is_dir() else "no"
-        table.add_row(name, f"{database.published_records:,}", rates, database.download_size, database.licence, here)
-    Console().print(table)
+    print_databases(list_databases().values(), Workspace.at(home).raw)
 
 
 @app.command()
@@ -120,10 +117,13 @@ def plan(
     leads: Leads = None,
     fs: Rate = None,
     filters: Filters = None,
+    noise: Noise = None,
     unit: Unit = None,
     label_rule: Rule = None,
     detector: Detector = None,
     patients: Patients = None,
+    labels: Labels = None,
+    annotator: Annotator = None,
     balance: Balances = None,
     samples_per_class: PerClass = None,
     seed: Seed = None,
@@ -143,8 +143,16 @@ def plan(
     from pipelines.workspace import Workspace
 
     options = {"dataset": dataset, "reps": reps, "leads": leads, "fs": fs, "filters": filters, "unit": unit}
-    options |= {"label_rule": label_rule, "detector": detector, "patients": patients, "seed": seed, "workers": workers}
-    options |= {"balance": balance, "samples_per_class": samples_per_class}
+    options |= {
+        "label_rule": label_rule,
+        "detector": detector,
+        "patients": patients,
+        "labels": labels,
+        "annotator": annotator,
+        "seed": seed,
+        "workers": workers,
+    }
+    options |= {"balance": balance, "samples_per_class": samples_per_class, "noise": noise}
     prepare = _read_section(options, recipe, settings)
     with show_progress() as progress, TaskRunner(prepare.workers, prepare.scheduler) as runner:
         indexes, resolved = index_databases(prepare, Workspace.at(home), source, runner, progress)
@@ -159,10 +167,13 @@ def build(
     leads: Leads = None,
     fs: Rate = None,
     filters: Filters = None,
+    noise: Noise = None,
     unit: Unit = None,
     label_rule: Rule = None,
     detector: Detector = None,
     patients: Patients = None,
+    labels: Labels = None,
+    annotator: Annotator = None,
     balance: Balances = None,
     samples_per_class: PerClass = None,
     engine: Engine = None,
@@ -175,6 +186,9 @@ def build(
     source: Source = None,
     home: Home = None,
     replace: Replace = False,
+    target: Annotated[
+        str | None, typer.Option("--to", help="Folder or URL for the store, such as s3://bucket/stores.")
+    ] = None,
 ) -> None:
     """Build a store, go on with a stopped build, or add pictures and balances to a complete store."""
     from ecgprep.build import build as build_store
@@ -185,8 +199,11 @@ def build(
     options = {"dataset": dataset, "reps": reps, "leads": leads, "fs": fs, "unit": unit, "label_rule": label_rule}
     options |= {
         "filters": filters,
+        "noise": noise,
         "detector": detector,
         "patients": patients,
+        "labels": labels,
+        "annotator": annotator,
         "balance": balance,
         "samples_per_class": samples_per_class,
         "engine": engine,
@@ -197,7 +214,7 @@ def build(
     }
     prepare = _read_section(options, recipe, settings)
     with show_progress() as progress:
-        result = build_store(prepare, Workspace.at(home), source, replace, progress)
+        result = build_store(prepare, Workspace.at(home), source, replace, progress, target)
     print_result(result)
 
 
@@ -215,13 +232,9 @@ def inspect(store: StoreName = None, home: Home = None) -> None:
 def verify(store: StoreName = None, home: Home = None) -> None:
     """Compare every file of a store with its manifest; print each that is damaged or missing."""
     from pipelines.workspace import Workspace
-    from store.errors import UserError
     from store.verify import find_damage
 
-    location = Workspace.at(home).find_store(store)
-    if "://" in location:
-        raise UserError(f"{location}: verify reads a folder; copy the store and verify the copy")
-    place = Path(location)
+    place = Workspace.at(home).find_store(store)
     damaged = 0
     for damage in find_damage(place):
         damaged += 1

@@ -36,11 +36,17 @@ class Prepare(BaseModel):
     filters: str = Field(
         default="", description="filters on whole records, such as bandpass,notch:hz=50; empty for none"
     )
+    noise: str = Field(
+        default="",
+        description="recorded noise to add: a record of nstdb and the ratio in dB, such as ma@6; empty for none",
+    )
     fill_gaps_s: float = Field(
         default=0.2, ge=0, le=1, description="longest gap that is filled by a line and counted, s; 0 refuses every gap"
     )
     unit: str | None = Field(default=None, description="what a row is: record, window:10, beat:centred186")
     detector: str | None = Field(default=None, description="R-peak detector, for beats of a database without any")
+    labels: str | None = Field(default=None, description="label file of the dataset wfdb: CSV with record and label")
+    annotator: str | None = Field(default=None, description="suffix of the annotation files of the dataset wfdb")
     patients: str | None = Field(default=None, description="part of the patients: a share, 10%, or a range, 0-99")
     label_rule: str | None = Field(default=None, description="how labels are made, where a database offers several")
     balance: Names = Field(

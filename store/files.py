@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from store.errors import ResourceError
+
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -32,3 +40,28 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextmanager
+def full_disk_named(where: str | Path) -> Iterator[None]:
+    """Turn the errors of a full disk, Python's and the codec's, into one that names it.
+
+    Raises
+    ------
+    ResourceError
+        If the disk is full.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        if _is_disk_full(error):
+            raise ResourceError(
+                f"the disk that holds {where} is full; free space and run the same command again"
+            ) from error
+        raise
+
+
+def _is_disk_full(error: BaseException) -> bool:
+    """Tell whether an error is a full disk; zarrs has no number, it says so in its message alone."""
+    says_so = re.search(r"os error (\d+)", str(error))
+    return getattr(error, "errno", None) in NO_SPACE or (says_so is not None and int(says_so[1]) in NO_SPACE)

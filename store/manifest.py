@@ -7,7 +7,7 @@ A shard that holds nothing but fill value is not written by Zarr. It is listed a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,8 +81,3 @@ def file_digest(path: Path) -> str:
     """Return the SHA-256 (hexadecimal) of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def digest_files(folder: Path, names: Iterable[str]) -> dict[str, str]:
-    """Return the SHA-256 of each of the named files below `folder`."""
-    return {name: file_digest(folder / name) for name in names}

@@ -21,11 +21,11 @@ from store.errors import (
     EcgError,
     IncompleteStoreError,
     LeakError,
-    ResourceError,
     UnknownNameError,
     UserError,
 )
 from store.manifest import MANIFEST_NAME, Manifest
+from store.places import place_at
 from store.schema import SCHEMA_VERSION
 from store.vocabulary import TEST, TRAIN, UNUSED, VALIDATION
 
@@ -440,29 +440,12 @@ def _open_group(location: str) -> zarr.Group:
 
 def _read_manifest(location: str) -> Manifest:
     try:
-        data = _read_bytes(location, MANIFEST_NAME)
+        return Manifest.parse(place_at(location).read_text(MANIFEST_NAME))
     except FileNotFoundError as error:
         raise IncompleteStoreError(
             f"{location}: no complete store here ({MANIFEST_NAME} is absent); finish it with `ecgprep build`"
         ) from error
-    try:
-        return Manifest.parse(data.decode())
+    except UserError:  # also a ValueError: of the URL, not of the text
+        raise
     except ValueError as error:
         raise DamagedStoreError(f"{location}: {error}; build the store again") from error
-
-
-def _read_bytes(location: str, name: str) -> bytes:
-    if "://" not in location:
-        return (Path(location) / name).read_bytes()
-    import fsspec
-
-    try:
-        fs, root = fsspec.core.url_to_fs(location)
-    except (ValueError, ImportError) as error:
-        raise UserError(f"{location}: cannot read such a URL ({error})") from error
-    try:
-        return bytes(fs.cat_file(f"{root.rstrip('/')}/{name}"))
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise ResourceError(f"{location}: does not answer ({error}); try again later") from error

@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from store.errors import IncompleteStoreError
-from store.manifest import MANIFEST_NAME, Manifest, file_digest
+from store.errors import IncompleteStoreError, ResourceError
+from store.manifest import MANIFEST_NAME, Manifest
+from store.places import Place, place_at
 
 
 class Damage(NamedTuple):
@@ -18,40 +19,43 @@ class Damage(NamedTuple):
     fault: str
 
 
-def find_damage(folder: Path) -> Iterator[Damage]:
+def find_damage(location: Path | str) -> Iterator[Damage]:
     """Yield each damaged or missing file of a store, by its path in the store.
 
     Parameters
     ----------
-    folder : Path
-        The store.
+    location : Path or str
+        The store's folder or URL; from a URL every byte is read.
 
     Raises
     ------
     IncompleteStoreError
         If the folder has no manifest.
     """
+    place = place_at(location)
     try:
-        manifest = Manifest.parse((folder / MANIFEST_NAME).read_text(encoding="utf-8"))
+        manifest = Manifest.parse(place.read_text(MANIFEST_NAME))
     except FileNotFoundError as error:
-        raise IncompleteStoreError(f"{folder}: no complete store here ({MANIFEST_NAME} is absent)") from error
+        raise IncompleteStoreError(f"{location}: no complete store here ({MANIFEST_NAME} is absent)") from error
     except ValueError as error:
         yield Damage(MANIFEST_NAME, str(error))
         return
     with ThreadPoolExecutor() as pool:
-        for damage in pool.map(lambda item: _look_at(folder, *item), manifest.digests.items()):
+        for damage in pool.map(lambda item: _look_at(place, *item), manifest.digests.items()):
             if damage is not None:
                 yield damage
     for path in sorted(manifest.empty):
-        if (folder / path).exists():
+        if place.has(path):
             yield Damage(path, "is listed as empty and has a file")
 
 
-def _look_at(folder: Path, path: str, digest: str) -> Damage | None:
+def _look_at(place: Place, path: str, digest: str) -> Damage | None:
     try:
-        found = file_digest(folder / path)
+        found = place.digest(path)
     except FileNotFoundError:
         return Damage(path, "is missing")
+    except ResourceError:  # the host does not answer: that says nothing of the file
+        raise
     except OSError as error:
         return Damage(path, f"cannot be read: {error.strerror}")
     return (

@@ -10,7 +10,8 @@ import numpy as np
 
 from store.plan import StorePlan, Values
 from store.schema import SCHEMA_VERSION, ArraySpec, representation_spec, signal_spec
-from store.write import Building, publish, write_task
+from store.shards import write_task
+from store.write import Building, publish
 
 N_ROWS, N_SAMPLES = 300, 2048  # 8 kB a row: 128 rows a task, three tasks, the last of them short
 LEADS = ("II", "V1")
@@ -79,7 +80,7 @@ def fill(building: Building, blocks: Blocks, order: Sequence[int] | None = None)
     tasks = building.open_tasks()
     for task in [tasks[i] for i in order] if order is not None else tasks:
         rows = {path: block[task.start : task.stop] for path, block in blocks.items()}
-        building.add_receipt(write_task(building.folder, task, rows))
+        write_task(building.folder, task, rows)
 
 
 def write_store(folder: Path, plan: StorePlan, blocks: Blocks, order: Sequence[int] | None = None) -> Path:

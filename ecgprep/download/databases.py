@@ -32,7 +32,7 @@ from ecgprep.download.sources import (
 from ecgprep.download.transfer import Sources, Transfer, fetch, fetch_all, partial_of
 from ecgprep.progress import Progress
 from store.errors import ResourceError, UserError
-from store.write import full_disk_named
+from store.files import full_disk_named
 
 if TYPE_CHECKING:
     import httpx

@@ -21,8 +21,7 @@ from ecgprep.download.sources import (
     TryAgainError,
     UnreachableError,
 )
-from store.files import sync_file
-from store.write import full_disk_named
+from store.files import full_disk_named, sync_file
 
 UNHEARD_ATTEMPTS = 2  # to connect to a source that has never answered, and may not be there at all
 MAX_WRONG = 3  # the first time, what an earlier call left may have been wrong, and the second time the line

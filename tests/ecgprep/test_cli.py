@@ -128,7 +128,6 @@ MISTAKES = {
     "store": (("inspect", "mitbd", "--home", HOME), "There: mitdb-"),
     "no store": (("verify", "--home", "{tmp}/empty"), "no complete store in"),
     "folder that is no store": (("inspect", "{tmp}/empty"), "no complete store here"),
-    "verify a URL": (("verify", "https://127.0.0.1/x.zarr"), "copy the store"),
     "row": (("plot", "--row", "99999", "--home", HOME), "--row 99999: mitdb-"),
     "row below": (("plot", "--row", "-1", "--home", HOME), "--row -1"),
     "image": (("plot", "--out", "{tmp}/x.docx", "--home", HOME), "--out"),

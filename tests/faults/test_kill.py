@@ -92,11 +92,11 @@ def test_another_build_mends_a_stopped_addition(source: Path, tmp_path: Path) ->
     before = read_manifest(place)
     code = (
         "import os, signal, sys\n"
-        "import store.write\n"
+        "import store.places\n"
         "def die(*_): os.kill(os.getpid(), signal.SIGKILL)\n"
-        "whole = store.write.write_whole\n"
+        "whole = store.places.write_whole\n"
         "def or_die(path, text): die() if path.parent.name.startswith('mitdb') else whole(path, text)\n"
-        "store.write.write_whole = or_die\n"
+        "store.places.write_whole = or_die\n"
         "from ecgprep.cli import main; main()\n"
     )
     command = ["build", "--dataset", "mitdb", "--from", str(source), "--home", str(tmp_path), "--workers", "0"]

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.manifest import Manifest, digest_files, file_digest
+from store.manifest import Manifest, file_digest
+from store.places import place_at
 
 digests = st.text("0123456789abcdef", min_size=64, max_size=64)
 paths = st.lists(st.text("abcxyz019._-", min_size=1, max_size=8), min_size=1, max_size=4).map("/".join)
@@ -60,4 +61,4 @@ def test_digest_is_that_of_the_bytes(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"ecg")
     expected = hashlib.sha256(b"ecg").hexdigest()
     assert file_digest(tmp_path / "x") == expected
-    assert digest_files(tmp_path, ["x"]) == {"x": expected}
+    assert place_at(tmp_path).digests(["x"]) == {"x": expected}

@@ -19,8 +19,9 @@ from store.files import write_whole
 from store.plan import StorePlan, Task, Values
 from store.read import open_store
 from store.schema import SIGNAL_FILL, chunk_rows, task_rows, values_spec
+from store.shards import write_task
 from store.verify import find_damage
-from store.write import Building, publish, publish_addition, read_manifest, write_task
+from store.write import Building, publish, publish_addition, read_manifest
 from tests.small_stores import fill, make_blocks, make_plan, make_values, write_store
 
 QUICK = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -103,7 +104,7 @@ def test_misaligned_task_raises_and_leaves_nothing(tmp_path: Path, task: Task, r
     with pytest.raises(ValueError, match="not one whole shard"):
         write_task(building.folder, task, {"signal": np.zeros((rows, *plan.filled[0].shape[1:]), np.int16)})
     assert not list((building.folder / "signal").glob("c/*"))
-    assert not list((building.folder / "scratch").glob("*"))
+    assert not list(building.folder.glob(".scratch-*"))
 
 
 def test_plan_of_unequal_rows_raises() -> None:
@@ -155,7 +156,7 @@ def test_equal_plans_are_taken_up_and_others_are_not(tmp_path: Path) -> None:
     building = Building(tmp_path / ".building", plan)
     assert not building.prepare()
     task = plan.tasks()[0]
-    building.add_receipt(write_task(building.folder, task, {"signal": make_blocks(plan)["signal"][:128]}))
+    write_task(building.folder, task, {"signal": make_blocks(plan)["signal"][:128]})
     assert Building(tmp_path / ".building", plan).prepare()
     assert [task.number for task in building.open_tasks()] == [1, 2]
     values = make_values()
