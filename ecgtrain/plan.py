@@ -243,7 +243,7 @@ def time_step(config: RunConfig, shape: InputShape, *, multilabel: bool) -> tupl
     n = min(config.batch_size, TIMED_ROWS)
     device = pick_device(config.device)
     model = create_model(config.model, **vars(shape)).to(device).train()
-    inputs = {name: torch.zeros(n, *size, device=device) for name, size in _sizes(config, shape).items()}
+    inputs = {name: torch.zeros(n, *size, device=device) for name, size in input_sizes(config, shape).items()}
     target = torch.zeros(n, shape.n_classes) if multilabel else torch.zeros(n, dtype=torch.int64)
     loss = make_loss(target, shape.n_classes, LossConfig(), "none")
     shares = class_shares(target, shape.n_classes).to(device)
@@ -269,7 +269,8 @@ def _seconds(step: Callable[[], None]) -> float:
     return time.perf_counter() - started
 
 
-def _sizes(config: RunConfig, shape: InputShape) -> dict[str, tuple[int, ...]]:
+def input_sizes(config: RunConfig, shape: InputShape) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each keyword tensor of one row."""
     sizes: dict[str, tuple[int, ...]] = {}
     if SIGNAL in config.inputs:
         sizes["signal"] = (shape.n_leads, shape.n_samples)

@@ -26,12 +26,12 @@ from ecgtrain.models import create_model
 from ecgtrain.models.baselines import FittedModel
 from ecgtrain.models.timm_networks import load_pretrained
 from ecgtrain.predicting import Said, one_hot, predict
-from ecgtrain.predictions import context_of, predictions_footer, predictions_table, write_predictions
+from ecgtrain.predictions import context_of, predictions_footer, predictions_table, write_table
 from ecgtrain.progress import Display
 from ecgtrain.run_folder import FAILED, FINISHED, RUNNING, RunFolder, silent_log
 from ecgtrain.tracking import describe_scores, following
 from ecgtrain.trained_run import described
-from store.errors import EcgError, ResourceError, UserError
+from store.errors import EcgError, ResourceError
 from store.read import Store
 
 
@@ -176,19 +176,6 @@ def environment(config: RunConfig, store: Store) -> dict[str, Any]:
     }
 
 
-def check_same_store(folder: RunFolder, store: Store) -> None:
-    """Raise if a store is not the one that a run was started on.
-
-    Raises
-    ------
-    UserError
-        If rows, labels, columns or splits differ.
-    """
-    started_on = folder.read_json("environment.json")["store"]
-    if started_on["rows_digest"] != store.rows_digest:
-        raise UserError(f"{folder.name} was started on other rows than {store.location} holds now; start a new run")
-
-
 def _introduce(
     log: logging.Logger, folder: RunFolder, config: RunConfig, store: Store, data: Loaders, model: nn.Module
 ) -> None:
@@ -252,4 +239,4 @@ def _write_predictions(
         if name == "validation":
             folder.write_json("calibration.json", calibrate(said[name], truth, classes, multilabel=multilabel))
         table = predictions_table(store, part.rows, classes, truth, said[name], footer, config.fold)
-        write_predictions(folder.path / "predictions" / f"{name}.parquet", table)
+        write_table(folder.path / "predictions" / f"{name}.parquet", table)
