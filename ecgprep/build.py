@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgprep import croissant
+from ecgprep.additions import add_balances, describe_with
+from ecgprep.balance import check_methods, plan_balances
 from ecgprep.beats import cut
 from ecgprep.config import Prepare
 from ecgprep.datasets import get_database
@@ -26,11 +27,13 @@ from ecgprep.datasets.base import Database, Found, RecordRef
 from ecgprep.execute import TaskRunner
 from ecgprep.filters import parse_filters
 from ecgprep.index import IndexedRecord, Quarantined, index_record, read_clean
+from ecgprep.noise_records import check_noise_is_here, parse_noise
 from ecgprep.plan import make_plan, resolve_reps, row_samples
 from ecgprep.progress import Progress
 from ecgprep.representations import Representation, quantise, render_all
 from ecgprep.rows import Index, shared_schemes
 from pipelines.workspace import Workspace
+from store.balance import Balance
 from store.errors import (
     DamagedStoreError,
     IncompleteStoreError,
@@ -47,7 +50,7 @@ from store.patients import choose_patients
 from store.places import PLAN_NAME, Folder, Place, place_at
 from store.plan import StorePlan, Task
 from store.read import Store, damage_named, open_store
-from store.schema import SCALE_MV, ArraySpec, representation_spec
+from store.schema import SCALE_MV
 from store.shards import JOURNAL, Receipt, find_receipt, write_task
 from store.verify import find_damage
 from store.write import Building, merge_addition, publish, publish_addition
@@ -64,13 +67,15 @@ class BuildResult:
     place : Path or str
         The store's folder, or its URL.
     state : str
-        ``built``, ``resumed``, ``added`` (representations to a store) or ``complete`` (nothing was left to do).
+        ``built``, ``resumed``, ``added`` (to a complete store) or ``complete`` (nothing was left to do).
     digest : str
         Digest of the store.
     plan : StorePlan
         What was asked for.
     quarantined : tuple of Quarantined
         Records that were left out.
+    balances : tuple of Balance
+        Balances that were added.
     """
 
     place: Path | str
@@ -78,6 +83,7 @@ class BuildResult:
     digest: str
     plan: StorePlan
     quarantined: tuple[Quarantined, ...]
+    balances: tuple[Balance, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -131,7 +137,7 @@ def build(
     progress: Progress = lambda what, done, total: None,
     target: str | None = None,
 ) -> BuildResult:
-    """Build the store that a recipe describes, go on with a stopped build, or add pictures to a complete store.
+    """Build the store that a recipe describes, go on with a stopped build, or add to a complete store what it lacks.
 
     Parameters
     ----------
@@ -162,14 +168,19 @@ def build(
     with TaskRunner(prepare.workers, prepare.scheduler) as runner:
         indexes, prepare = index_databases(prepare, workspace, source, runner, progress)
         plan, reps = make_plan(indexes, prepare)
+        tasks = plan_balances(plan.values, prepare)
         place = place_at(f"{target or workspace.stores}".rstrip("/") + f"/{plan.name}")
         _make_folder(workspace.stores)
         if isinstance(place, Folder):
             _make_folder(place.path.parent)
         with _only_build(workspace.stores / f".{plan.name}.lock"):
             state, digest = _build_at(place, plan, indexes, prepare, reps, replace, runner, progress)
+            balances = add_balances(place, plan, tasks, progress)
+    if balances:
+        state, digest = ("added" if state == "complete" else state), open_store(place.location).digest
     quarantined = tuple(item for index in indexes for item in index.quarantined)
-    return BuildResult(place.path if isinstance(place, Folder) else place.location, state, digest, plan, quarantined)
+    where = place.path if isinstance(place, Folder) else place.location
+    return BuildResult(where, state, digest, plan, quarantined, balances)
 
 
 def _build_at(
@@ -219,7 +230,10 @@ def resolve(prepare: Prepare) -> tuple[Prepare, list[Prepare]]:
         why = "beats are annotated" if str(whole.unit).startswith("beat") else f"rows are {whole.unit}, no beats"
         raise UserError(f"--detector {prepare.detector}: {prepare.dataset} needs none ({why}); leave it out")
     shared_schemes(databases, own)
+    check_methods(whole)
     parse_filters(whole.filters)
+    if whole.noise:
+        parse_noise(whole.noise)
     resolve_reps(whole, 1 << 20)  # names are checked before files; lengths are not known yet
     rule = ",".join(dict.fromkeys(str(item.label_rule) for item in own))
     return whole.model_copy(update={"dataset": ",".join(names), "label_rule": rule}), own
@@ -237,6 +251,9 @@ def index_databases(
     prepare, own = resolve(prepare)
     databases = [get_database(name) for name in prepare.databases]
     folders = [find_raw(database, workspace, source) for database in databases]
+    if prepare.noise:
+        for folder in folders:
+            check_noise_is_here(parse_noise(prepare.noise), folder)
     found = [_find(*known) for known in zip(databases, folders, own, strict=True)]
     return [_index(*known, runner, progress) for known in zip(databases, found, own, strict=True)], prepare
 
@@ -313,12 +330,11 @@ def _batches(refs: Sequence[RecordRef]) -> list[list[RecordRef]]:
     batches: list[list[RecordRef]] = []
     room = 0
     for ref in refs:
-        files = [ref.path.with_name(ref.path.name + suffix) for suffix in ref.suffixes]
         if room <= 0:
             batches.append([])
             room = INDEX_BYTES
         batches[-1].append(ref)
-        room -= sum(file.stat().st_size for file in files if file.is_file())
+        room -= sum(file.stat().st_size for file in ref.files if file.is_file())
     return batches
 
 
@@ -419,16 +435,8 @@ def _records_used(card: Mapping[str, Any]) -> int:
 
 def _addition(store: Store, plan: StorePlan, new: Sequence[str]) -> StorePlan:
     """Return the plan of the new pictures alone, with metadata that also describes what the store has."""
-    planned = {spec.path for spec in plan.specs}
-    stored = [_stored_picture(store, plan, name) for name in store.representations if f"rep/{name}" not in planned]
-    files = {"croissant.json": croissant.describe(plan.name, plan.attributes, (*plan.specs, *stored))}
+    files = {"croissant.json": describe_with(store, plan, {})}
     return StorePlan(plan.name, tuple(spec for spec in plan.filled if spec.path in new), {}, plan.attributes, files)
-
-
-def _stored_picture(store: Store, plan: StorePlan, name: str) -> ArraySpec:
-    picture = store.representation(name)
-    height, width = picture.shape[-2:]
-    return representation_spec(name, plan.filled[0], (height, width), str(picture.dtype), dict(picture.attrs))
 
 
 def _check_same_picture(store: Store, rep: Representation) -> None:

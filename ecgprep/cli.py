@@ -35,9 +35,14 @@ Unit = Annotated[
 Filters = Annotated[
     str | None, typer.Option(help="Filters on whole records, such as bandpass:low_hz=0.5:high_hz=40,notch:hz=50.")
 ]
+Noise = Annotated[str | None, typer.Option(help="Recorded noise to add, and the ratio in dB, such as ma@6.")]
 Detector = Annotated[str | None, typer.Option(help="R-peak detector, for beats of a database without annotated ones.")]
 Patients = Annotated[str | None, typer.Option(help="Part of the patients: a share, 10%, or a range, 0-99.")]
 Rule = Annotated[str | None, typer.Option(help="How labels are made, such as present or likely for ptbxl.")]
+Balances = Annotated[
+    str | None, typer.Option(help="Balance the training rows: smote, adasyn, over, under, or several with commas.")
+]
+PerClass = Annotated[int | None, typer.Option(min=1, help="Rows a class that --balance brings to; by default 15,000.")]
 Engine = Annotated[str | None, typer.Option(help="Who draws: fast, or reference (pyts, PyWavelets, SciPy).")]
 Seed = Annotated[int | None, typer.Option(help="Seed of the splits that are drawn at random.")]
 Workers = Annotated[int | None, typer.Option(help="Worker processes; 0 for none; by default one a core.")]
@@ -116,10 +121,13 @@ def plan(
     leads: Leads = None,
     fs: Rate = None,
     filters: Filters = None,
+    noise: Noise = None,
     unit: Unit = None,
     label_rule: Rule = None,
     detector: Detector = None,
     patients: Patients = None,
+    balance: Balances = None,
+    samples_per_class: PerClass = None,
     seed: Seed = None,
     workers: Workers = None,
     recipe: Recipe = None,
@@ -128,6 +136,7 @@ def plan(
     home: Home = None,
 ) -> None:
     """Say what a build would make: rows, bytes and classes; write nothing."""
+    from ecgprep.balance import plan_balances
     from ecgprep.build import index_databases
     from ecgprep.execute import TaskRunner
     from ecgprep.inspect import print_plan
@@ -137,10 +146,12 @@ def plan(
 
     options = {"dataset": dataset, "reps": reps, "leads": leads, "fs": fs, "filters": filters, "unit": unit}
     options |= {"label_rule": label_rule, "detector": detector, "patients": patients, "seed": seed, "workers": workers}
+    options |= {"balance": balance, "samples_per_class": samples_per_class, "noise": noise}
     prepare = _read_section(options, recipe, settings)
     with show_progress() as progress, TaskRunner(prepare.workers, prepare.scheduler) as runner:
         indexes, resolved = index_databases(prepare, Workspace.at(home), source, runner, progress)
-    print_plan(make_plan(indexes, resolved)[0])
+    planned = make_plan(indexes, resolved)[0]
+    print_plan(planned, plan_balances(planned.values, resolved))
 
 
 @app.command()
@@ -150,10 +161,13 @@ def build(
     leads: Leads = None,
     fs: Rate = None,
     filters: Filters = None,
+    noise: Noise = None,
     unit: Unit = None,
     label_rule: Rule = None,
     detector: Detector = None,
     patients: Patients = None,
+    balance: Balances = None,
+    samples_per_class: PerClass = None,
     engine: Engine = None,
     seed: Seed = None,
     strict: Annotated[bool | None, typer.Option("--strict", help="Stop at the first unusable record.")] = None,
@@ -168,7 +182,7 @@ def build(
         str | None, typer.Option("--to", help="Folder or URL for the store, such as s3://bucket/stores.")
     ] = None,
 ) -> None:
-    """Build a store, go on with a stopped build, or add pictures to a complete store."""
+    """Build a store, go on with a stopped build, or add pictures and balances to a complete store."""
     from ecgprep.build import build as build_store
     from ecgprep.inspect import print_result
     from ecgprep.progress import show_progress
@@ -177,8 +191,11 @@ def build(
     options = {"dataset": dataset, "reps": reps, "leads": leads, "fs": fs, "unit": unit, "label_rule": label_rule}
     options |= {
         "filters": filters,
+        "noise": noise,
         "detector": detector,
         "patients": patients,
+        "balance": balance,
+        "samples_per_class": samples_per_class,
         "engine": engine,
         "seed": seed,
         "strict": strict,

@@ -13,7 +13,15 @@ def _split_commas(value: object) -> object:
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_split_commas)]
 
-NOT_IN_HASH = {"reps", "workers", "scheduler", "strict"}
+BALANCE_KEYS = {
+    "balance",
+    "samples_per_class",
+    "balance_protocols",
+    "balance_leave",
+    "balance_neighbours",
+    "balance_copies",
+}
+NOT_IN_HASH = {"reps", "workers", "scheduler", "strict", *BALANCE_KEYS}
 
 
 class Prepare(BaseModel):
@@ -28,6 +36,10 @@ class Prepare(BaseModel):
     filters: str = Field(
         default="", description="filters on whole records, such as bandpass,notch:hz=50; empty for none"
     )
+    noise: str = Field(
+        default="",
+        description="recorded noise to add: a record of nstdb and the ratio in dB, such as ma@6; empty for none",
+    )
     fill_gaps_s: float = Field(
         default=0.2, ge=0, le=1, description="longest gap that is filled by a line and counted, s; 0 refuses every gap"
     )
@@ -35,6 +47,18 @@ class Prepare(BaseModel):
     detector: str | None = Field(default=None, description="R-peak detector, for beats of a database without any")
     patients: str | None = Field(default=None, description="part of the patients: a share, 10%, or a range, 0-99")
     label_rule: str | None = Field(default=None, description="how labels are made, where a database offers several")
+    balance: Names = Field(
+        default=(), description="how training rows are balanced: smote, adasyn, over, under; several with commas"
+    )
+    samples_per_class: int = Field(
+        default=15_000, ge=1, description="rows that each class is brought to: fewer are kept, or more are made"
+    )
+    balance_protocols: Names = Field(default=(), description="protocols that are balanced; all by default")
+    balance_leave: Names = Field(default=(), description="classes that are left as they are")
+    balance_neighbours: int = Field(default=5, ge=1, description="neighbours of a row that SMOTE and ADASYN draw from")
+    balance_copies: float | None = Field(
+        default=None, ge=1, description="most rows that are made of one, itself included; no limit by default"
+    )
     engine: Literal["fast", "reference"] = Field(
         default="fast", description="who draws the pictures: this package, or pyts, PyWavelets and SciPy"
     )

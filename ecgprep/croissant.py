@@ -57,6 +57,7 @@ def describe(name: str, attributes: Mapping[str, Any], specs: Sequence[ArraySpec
     mark = "SYNTHETIC recordings, no patients. " if attributes["synthetic"] else ""
     ordered = sorted(specs, key=lambda spec: spec.path)
     labels = [spec for spec in ordered if spec.path.startswith("label/")]
+    balances = dict.fromkeys(spec.path.rpartition("/")[0] for spec in ordered if "synthetic" in spec.dimensions)
     document = {
         "@context": CONTEXT,
         "@type": "sc:Dataset",
@@ -69,7 +70,11 @@ def describe(name: str, attributes: Mapping[str, Any], specs: Sequence[ArraySpec
         "version": f"{SCHEMA_VERSION}.0.0",
         "distribution": [_store_files()],
         "recordSet": [
-            _rows(ordered),
+            _rows([spec for spec in ordered if spec.dimensions[0] == "row"]),
+            *(
+                _synthetic_rows(path, [spec for spec in ordered if spec.path.startswith(f"{path}/")])
+                for path in balances
+            ),
             _named_numbers("splits", "cr:Split", {value: part for value, part in SPLIT_NAMES.items() if value >= 0}),
             *(_named_numbers(_classes_of(spec), "sc:Enumeration", dict(enumerate(_classes(spec)))) for spec in labels),
         ],
@@ -93,6 +98,15 @@ def _rows(specs: Sequence[ArraySpec]) -> dict[str, Any]:
     description = "one row a beat, window or record, in the order of the arrays' first axis"
     fields = [_field(spec) for spec in specs]
     return {"@type": "cr:RecordSet", "@id": "rows", "name": "rows", "description": description, "field": fields}
+
+
+def _synthetic_rows(path: str, specs: Sequence[ArraySpec]) -> dict[str, Any]:
+    """Return the record set of a balance, a value of each field a synthetic row."""
+    description = (
+        "one synthetic training row each: (1 - weight) * a + weight * b of the signals of the rows a, b = parent"
+    )
+    fields = [_field(spec) for spec in specs if spec.dimensions[0] == "synthetic"]
+    return {"@type": "cr:RecordSet", "@id": path, "name": path, "description": description, "field": fields}
 
 
 def _field(spec: ArraySpec) -> dict[str, Any]:

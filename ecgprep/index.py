@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,10 +15,11 @@ from ecgprep.config import Prepare
 from ecgprep.datasets.base import Database, RecordRef
 from ecgprep.filters import apply_filters, parse_filters
 from ecgprep.gaps import fill_gaps
-from ecgprep.records import check_quality, choose_leads, read_record, to_counts
+from ecgprep.noise_records import add_recorded_noise, parse_noise
+from ecgprep.records import check_quality, choose_leads, to_counts
 from ecgprep.resample import move_samples, resample
 from ecgprep.rpeaks import find_r_peaks
-from ecgprep.units import FixedWindow, WholeRecord, parse_unit
+from ecgprep.units import FixedWindow, GivenRows, WholeRecord, parse_unit
 from store.errors import RecordError
 from store.manifest import file_digest
 from store.schema import SCALE_MV
@@ -75,6 +75,8 @@ class CutRows:
         What the annotations say, one value a row: what labels are made of.
     audit : mapping
         What each rule kept and dropped.
+    length : int or None
+        Samples of a row, where the data fix it and `valid_n` may be shorter.
     """
 
     start: NDArray[np.int64]
@@ -82,6 +84,12 @@ class CutRows:
     columns: Mapping[str, NDArray[Any]]
     marks: Mapping[str, NDArray[Any]]
     audit: Mapping[str, tuple[int, int]]
+    length: int | None = None
+
+    @property
+    def row_samples(self) -> int:
+        """Length of the longest row."""
+        return int(self.valid_n.max()) if self.length is None else self.length
 
 
 @dataclass(frozen=True)
@@ -119,7 +127,7 @@ class Quarantined:
 
 
 def read_clean(database: Database, ref: RecordRef, prepare: Prepare) -> CleanRecord:
-    """Read a record, take its leads, fill short gaps, filter, resample and round it to counts.
+    """Read a record, take its leads, fill short gaps, add noise, filter, resample and round it to counts.
 
     Raises
     ------
@@ -128,17 +136,27 @@ def read_clean(database: Database, ref: RecordRef, prepare: Prepare) -> CleanRec
     """
     assert prepare.leads is not None
     assert prepare.fs is not None
-    record = read_record(ref.path, ref.suffixes)
+    record = database.read(ref, prepare)
     if database.record_s is not None and record.n_samples != round(database.record_s * record.fs_hz):
         raise RecordError("read", f"lasts {record.n_samples / record.fs_hz:g} s, not {database.record_s:g} s")
     chosen = choose_leads(record, prepare.leads, database.substitutes)
     filled_mv, is_filled = fill_gaps(chosen.signal_mv, chosen.sources, record.fs_hz, prepare.fill_gaps_s)
     check_quality(filled_mv, chosen.sources)
-    clean_mv = apply_filters(parse_filters(prepare.filters), filled_mv, record.fs_hz)
+    noisy_mv = _with_noise(database, ref, prepare, filled_mv, record.fs_hz) if prepare.noise else filled_mv
+    clean_mv = apply_filters(parse_filters(prepare.filters), noisy_mv, record.fs_hz)
     counts, n_clipped = to_counts(resample(clean_mv, record.fs_hz, prepare.fs))
     n_filled = int(is_filled.any(axis=0).sum())
     person = database.person(ref, record)
     return CleanRecord(counts, chosen.sources, chosen.substituted, n_clipped, n_filled, clean_mv, record.fs_hz, person)
+
+
+def _with_noise(
+    database: Database, ref: RecordRef, prepare: Prepare, signal_mv: NDArray[np.float64], fs_hz: float
+) -> NDArray[np.float64]:
+    """Add the noise that a recipe names, scaled by the annotated beats or, where there are none, by detected ones."""
+    marked = database.annotations(ref, prepare)
+    r_peaks = find_r_peaks(signal_mv, fs_hz) if marked is None else marked.r_peaks
+    return add_recorded_noise(signal_mv, parse_noise(prepare.noise), ref.folder, r_peaks, fs_hz, ref.record)
 
 
 def index_record(database: Database, ref: RecordRef, prepare: Prepare) -> IndexedRecord | Quarantined:
@@ -161,9 +179,7 @@ def index_record(database: Database, ref: RecordRef, prepare: Prepare) -> Indexe
         "sex": np.full(n, record.person["sex"]),
         **_amplitude(record.counts, n),
     }
-    root = Path(*ref.path.parts[: len(ref.path.parts) - ref.record.count("/")])
-    files = [ref.path.with_name(ref.path.name + suffix) for suffix in ref.suffixes]
-    digests = {file.relative_to(root).as_posix(): file_digest(file) for file in files}
+    digests = {file.relative_to(ref.folder).as_posix(): file_digest(file) for file in ref.files}
     rows = replace(rows, columns={**whole, **rows.columns})
     return IndexedRecord(ref, rows, record.sources, record.n_clipped, digests)
 
@@ -184,9 +200,17 @@ def _cut_rows(database: Database, ref: RecordRef, record: CleanRecord, prepare: 
         if marked is None:
             return _beat_rows(_located(record, prepare), record, unit, "R peak detected")
         return _beat_rows(marked, record, unit, "annotation marks a beat")
+    if isinstance(unit, GivenRows):
+        return _given_rows(database, ref)
     if isinstance(unit, FixedWindow):
         return _window_rows(marked, record, unit, prepare)
     return _record_row(marked, record, unit, prepare)
+
+
+def _given_rows(database: Database, ref: RecordRef) -> CutRows:
+    length, valid_n = database.row_lengths(ref)
+    start = length * np.arange(len(valid_n), dtype=np.int64)
+    return CutRows(start, valid_n, {"sample": start}, {}, {}, length)
 
 
 def _record_row(marked: Annotations | None, record: CleanRecord, unit: WholeRecord, prepare: Prepare) -> CutRows:

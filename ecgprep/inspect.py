@@ -16,6 +16,7 @@ from store.plan import StorePlan
 from store.read import Store
 
 if TYPE_CHECKING:
+    from ecgprep.balance import BalanceTask
     from ecgprep.build import BuildResult
     from ecgprep.index import Quarantined
 
@@ -23,8 +24,8 @@ SHOWN_RECORDS = 10
 SHOWN_CLASSES = 12  # more do not fit on a terminal
 
 
-def print_plan(plan: StorePlan) -> None:
-    """Print what a build would make."""
+def print_plan(plan: StorePlan, balances: Sequence[BalanceTask] = ()) -> None:
+    """Print what a build would make, and what balances would make of its training rows."""
     console = Console()
     console.print(f"[bold]{plan.name}[/bold]: {plan.n_rows:,} rows, {len(plan.tasks())} tasks")
     arrays = Table("array", "shape", "type", "MB uncompressed")
@@ -33,6 +34,8 @@ def print_plan(plan: StorePlan) -> None:
         arrays.add_row(spec.path, _shape(spec.shape), spec.dtype, f"{size_mb:,.1f}")
     console.print(arrays)
     _print_audit(console, plan.attributes["audit"])
+    facts = {task.path: {"classes": task.classes, "before": task.before, "after": task.wanted} for task in balances}
+    _print_balances(console, facts)
 
 
 def print_result(result: BuildResult) -> None:
@@ -47,10 +50,11 @@ def print_result(result: BuildResult) -> None:
         )
     _print_quarantine(console, result.quarantined)
     _print_audit(console, result.plan.attributes["audit"])
+    _print_balances(console, {balance.path: balance.facts for balance in result.balances})
     said = {
         "built": "built",
         "resumed": "went on with a stopped build; complete",
-        "added": "pictures added",
+        "added": "added to the complete store",
         "complete": "already complete; nothing to do",
     }
     named = f" --store {result.place}" if isinstance(result.place, str) else ""
@@ -105,6 +109,24 @@ def _print_meanings(console: Console, store: Store) -> None:
         console.print(f"label/{scheme}: {' '.join(label.classes)}{several}", highlight=False)
     console.print(f"column: {', '.join(store.columns)}", highlight=False)
     console.print(f"split: {', '.join(store.protocols)}", highlight=False)
+    _print_balances(console, store.balance_facts)
+
+
+def _print_balances(console: Console, balances: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print the training rows of each class before balances, and how often each row counts after."""
+    by_classes: dict[tuple[str, ...], list[str]] = {}
+    for path, facts in balances.items():
+        by_classes.setdefault(tuple(facts["classes"]), []).append(path)
+    for classes, paths in by_classes.items():
+        table = Table("balance", *classes, title="Training rows by class × replication")
+        for path in paths:
+            table.add_row(path.partition("/")[2], *(_replication(balances[path], name) for name in classes))
+        console.print(table)
+
+
+def _replication(facts: Mapping[str, Any], name: str) -> str:
+    before, after = facts["before"][name], facts["after"][name]
+    return f"{before:,} ×{after / before:.3g}" if before else "0"
 
 
 def _size_mb(store: Store, name: str) -> str:

@@ -18,12 +18,13 @@ from ecgprep.index import Quarantined
 from ecgprep.representations import Representation, parse_reps
 from ecgprep.rows import Index, make_rows
 from ecgprep.splits import Protocol, Rows
-from ecgprep.units import parse_unit
+from ecgprep.units import GivenRows, parse_unit
 from pipelines.recipe import recipe_hash
 from store.plan import StorePlan, Values
 from store.schema import SCHEMA_VERSION, representation_spec, signal_spec
 from store.vocabulary import SPLIT_NAMES, TEST, TRAIN, UNUSED, VALIDATION
 
+BEATS_GIVEN = GivenRows("beat")
 SOFTWARE = ("ecgprep", "numpy", "scipy", "zarr", "zarrs", "scikit-learn", "wfdb", "pyts", "PyWavelets")
 
 
@@ -32,7 +33,8 @@ def resolve_reps(prepare: Prepare, n_samples: int) -> tuple[Representation, ...]
     if not prepare.reps:
         return ()
     assert prepare.fs is not None
-    kind: Literal["beat", "record"] = "beat" if isinstance(parse_unit(str(prepare.unit)), BeatPreset) else "record"
+    unit = parse_unit(str(prepare.unit))
+    kind: Literal["beat", "record"] = "beat" if isinstance(unit, BeatPreset) or unit == BEATS_GIVEN else "record"
     return tuple(parse_reps(prepare.reps, kind=kind, fs_hz=prepare.fs, n_samples=n_samples))
 
 
@@ -41,7 +43,7 @@ def row_samples(indexes: Sequence[Index], prepare: Prepare) -> int:
     unit = parse_unit(str(prepare.unit))
     if isinstance(unit, BeatPreset):
         return unit.n_samples
-    return max(int(record.rows.valid_n.max()) for index in indexes for record in index.records)
+    return max(record.rows.row_samples for index in indexes for record in index.records)
 
 
 def make_plan(indexes: Sequence[Index], prepare: Prepare) -> tuple[StorePlan, tuple[Representation, ...]]:

@@ -1,6 +1,7 @@
 """What one row of a store is: a whole record, a fixed window or a beat, by a word that a recipe can hold.
 
-``record`` or ``record:max=30``, ``window:10`` or ``window:10:step=5``, ``beat:PRESET``; lengths in seconds.
+``record`` or ``record:max=30``, ``window:10`` or ``window:10:step=5``, ``beat:PRESET``; lengths in seconds. Ready-made
+arrays are ``given:beat`` or ``given:record``.
 """
 
 from __future__ import annotations
@@ -54,7 +55,19 @@ class FixedWindow:
         return np.asarray(starts[starts <= room])
 
 
-Unit = WholeRecord | FixedWindow | BeatPreset
+@dataclass(frozen=True)
+class GivenRows:
+    """Rows that the files hold ready cut, as beats or as records."""
+
+    kind: str
+
+    def __str__(self) -> str:
+        return f"given:{self.kind}"
+
+
+GIVEN = {str(unit): unit for unit in (GivenRows("beat"), GivenRows("record"))}
+
+Unit = WholeRecord | FixedWindow | BeatPreset | GivenRows
 
 
 def parse_unit(text: str) -> Unit:
@@ -76,6 +89,8 @@ def parse_unit(text: str) -> Unit:
     presets = {str(preset): preset for preset in PRESETS.values()}
     if text in presets:
         return presets[text]
+    if text in GIVEN:
+        return GIVEN[text]
     if kind not in ("record", "window"):
         raise UnknownNameError("unit", text, ("record", "window:10", *presets))
     if kind == "record":

@@ -156,16 +156,10 @@ def _names(text: str | None) -> list[str] | None:
 @app.command()
 def models() -> None:
     """List the models: what each reads, its parameters (12 leads, 5 classes) and its paper."""
-    import torch
+    from ecgtrain.models.table import model_lines
 
-    from ecgtrain.models import create_model, list_models, model_facts
-
-    for name in list_models():
-        facts = model_facts(name)
-        with torch.device("meta"):
-            model = create_model(name, n_leads=12, n_samples=1000, n_classes=5, picture=(12, 224, 224))
-        parameters = sum(parameter.numel() for parameter in model.parameters())
-        typer.echo(f"{name:16} {facts.reads:8} {parameters / 1e6:6.2f} M  {facts.summary}  {facts.source}")
+    for line in model_lines():
+        typer.echo(line)
 
 
 @app.command()

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 SIGNAL = "signal"
 NEIGHBOURS: Literal["neighbours"] = "neighbours"
+PREVIOUS: Literal["previous"] = "previous"
 TYPICAL: Literal["typical"] = "typical"
 CONTEXT = (NEIGHBOURS, TYPICAL)
 
@@ -190,14 +191,20 @@ class DataConfig(_SeededSection):
         description="rows a step, at most; an epoch is cut into equal batches. `ecgtrain run` takes 128 where "
         "there are 10,000 training rows and more",
     )
-    channels: tuple[str, ...] | None = Field(None, min_length=1, description="leads by name; none: all that are stored")
-    features: Literal["auto", "rr", "none"] = Field(
-        "auto", description="RR intervals beside the signal; auto: where the store has them and the model reads signals"
+    channels: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        description="leads by name, or one of lead2, leads3, leads12, composite_fixed, fusion6; none: all stored ones",
     )
-    context: tuple[Literal["neighbours", "typical"], ...] = Field(
+    features: Literal["auto", "rr", "rr_past", "none"] = Field(
+        "auto",
+        description="RR intervals beside the signal; rr_past: those that are known when the beat comes; auto: rr where "
+        "the store has them and the model reads signals",
+    )
+    context: tuple[Literal["neighbours", "previous", "typical"], ...] = Field(
         CONTEXT,
-        description="beats beside a beat's own signal, as further channels: those before and after it, and the median "
-        "beat of its record; rows that are no beats have none",
+        description="beats beside a beat's own signal, as further channels: neighbours, those before and after it; "
+        "previous, the one before it; typical, the median beat of its record; rows that are no beats have none",
     )
     standardise: Standardise = Field(
         "auto",
@@ -225,6 +232,10 @@ class RunConfig(TrainingConfig, DataConfig):
 
     name: str | None = Field(None, description="name of the run's folder; none: <model>-<protocol>-<n>")
     model: str = Field(description="a name that `ecgtrain models` lists")
+    pretrained: str | None = Field(
+        None,
+        description="what an image model of timm starts from: imagenet for timm's own weights, or a file; none: random",
+    )
     store: str | None = Field(None, description="path or URL of the store; none: the newest of the workspace")
     folds: Annotated[int, Field(ge=2)] | None = Field(
         None, description="train a run for each fold of the protocol kfold-<folds>, and join their predictions"

@@ -11,8 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ecgprep.beats import PRESETS
 from ecgtrain import rr
-from ecgtrain.config import CONTEXT, NEIGHBOURS, SIGNAL, TYPICAL, DataConfig
+from ecgtrain.channels import CHANNEL_SETS, leads_of
+from ecgtrain.config import NEIGHBOURS, PREVIOUS, SIGNAL, TYPICAL, DataConfig
 from ecgtrain.models.registry import InputShape
 from ecgtrain.pictures import Picture, are_rendered, find_pictures
 from ecgtrain.preparation import Preparation
@@ -20,17 +22,17 @@ from ecgtrain.reading import RowReader
 from ecgtrain.samplers import Rows
 from ecgtrain.sources import RowSource, StoredRows, choose_place, make_source, moments
 from store.errors import UnknownNameError, UserError
-from store.read import Store
+from store.read import Label, Store
 from store.vocabulary import lead_key
 
 RECORD_COLUMNS = ("record_mean_mv", "record_sd_mv")
 NEIGHBOUR_COLUMNS = ("prev_row", "next_row")
-CHANNELS_OF = {NEIGHBOURS: 2, TYPICAL: 1}  # for each lead
+CHANNELS_OF = {NEIGHBOURS: 2, PREVIOUS: 1, TYPICAL: 1}  # for each lead
 PADDING_COLUMN = "valid_n"
 PICTURE_BLOCKS, PICTURE_ROWS = 16, 64  # a picture's statistics settle within some hundred rows
 
 
-def input_shape(store: Store, config: DataConfig, n_classes: int = 1) -> InputShape:
+def input_shape(store: Store, config: DataConfig, label: Label | None = None) -> InputShape:
     """Return what a model for some of a store's inputs is made for, after a look at every name.
 
     Parameters
@@ -39,8 +41,8 @@ def input_shape(store: Store, config: DataConfig, n_classes: int = 1) -> InputSh
         Where the rows lie.
     config : DataConfig
         What is read of it.
-    n_classes : int
-        Number of classes.
+    label : Label, optional
+        What is to be told apart.
 
     Raises
     ------
@@ -58,10 +60,18 @@ def input_shape(store: Store, config: DataConfig, n_classes: int = 1) -> InputSh
         n_leads=n_leads * (1 + sum(CHANNELS_OF[name] for name in context)),
         n_samples=config.crop.samples if config.crop else store.signal.shape[2],
         fs_hz=store.fs_hz,
-        n_classes=n_classes,
+        n_classes=len(label.classes) if label else 1,
         picture=(n_leads * len(pictures), *pictures[0].shape) if pictures else None,
-        n_features=2 * len(rr.FEATURES) if uses_rr(store, config.inputs, config.features) else 0,
+        n_features=2 * len(rr.names_of(config.features)) if uses_rr(store, config.inputs, config.features) else 0,
+        r_sample=_r_sample(store),
+        multilabel=label is not None and label.multilabel,
     )
+
+
+def _r_sample(store: Store) -> int | None:
+    """Return the sample of a beat's R peak; None if rows are no beats of a known preset."""
+    preset = PRESETS.get(str(store.attributes["unit"]).partition(":")[2])
+    return preset.before if preset else None
 
 
 def _check_crop(store: Store, config: DataConfig, context: Sequence[str]) -> None:
@@ -127,21 +137,34 @@ def _reader(
     facts: dict[str, Any] = {}
     features = None
     if uses_rr(store, config.inputs, config.features):
-        features, facts["features"] = standard_features(
-            rr.rr_features({name: store.column(name) for name in rr.COLUMNS}), rr.FEATURES, training
-        )
+        names = rr.names_of(config.features)
+        values = rr.rr_features({name: store.column(name) for name in rr.COLUMNS})
+        chosen = [rr.FEATURES.index(name) for name in names]
+        features, facts["features"] = standard_features(values[:, chosen], names, training)
     typical, record = _typical_beats(store, signal) if signal is not None and TYPICAL in context else (None, None)
     reader = RowReader(
         signal=signal,
-        beside=tuple(store.column(name) for name in NEIGHBOUR_COLUMNS) if NEIGHBOURS in context else (),
+        beside=tuple(store.column(name) for name in _beside(context)),
         typical=typical,
         record=record,
-        valid_n=store.column(PADDING_COLUMN).astype(np.int64) if PADDING_COLUMN in store.columns else None,
+        valid_n=_lengths(store),
         moments=_record_moments(store, leads) if by == "record" and SIGNAL in config.inputs else None,
         pictures=tuple(source for name, source in sources.items() if name != SIGNAL),
         features=features,
     )
     return reader, facts
+
+
+def _beside(context: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns that number the rows beside each."""
+    if NEIGHBOURS in context:
+        return NEIGHBOUR_COLUMNS
+    return NEIGHBOUR_COLUMNS[:1] if PREVIOUS in context else ()
+
+
+def _lengths(store: Store) -> NDArray[np.int64] | None:
+    """Return the samples of each row before its padding; None if no row is padded."""
+    return store.column(PADDING_COLUMN).astype(np.int64) if PADDING_COLUMN in store.columns else None
 
 
 def _typical_beats(store: Store, signal: RowSource) -> tuple[Tensor, Rows]:
@@ -169,7 +192,7 @@ def _signal_facts(store: Store, stored: StoredRows, training: Rows, block_rows: 
         return {"by": "row", "from": "minimum", "to": "maximum"}
     if by == "record":
         return {"by": "record"}
-    mean, sd = moments(stored, training, block_rows)
+    mean, sd = moments(stored, training, block_rows, lengths=_lengths(store))
     return {
         "by": "training rows",
         "leads": [store.leads[lead] for lead in stored.leads],
@@ -238,13 +261,16 @@ def signal_context(store: Store, wanted: Sequence[str]) -> list[str]:
     store : Store
         Where the rows lie.
     wanted : sequence of str
-        ``neighbours``, the beats before and after, and ``typical``, the typical beat of the record.
+        ``neighbours``, the beats before and after, ``previous``, the one before, and ``typical``, the typical beat of
+        the record; neighbours hold the one before already.
     """
+    linked = set(NEIGHBOUR_COLUMNS) <= set(store.columns)
     here = {
-        NEIGHBOURS: set(NEIGHBOUR_COLUMNS) <= set(store.columns),
+        NEIGHBOURS: linked,
+        PREVIOUS: linked and NEIGHBOURS not in wanted,
         TYPICAL: str(store.attributes["unit"]).startswith("beat") and "record" in store.columns,
     }
-    return [name for name in CONTEXT if name in wanted and here[name]]
+    return [name for name in here if name in wanted and here[name]]
 
 
 def uses_rr(store: Store, names: Sequence[str], features: str) -> bool:
@@ -255,13 +281,13 @@ def uses_rr(store: Store, names: Sequence[str], features: str) -> bool:
     UserError
         If they are asked for and the store has none.
     """
-    if features == "rr" and not rr.has_rr(store):
+    if features in ("rr", "rr_past") and not rr.has_rr(store):
         raise UserError(f"{store.name} has no RR intervals; use features=none, or build the database as beats")
-    return features == "rr" or (features == "auto" and SIGNAL in names and rr.has_rr(store))
+    return features in ("rr", "rr_past") or (features == "auto" and SIGNAL in names and rr.has_rr(store))
 
 
 def lead_numbers(store: Store, channels: Sequence[str] | None) -> list[int]:
-    """Return the places of some leads, by name; of all leads for None.
+    """Return the places of some leads, by name or by the name of a set; of all leads for None.
 
     Raises
     ------
@@ -269,10 +295,18 @@ def lead_numbers(store: Store, channels: Sequence[str] | None) -> list[int]:
         If the store does not have one.
     """
     keys = [lead_key(lead) for lead in store.leads]
-    for name in channels or ():
+    if not channels:
+        return list(range(len(keys)))
+    wanted = leads_of(channels)
+    for name in wanted:
         if lead_key(name) not in keys:
-            raise UnknownNameError(f"lead of {store.name}", name, store.leads)
-    return [keys.index(lead_key(name)) for name in channels] if channels else list(range(len(keys)))
+            dataset = store.attributes.get("recipe", {}).get("dataset", "NAME")
+            raise UnknownNameError(
+                f"lead of {store.name}", name, store.leads,
+                f"`ecgprep build --dataset {dataset} --leads {','.join(wanted)}` makes a store that has them; sets of "
+                f"leads: {', '.join(CHANNEL_SETS)}.",
+            )  # fmt: skip
+    return [keys.index(lead_key(name)) for name in wanted]
 
 
 def standardisation(store: Store, wanted: str) -> str:

@@ -45,7 +45,7 @@ class Batch(NamedTuple):
     rows : ndarray of int64, shape (n,)
         Their numbers in the store; of a synthetic row, that of its first parent.
     inputs : dict of str to torch.Tensor
-        The model's keyword tensors, float32.
+        The model's keyword tensors, float32; ``extent``, where rows are padded, int64.
     target : torch.Tensor
         Class numbers, int64, shape (n,); or float32 shares of each class, shape (n, n_classes), of a multi-label task
         and of rows that are mixed.
@@ -288,7 +288,7 @@ def load(store: Store, config: DataConfig) -> Loaders:
     _check_parts(store, split, parts)
     assert store.signal.chunks is not None
     block_rows = store.signal.chunks[0]  # pictures' chunks divide it: the order does not depend on what is read
-    shape = input_shape(store, config, len(label.classes))
+    shape = input_shape(store, config, label)
     device = this_world().own_device(pick_device(config.device))
     reader, preparation, facts, placed = lay_out(store, config, parts[TRAIN], block_rows, device)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from ecgtrain.channels import inputs_with, leads_of
 from ecgtrain.config import SIGNAL, LossConfig, RunConfig
 from ecgtrain.devices import pick_device
 from ecgtrain.folds import folds_protocol
@@ -131,6 +132,8 @@ def resolve(
         if not isinstance(model, str):
             raise RecipeError(f"{source}, train: each run needs a model, found {dict(request)}")
         wanted = override({**request, **options}, _settings_of(name, names, settings), "train")
+        if channels := wanted.get("channels"):
+            wanted |= {"inputs": inputs_with(channels, wanted.get("inputs", [SIGNAL])), "channels": leads_of(channels)}
         whole = _merged(model_facts(str(wanted["model"])).settings, wanted)
         config = _on_store(validate(RunConfig, whole, f"{source}, {name}"), store)
         if "batch_size" not in whole:
@@ -198,7 +201,7 @@ def expect(config: RunConfig, store: Store) -> PlannedRun:
     split = first_split(store, config)
     label = store.label(split.scheme)
     n_train, n_validation = (len(known_rows(split, label, part)) for part in (TRAIN, VALIDATION))
-    shape = input_shape(store, config, len(label.classes))
+    shape = input_shape(store, config, label)
     parameters, row_seconds = time_step(config, shape, multilabel=label.multilabel)
     seconds = (config.folds or 1) * config.epochs * row_seconds * (n_train + FORWARD_SHARE * n_validation)
     return PlannedRun(config, n_train, parameters, seconds)

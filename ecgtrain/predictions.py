@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ecgtrain.config import CONTEXT, SIGNAL, RunConfig
+from ecgtrain.config import NEIGHBOURS, PREVIOUS, SIGNAL, TYPICAL, RunConfig
 from ecgtrain.environment import versions
 from ecgtrain.loader import Loaders
 from ecgtrain.predicting import Said
@@ -123,7 +123,8 @@ def predictions_footer(config: RunConfig, store: Store, run: str, data: Loaders,
 def context_of(preprocessing: Mapping[str, Any]) -> list[str]:
     """Return what stands beside a row's own signal: RR intervals, neighbouring beats, the record's typical beat."""
     beside = preprocessing.get(SIGNAL, {})
-    return [*(["rr"] if "features" in preprocessing else []), *(name for name in CONTEXT if beside.get(name))]
+    names = (NEIGHBOURS, PREVIOUS, TYPICAL)
+    return [*(["rr"] if "features" in preprocessing else []), *(name for name in names if beside.get(name))]
 
 
 def write_predictions(path: Path, table: pa.Table) -> None:

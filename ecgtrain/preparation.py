@@ -86,12 +86,23 @@ class Preparation:
             counts = augmented(counts, change.config, self.fs_hz, change.seed)
         tensors: dict[str, Tensor] = {}
         if counts is not None and self.signal:
-            tensors["signal"] = self._standardised(counts, lengths, raw).flatten(1, 2)
+            tensors |= self._signal(counts, lengths, raw)
         if self.picture:
             tensors["picture"] = self._pictures(counts, lengths, raw)
         if raw.features is not None:
             tensors["features"] = raw.features
         return tensors
+
+    def _signal(self, counts: Tensor, lengths: Tensor | None, raw: Raw) -> dict[str, Tensor]:
+        """Return the signals, padding 0, and where they lie: as far as the longest of a row's beats."""
+        signal = self._standardised(counts, lengths, raw)
+        if lengths is None:
+            return {"signal": signal.flatten(1, 2)}
+        time = torch.arange(signal.shape[-1], device=signal.device)
+        signal = signal.masked_fill(time >= lengths[:, :, None, None], 0.0)
+        longest = lengths.amax(dim=1)
+        extent = torch.stack([torch.zeros_like(longest), longest], dim=1)
+        return {"signal": signal.flatten(1, 2), "extent": extent}
 
     def drawn(self, raw: Raw) -> Tensor:
         """Return the pictures of some rows as numbers that a store holds."""

@@ -28,6 +28,14 @@ FEATURES = (
 )
 
 
+LOOK_AHEAD = ("log_rr_next", "log_rr_after_next", "log_rr_next_to_prev")
+
+
+def names_of(features: str) -> tuple[str, ...]:
+    """Return the names of the features that ``rr``, ``auto`` or ``rr_past`` stands for."""
+    return tuple(name for name in FEATURES if features != "rr_past" or name not in LOOK_AHEAD)
+
+
 def has_rr(store: Store) -> bool:
     """Tell whether a store's rows are beats with RR intervals."""
     return set(COLUMNS) <= set(store.columns)

@@ -22,6 +22,7 @@ from ecgtrain.listener import Listener
 from ecgtrain.loader import Loader, Loaders, load
 from ecgtrain.loop import Trained, train
 from ecgtrain.models import create_model
+from ecgtrain.models.timm_networks import load_pretrained
 from ecgtrain.predicting import Said, one_hot, predict
 from ecgtrain.predictions import context_of, predictions_footer, predictions_table, write_predictions
 from ecgtrain.run_folder import FAILED, FINISHED, RUNNING, RunFolder, silent_log
@@ -101,6 +102,8 @@ def _train(config: RunConfig, store: Store, folder: RunFolder, log: logging.Logg
     data = load(store, config)
     torch.manual_seed(config.seed)
     model = create_model(config.model, **vars(data.shape))
+    if config.pretrained is not None:
+        load_pretrained(model, config.pretrained)
     first = this_world().first
     if first:
         folder.write_json("preprocessing.json", data.preprocessing)

@@ -158,7 +158,11 @@ def make_source(stored: StoredRows, place: str, block_rows: int, device: torch.d
 
 
 def moments(
-    stored: StoredRows, rows: Rows, block_rows: int, max_blocks: int | None = None
+    stored: StoredRows,
+    rows: Rows,
+    block_rows: int,
+    max_blocks: int | None = None,
+    lengths: NDArray[np.int64] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return mean and SD of each lead over some rows, in stored units.
 
@@ -172,6 +176,8 @@ def moments(
         Rows that are read as one piece.
     max_blocks : int, optional
         Read no more than so many blocks, evenly spread.
+    lengths : ndarray of int64, shape (n_stored_rows,), optional
+        Samples of each row before its padding, which does not count.
 
     Returns
     -------
@@ -184,10 +190,15 @@ def moments(
     count, total, squares = 0, np.zeros(len(stored.leads)), np.zeros(len(stored.leads))
     for block in blocks.tolist():
         start = block * block_rows
-        here = rows[(rows >= start) & (rows < start + block_rows)] - start
-        values = stored.read(start, min(start + block_rows, stored.n_rows))[here]
+        here = rows[(rows >= start) & (rows < start + block_rows)]
+        values = stored.read(start, min(start + block_rows, stored.n_rows))[here - start]
         axes = (0, *range(2, values.ndim))
-        count += values[:, 0].size
+        if lengths is None:
+            count += values[:, 0].size
+        else:
+            inside = np.arange(values.shape[2]) < lengths[here, None]
+            values = np.where(inside[:, None], values, 0)
+            count += int(inside.sum())
         total += values.sum(axis=axes, dtype=np.float64)
         squares += np.square(values, dtype=np.float64).sum(axis=axes)
     mean = total / count

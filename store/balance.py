@@ -19,6 +19,12 @@ from store.plan import Values
 GROUP = "synthetic"
 
 
+def balance_path(protocol: str, fold: int | None, name: str) -> str:
+    """Return where a balance lies in a store."""
+    parts = (protocol, name) if fold is None else (protocol, str(fold), name)
+    return f"{GROUP}/{'-'.join(parts)}"
+
+
 @dataclass(frozen=True)
 class Balance:
     """What one balance adds to the training rows of a protocol, or of one of its folds, and what it leaves of them.
@@ -56,8 +62,7 @@ class Balance:
     @property
     def path(self) -> str:
         """Where it lies in a store: ``synthetic/<protocol>[-<fold>]-<name>``."""
-        fold = () if self.fold is None else (str(self.fold),)
-        return f"{GROUP}/{'-'.join((self.protocol, *fold, self.name))}"
+        return balance_path(self.protocol, self.fold, self.name)
 
     def stored(self) -> dict[str, Values]:
         """Return the arrays that the store keeps, by path; the facts are attributes of ``class``."""

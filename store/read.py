@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -90,6 +90,20 @@ class Split:
     scheme: str
     unit: str
     kind: str
+
+    @classmethod
+    def from_stored(cls, protocol: str, values: NDArray[np.int8], facts: Mapping[str, Any]) -> Split:
+        """Return a split from its values and attributes as the store keeps them."""
+        return cls(
+            protocol=protocol,
+            values=values,
+            leaks=tuple(facts["leaks"]),
+            leak_note=str(facts.get("leak_note", "")),
+            score_classes=tuple(facts["score_classes"]),
+            scheme=str(facts["scheme"]),
+            unit=str(facts["unit"]),
+            kind=str(facts.get("kind", "split")),
+        )
 
     def rows(self, part: int) -> NDArray[np.int64]:
         """Return the rows of one part (`store.vocabulary.TRAIN`, `VALIDATION`, `TEST`), ascending."""
@@ -251,17 +265,7 @@ class Store:
         """
         protocol = self._known("protocol", protocol or self.attributes["default_protocol"], self.protocols)
         array = self._array(f"split/{protocol}")
-        facts: dict[str, Any] = array.attrs.asdict()
-        split = Split(
-            protocol=protocol,
-            values=self._values(array),
-            leaks=tuple(facts["leaks"]),
-            leak_note=str(facts.get("leak_note", "")),
-            score_classes=tuple(facts["score_classes"]),
-            scheme=str(facts["scheme"]),
-            unit=str(facts["unit"]),
-            kind=str(facts.get("kind", "split")),
-        )
+        split = Split.from_stored(protocol, self._values(array), array.attrs.asdict())
         if "patient" not in split.leaks:
             check_patients(split, self.column("patient"))
         return split
@@ -296,32 +300,36 @@ class Store:
             make = f"Make one: ecgprep build --balance {name}"
             raise UnknownNameError(f"balance of {split.protocol} of {self.name}", name, sorted(groups), make)
         path = groups[name]
-        facts: dict[str, Any] = self._array(f"{path}/class").attrs.asdict()
         parts = {part: self._values(self._array(f"{path}/{part}")) for part in ("parent", "weight", "class", "keep")}
         balance = Balance(
-            protocol=facts.pop("protocol"),
-            fold=facts.pop("fold"),
-            name=facts.pop("name"),
+            protocol=split.protocol,
+            fold=fold,
+            name=name,
             parents=parts["parent"],
             weights=parts["weight"],
             classes=parts["class"],
             keep=parts["keep"],
-            facts=facts,
+            facts={
+                key: fact for key, fact in self.balance_facts[path].items() if key not in ("protocol", "fold", "name")
+            },
         )
         balance.check(split.values == TRAIN)
         return balance
 
-    def _balance_groups(self, protocol: str, fold: int | None) -> dict[str, str]:
-        """Return the paths of a protocol's listed balances by name."""
+    @property
+    def balance_facts(self) -> dict[str, dict[str, Any]]:
+        """How each balance was made, by its path; one that the manifest does not list is not there yet."""
         group = self.group.get(GROUP)
         members = sorted(group.group_keys()) if isinstance(group, zarr.Group) else []
         paths = [f"{GROUP}/{name}" for name in members if f"{GROUP}/{name}/zarr.json" in self.manifest.digests]
-        facts: list[Any] = [self.group[f"{path}/class"].attrs for path in paths]
-        wanted = (protocol, fold)
+        return {path: self.group[f"{path}/class"].attrs.asdict() for path in paths}
+
+    def _balance_groups(self, protocol: str, fold: int | None) -> dict[str, str]:
+        """Return the paths of a protocol's balances by name."""
         return {
-            fact["name"]: path
-            for path, fact in zip(paths, facts, strict=True)
-            if (fact["protocol"], fact["fold"]) == wanted
+            facts["name"]: path
+            for path, facts in self.balance_facts.items()
+            if (facts["protocol"], facts["fold"]) == (protocol, fold)
         }
 
     def _values(self, array: zarr.Array[Any]) -> NDArray[Any]:

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from ecgprep.annotations import Annotations, read_annotations
 from ecgprep.beats import BeatPreset
 from ecgprep.config import Prepare
-from ecgprep.records import Record
+from ecgprep.records import Record, read_record
 from ecgprep.rpeaks import DEFAULT_DETECTOR, DETECTORS
 from ecgprep.splits import Protocol, Rows, strata
-from ecgprep.units import Unit, parse_unit
+from ecgprep.units import EXAMPLES, GivenRows, Unit, parse_unit
 from store.errors import UnknownNameError, UserError
 from store.plan import Values
 from store.vocabulary import SYNTHETIC_MARK, lead_key, same_leads
@@ -39,6 +39,8 @@ class RecordRef:
         The files that it consists of.
     facts : mapping
         What the database's own tables say of it.
+    beside : tuple of Path
+        Files that it consists of and whose names differ.
     """
 
     record: str
@@ -46,6 +48,17 @@ class RecordRef:
     path: Path
     suffixes: tuple[str, ...]
     facts: Mapping[str, Any] = field(default_factory=dict)
+    beside: tuple[Path, ...] = ()
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that it consists of."""
+        return (*(self.path.with_name(self.path.name + suffix) for suffix in self.suffixes), *self.beside)
+
+    @property
+    def folder(self) -> Path:
+        """The database's folder."""
+        return self.path.parents[self.record.count("/") - 1]
 
 
 @dataclass(frozen=True)
@@ -78,6 +91,7 @@ class Database(ABC):
     substitutes: ClassVar[Mapping[str, str]] = {}
     record_s: ClassVar[float | None] = None  # where all records have one length
     default_unit: ClassVar[str]
+    ready_cut: ClassVar[bool] = False  # whether its files hold rows, not recordings
     label_rules: ClassVar[tuple[str, ...]]
 
     @abstractmethod
@@ -86,6 +100,20 @@ class Database(ABC):
 
         A record is here when any of its files is.
         """
+
+    def read(self, ref: RecordRef, prepare: Prepare) -> Record:
+        """Return a record's signals.
+
+        Raises
+        ------
+        RecordError
+            If the record cannot be read.
+        """
+        return read_record(ref.path, ref.suffixes)
+
+    def row_lengths(self, ref: RecordRef) -> tuple[int, NDArray[np.int32]]:
+        """Return, of a record whose file holds rows ready cut, their length and how much of each is no padding."""
+        raise UserError(f"{self.name} holds recordings, not rows ready cut")
 
     @abstractmethod
     def person(self, ref: RecordRef, record: Record) -> Mapping[str, Any]:
@@ -166,6 +194,9 @@ class Database(ABC):
             If a unit, rate, lead or rule is not one that this database has.
         """
         unit = parse_unit(prepare.unit or self.default_unit)
+        if isinstance(unit, GivenRows) != self.ready_cut:
+            holds = "rows ready cut; leave --unit out" if self.ready_cut else f"recordings; write {EXAMPLES}"
+            raise UserError(f"--unit {unit}: {self.name} holds {holds}")
         rule = self._known("label rule", prepare.label_rule or self.label_rules[0], self.label_rules)
         return prepare.model_copy(
             update={

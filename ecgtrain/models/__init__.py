@@ -8,13 +8,26 @@ import pkgutil
 from ecgtrain.models.registry import (
     InputShape,
     ModelFacts,
+    ModelFamily,
     create_model,
+    list_families,
     list_models,
     model_facts,
+    register_family,
     register_model,
 )
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
 
-__all__ = ["InputShape", "ModelFacts", "create_model", "list_models", "model_facts", "register_model"]
+__all__ = [
+    "InputShape",
+    "ModelFacts",
+    "ModelFamily",
+    "create_model",
+    "list_families",
+    "list_models",
+    "model_facts",
+    "register_family",
+    "register_model",
+]

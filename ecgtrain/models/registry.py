@@ -12,6 +12,7 @@ from torch import nn
 from store.errors import UnknownNameError, UserError
 
 InputKind = Literal["signal", "picture", "both"]
+FactsOf = Callable[[str], "ModelFacts"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,10 @@ class InputShape:
         Channels, height and width of one row's picture.
     n_features : int
         Numbers that stand beside a row, such as RR intervals; 0 for none.
+    r_sample : int or None
+        Sample of a beat's R peak; None for rows that are no beats.
+    multilabel : bool
+        Whether a row can have several classes.
     """
 
     n_leads: int
@@ -38,6 +43,8 @@ class InputShape:
     n_classes: int
     picture: tuple[int, int, int] | None = None
     n_features: int = 0
+    r_sample: int | None = None
+    multilabel: bool = False
 
     def need_picture(self) -> tuple[int, int, int]:
         """Return the picture's shape.
@@ -82,7 +89,30 @@ class ModelFacts:
         return (self.make.__doc__ or "").partition("\n")[0]
 
 
+@dataclass(frozen=True)
+class ModelFamily:
+    """Models of one library that are named ``<prefix>/<its name there>``.
+
+    Parameters
+    ----------
+    prefix : str
+        Such as ``timm``.
+    summary : str
+        What they are, in a line.
+    examples : tuple of str
+        Some of their names, without the prefix.
+    facts : callable
+        From such a name to its facts; raises `UnknownNameError` if there is no such model.
+    """
+
+    prefix: str
+    summary: str
+    examples: tuple[str, ...]
+    facts: Callable[[str], ModelFacts]
+
+
 _MODELS: dict[str, ModelFacts] = {}
+_FAMILIES: dict[str, ModelFamily] = {}
 
 
 def register_model(
@@ -116,9 +146,39 @@ def register_model(
     return register
 
 
+def register_family(prefix: str, summary: str, examples: tuple[str, ...]) -> Callable[[FactsOf], FactsOf]:
+    """Register what makes the facts of the models ``<prefix>/…``.
+
+    Parameters
+    ----------
+    prefix, summary, examples
+        As in `ModelFamily`.
+
+    Raises
+    ------
+    ValueError
+        If the prefix is taken.
+    """
+
+    def register(facts: FactsOf) -> FactsOf:
+        if prefix in _FAMILIES:
+            raise ValueError(
+                f"models called {prefix}/… are registered already, by {_FAMILIES[prefix].facts.__module__}"
+            )
+        _FAMILIES[prefix] = ModelFamily(prefix, summary, examples, facts)
+        return facts
+
+    return register
+
+
 def list_models() -> list[str]:
-    """Return the names of all models, in the order of the alphabet."""
+    """Return the names of all models but those of `list_families`, in the order of the alphabet."""
     return sorted(_MODELS)
+
+
+def list_families() -> list[ModelFamily]:
+    """Return the families of models that another library makes, by their prefix."""
+    return [_FAMILIES[prefix] for prefix in sorted(_FAMILIES)]
 
 
 def model_facts(name: str) -> ModelFacts:
@@ -129,6 +189,9 @@ def model_facts(name: str) -> ModelFacts:
     UnknownNameError
         With the nearest name, if there is no such model.
     """
+    prefix, slash, rest = name.partition("/")
+    if slash and prefix in _FAMILIES:
+        return _FAMILIES[prefix].facts(rest)
     if name not in _MODELS:
         raise UnknownNameError("model", name, list_models(), "See `ecgtrain models`.")
     return _MODELS[name]
@@ -143,25 +206,29 @@ def create_model(
     fs_hz: float = 100.0,
     picture: tuple[int, int, int] | None = None,
     n_features: int = 0,
+    r_sample: int | None = None,
+    multilabel: bool = False,
 ) -> nn.Module:
     """Make a model with fresh weights.
 
     Parameters
     ----------
     name : str
-        A name of `list_models`.
-    n_leads, n_samples, n_classes, fs_hz, picture, n_features
+        A name of `list_models`, or ``timm/NAME`` and its like (`list_families`).
+    n_leads, n_samples, n_classes, fs_hz, picture, n_features, r_sample, multilabel
         As in `InputShape`.
 
     Returns
     -------
     torch.nn.Module
-        Takes the keyword tensors ``signal`` (batch, n_leads, n_samples), ``picture`` (batch, channels, height, width)
-        and ``features`` (batch, n_features), whichever it reads, and returns logits (batch, n_classes).
+        Takes the keyword tensors ``signal`` (batch, n_leads, n_samples), ``picture`` (batch, channels, height, width),
+        ``features`` (batch, n_features) and ``extent`` (batch, 2; the samples of each signal that are no padding),
+        whichever it reads, and returns logits (batch, n_classes).
 
     Raises
     ------
     UnknownNameError
         If there is no such model.
     """
-    return model_facts(name).make(InputShape(n_leads, n_samples, fs_hz, n_classes, picture, n_features))
+    shape = InputShape(n_leads, n_samples, fs_hz, n_classes, picture, n_features, r_sample, multilabel)
+    return model_facts(name).make(shape)

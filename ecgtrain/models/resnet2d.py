@@ -2,39 +2,37 @@
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Iterator
+
 from torch import Tensor, nn
 
+from ecgtrain.models.classifiers import Encoder, PictureModel
 from ecgtrain.models.registry import InputShape, register_model
 
-TRUNK_WIDTH = 512
+WIDTHS = (64, 128, 256, 512)
 
 
-def resnet18_network(n_channels: int, n_classes: int) -> nn.Module:
-    """Return timm's ResNet-18 for pictures of any number of channels; without a head for ``n_classes == 0``."""
-    import timm  # needs the torchvision that fits torch; only picture models should
-
-    network: nn.Module = timm.create_model("resnet18", pretrained=False, in_chans=n_channels, num_classes=n_classes)
-    return network.to(memory_format=torch.channels_last)
-
-
-class PictureNetwork(nn.Module):
-    """A network on pictures whose channels lie last in memory, which its convolutions read faster.
+class ResNet18Encoder(Encoder):
+    """timm's ResNet-18 without its head.
 
     Parameters
     ----------
-    network : torch.nn.Module
-        From pictures (batch, channels, height, width) to logits or to a vector.
+    n_channels : int
+        Channels of the pictures.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    width = WIDTHS[-1]
+
+    def __init__(self, n_channels: int) -> None:
         super().__init__()
-        self.network = network
+        import timm  # needs the torchvision that fits torch; only picture models should
+
+        self.network: nn.Module = timm.create_model("resnet18", pretrained=False, in_chans=n_channels, num_classes=0)
 
     def forward(self, picture: Tensor) -> Tensor:
-        """Return what the network makes of a batch of pictures."""
-        output: Tensor = self.network(picture.contiguous(memory_format=torch.channels_last))
-        return output
+        """Return the vectors of a batch of pictures."""
+        vectors: Tensor = self.network(picture)
+        return vectors
 
 
 @register_model(
@@ -49,4 +47,75 @@ def resnet18(shape: InputShape) -> nn.Module:
     ----------
     .. [1] He, Zhang, Ren, Sun, Deep residual learning for image recognition, CVPR 2016.
     """
-    return PictureNetwork(resnet18_network(shape.need_picture()[0], shape.n_classes))
+    return PictureModel(ResNet18Encoder(shape.need_picture()[0]), shape)
+
+
+class _Block(nn.Module):
+    def __init__(self, n_in: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(n_in, width, 3, stride, padding=1),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.BatchNorm2d(width),
+        )
+        projected = nn.Sequential(nn.Conv2d(n_in, width, 1, stride), nn.BatchNorm2d(width))
+        self.shortcut = projected if stride > 1 else nn.Identity()
+
+    def forward(self, maps: Tensor) -> Tensor:
+        summed: Tensor = self.body(maps) + self.shortcut(maps)
+        return summed.relu()
+
+
+def _blocks() -> Iterator[_Block]:
+    n_in = WIDTHS[0]
+    for stage, width in enumerate(WIDTHS):
+        yield _Block(n_in, width, stride=2 if stage else 1)
+        yield _Block(width, width, stride=1)
+        n_in = width
+
+
+class SpectrogramEncoder(Encoder):
+    """ResNet-18 with a constant in every convolution, as the transfer study has it.
+
+    Parameters
+    ----------
+    n_channels : int
+        Channels of the pictures.
+    """
+
+    width = WIDTHS[-1]
+
+    def __init__(self, n_channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(n_channels, WIDTHS[0], 7, 2, padding=3),
+            nn.BatchNorm2d(WIDTHS[0]),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            *_blocks(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+        )
+
+    def forward(self, picture: Tensor) -> Tensor:
+        """Return the vectors of a batch of pictures."""
+        vectors: Tensor = self.layers(picture)
+        return vectors
+
+
+@register_model(
+    reads="picture",
+    source="He et al. 2016 (arXiv:1512.03385), on spectrograms after Weimann, Conrad 2021",
+    settings={"optimizer": {"lr": 1e-3, "weight_decay": 0.0}},
+)
+def resnet18v2_2d(shape: InputShape) -> nn.Module:
+    """2-D ResNet-18 of transfer learning for ECG, made for spectrograms of one channel.
+
+    References
+    ----------
+    .. [1] Weimann, Conrad, Transfer learning for ECG classification, Scientific Reports 11:5251, 2021: the 1-D networks
+       and the task; spectrograms and this network are of a reproduction of it.
+    """
+    return PictureModel(SpectrogramEncoder(shape.need_picture()[0]), shape)

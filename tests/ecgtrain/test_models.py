@@ -1,85 +1,278 @@
+"""Every model of the registry: what it maps, that it learns, that padding and neighbours in a batch do not matter."""
+
 from __future__ import annotations
 
 import pytest
 import torch
+from torch.nn import functional
 
-from ecgtrain.models import create_model, list_models, model_facts, register_model
-from ecgtrain.models.recurrent import BiGruAttentionEncoder
+from ecgtrain.models import create_model, list_families, list_models, model_facts, register_family, register_model
+from ecgtrain.models.recurrent import AttentionEncoder, Recurrence
 from store.errors import UnknownNameError, UserError
 
-N_ROWS = 3
+N_ROWS, N_SAMPLES, N_FEATURES, N_CLASSES = 4, 186, 14, 5
+SIDE = 64
+PADDED = {"signal", "both"}
+HUGE = {"vgg_historical", "alexnet_historical"}  # 134 and 57 million weights: counted, and run once
+SMALLEST = {
+    "alexnet": ("alexnet", "alexnet_channel", "alexnet_spatial", "alexnet_cbam", "alexnet_self", "vgg"),
+    "recurrent": ("gru", "bigru", "lstm_attention", "gru_self_attention", "lstm_ptbxl", "lstm_bidir_ptbxl"),
+    "convolutional": ("cnn1d_rnn", "resnet1d_wang", "fcn_wang", "xresnet1d50", "inception1d", "inception_time"),
+    "transfer": ("resnet18v2_1d", "resnet18v2_2d", "resnet18"),
+    "beats": ("ecgtransform", "ecgtransform_time", "inception_time_tiny", "inception_time_tiny_context"),
+    "spectral": ("nsht_dual_evo", "s4"),
+    "scalogram": ("efficientnet_scalogram_b0",),
+    "fusion": ("joint_fusion", "joint_fusion_gated", "joint_fusion_average"),
+    "ensemble": ("dual_ensemble", "dual_ensemble_learnable", "dual_ensemble_attention", "dual_ensemble_feature"),
+}
+
+SHORT = {*SMALLEST["recurrent"], "s4"}  # slow on long rows
+LEARNING_RATE = (
+    dict.fromkeys(SMALLEST["alexnet"], 3e-4)
+    | dict.fromkeys(SMALLEST["recurrent"], 5e-3)
+    | {"dual_ensemble_learnable": 3e-3, "ecgtransform": 3e-4}
+)
 
 
 def n_parameters(model: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def batch(name: str, n_leads: int, n_samples: int, n_features: int) -> dict[str, torch.Tensor]:
-    reads = model_facts(name).reads
+def made(name: str, n_leads: int = 1, n_features: int = 0, n_classes: int = N_CLASSES) -> torch.nn.Module:
+    torch.manual_seed(0)
+    return create_model(
+        name,
+        n_leads=n_leads,
+        n_samples=N_SAMPLES,
+        n_classes=n_classes,
+        fs_hz=360.0,
+        picture=(n_leads, SIDE, SIDE),
+        n_features=n_features,
+        r_sample=93,
+    )
+
+
+def counted(name: str, n_leads: int, n_samples: int = 1000, side: int = 224) -> int:
+    with torch.device("meta"):
+        model = create_model(
+            name,
+            n_leads=n_leads,
+            n_samples=n_samples,
+            n_classes=5,
+            fs_hz=100.0 if n_samples == 1000 else 360.0,
+            picture=(n_leads, side, side),
+            r_sample=90,
+        )
+    return n_parameters(model)
+
+
+def batch(name: str, n_rows: int = N_ROWS, n_leads: int = 1, n_features: int = 0) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
     made = {
-        "signal": torch.randn(N_ROWS, n_leads, n_samples),
-        "picture": torch.randn(N_ROWS, n_leads, 48, 48),
-        "features": torch.randn(N_ROWS, n_features),
+        "signal": torch.randn(n_rows, n_leads, N_SAMPLES, generator=generator),
+        "picture": torch.randn(n_rows, n_leads, SIDE, SIDE, generator=generator),
+        "features": torch.randn(n_rows, n_features, generator=generator),
     }
+    reads = model_facts(name).reads
     wanted = {"signal": ["signal"], "picture": ["picture"], "both": ["signal", "picture"]}[reads]
     return {key: made[key] for key in [*wanted, *(["features"] if n_features and reads != "picture" else [])]}
 
 
-@pytest.mark.parametrize("name", list_models())
-@pytest.mark.parametrize(("n_leads", "n_samples", "n_features"), [(1, 186, 14), (3, 250, 0)], ids=["beats", "records"])
-def test_every_model_maps_a_batch_to_logits_and_learns_with_all_its_weights(name, n_leads, n_samples, n_features):
-    inputs = batch(name, n_leads, n_samples, n_features)
-    model = create_model(
-        name,
-        n_leads=n_leads,
-        n_samples=n_samples,
-        n_classes=5,
-        picture=(n_leads, 48, 48),
-        n_features=inputs.get("features", torch.empty(0, 0)).shape[1],
-    )
+@pytest.mark.parametrize("name", sorted(set(list_models()) - HUGE))
+def test_model_maps_a_batch_to_logits_and_gradients_reach_every_weight(name):
+    inputs = batch(name, n_leads=2, n_features=N_FEATURES)
+    model = made(name, n_leads=2, n_features=N_FEATURES if "features" in inputs else 0)
     logits = model(**inputs)
-    assert logits.shape == (N_ROWS, 5)
+    assert logits.shape == (N_ROWS, N_CLASSES)
     assert torch.isfinite(logits).all()
-    logits.square().sum().backward()
-    assert all(parameter.grad is not None for parameter in model.parameters())
+    functional.cross_entropy(logits, torch.arange(N_ROWS)).backward()
+    trainable = [(key, weight) for key, weight in model.named_parameters() if weight.requires_grad]
+    assert [key for key, weight in trainable if weight.grad is None] == []
+    assert all(torch.isfinite(weight.grad).all() for _, weight in trainable)
 
 
 @pytest.mark.parametrize("name", list_models())
-def test_a_row_gets_the_same_logits_alone_as_among_others(name):
-    inputs = batch(name, 2, 200, 0)
-    model = create_model(name, n_leads=2, n_samples=200, n_classes=4, picture=(2, 48, 48)).eval()
-    alone = model(**{key: value[:1] for key, value in inputs.items()})
-    torch.testing.assert_close(alone, model(**inputs)[:1], rtol=1e-4, atol=1e-5)
+def test_a_row_alone_and_other_rows_change_nothing_in_evaluation(name):
+    model = made(name).eval()
+    inputs = batch(name)
+    with torch.inference_mode():
+        together = model(**inputs)
+        alone = model(**{key: value[:1] for key, value in inputs.items()})
+        among_zeros = model(**{key: torch.cat([value[:1], 0 * value]) for key, value in inputs.items()})
+    torch.testing.assert_close(alone, together[:1], rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(among_zeros[:1], together[:1], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [name for name in list_models() if model_facts(name).reads in PADDED])
+@pytest.mark.parametrize("extent", [(0, 120), (64, N_SAMPLES)], ids=["padded behind", "padded in front"])
+def test_what_stands_in_the_padding_changes_nothing_in_evaluation(name, extent):
+    model = made(name).eval()
+    inputs = batch(name, n_rows=2)
+    inputs["extent"] = torch.tensor([extent, (0, N_SAMPLES)])
+    outside = torch.ones(N_SAMPLES, dtype=torch.bool)
+    outside[extent[0] : extent[1]] = False
+    changed = {**inputs, "signal": inputs["signal"].clone()}
+    changed["signal"][0, :, outside] = 7.0
+    with torch.inference_mode():
+        torch.testing.assert_close(model(**changed), model(**inputs), rtol=1e-4, atol=1e-5)
+
+
+LENGTH_FREE = [
+    name
+    for name in list_models()
+    if model_facts(name).reads == "signal" and not name.startswith(("ecgtransform", "inception_time_", "nsht"))
+]
+
+
+@pytest.mark.parametrize("name", LENGTH_FREE)
+def test_a_padded_row_is_the_row_without_its_padding(name):
+    model = made(name).eval()
+    signal = batch(name, n_rows=2)["signal"]
+    signal[:, :, 120:] = 0
+    with torch.inference_mode():
+        padded = model(signal=signal, extent=torch.tensor([(0, 120), (0, 120)]))
+        torch.testing.assert_close(padded, model(signal=signal[:, :, :120]), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["resnet1d_wang", "inception1d", "xresnet1d50", "resnet18v2_1d"])
+def test_padding_does_not_enter_the_statistics_of_training(name):
+    padded, short = (made(name).encoder.train() for _ in range(2))
+    signal = batch(name)["signal"]
+    signal[:, :, 120:] = 0
+    padded(signal, torch.tensor([(0, 120)] * N_ROWS))
+    short(signal[:, :, :120])
+    statistics = {key: value for key, value in padded.state_dict().items() if "running" in key}
+    assert statistics
+    for key, value in statistics.items():
+        torch.testing.assert_close(value, short.state_dict()[key], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", [name for names in SMALLEST.values() for name in names])
+def test_smallest_of_each_family_learns_eight_rows_by_heart(name):
+    inputs = batch(name, n_rows=8)
+    if name in SHORT:
+        inputs["signal"] = inputs["signal"][:, :, :48]
+    target = torch.arange(8) % 4
+    model = made(name, n_classes=4).train()
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.Dropout):
+            layer.p = 0.0
+        if isinstance(layer, torch.nn.RNNBase):
+            layer.dropout = 0.0
+    optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE.get(name, 1e-3))
+    for _ in range(200):
+        optimizer.zero_grad()
+        logits = model(**inputs)
+        loss = functional.cross_entropy(logits, target)
+        if loss < 0.5 and bool((logits.argmax(dim=1) == target).all()):
+            break
+        loss.backward()
+        optimizer.step()
+    assert (logits.argmax(dim=1) == target).all(), f"loss {loss:.3f}"
+
+
+ATTENTION = 256**2 // 2 + 256  # W and v with b of additive attention on 256 values: d²/2 + d
 
 
 @pytest.mark.parametrize(
-    ("name", "n_leads", "expected"),
+    ("name", "n_leads", "n_samples", "expected"),
     [
-        ("resnet1d_wang", 12, 473_349),  # published as 0.473 M
-        ("bigru_attention", 3, 399_877 + 256 * 128 + 128 + 128),  # BiGRU with head, then W, b and v of the attention
-        ("bigru_attention", 12, 406_789 + 256 * 128 + 128 + 128),
-        ("resnet18", 3, 11_179_077),  # 11.18 M
+        ("gru", 3, 1000, 150_789),
+        ("gru", 12, 1000, 154_245),
+        ("bigru", 3, 1000, 399_877),
+        ("bigru", 12, 1000, 406_789),
+        ("lstm", 3, 1000, 200_837),
+        ("lstm", 12, 1000, 205_445),
+        ("bilstm", 3, 1000, 532_741),
+        ("bilstm", 12, 1000, 541_957),
+        ("gru_attention", 3, 1000, 150_789 + 128**2 // 2 + 128),
+        ("bigru_attention", 3, 1000, 399_877 + ATTENTION),
+        ("lstm_attention", 3, 1000, 200_837 + 128**2 // 2 + 128),
+        ("bilstm_attention", 12, 1000, 541_957 + ATTENTION),
+        ("bigru_self_attention", 3, 1000, 399_877 + 4 * 256**2 + 4 * 256 + 2 * 256),  # with biases and layer norm
+        ("gru_self_attention", 3, 1000, 150_789 + 4 * 128**2 + 4 * 128 + 2 * 128),
+        ("ecgtransform", 1, 186, 530_516),
+        ("resnet1d_wang", 12, 1000, 473_349),  # published as 0.473 M
+        ("inception_time", 1, 360, 420_837 - 15_456),  # odd kernels: 3 samples less in each of six modules
+        ("resnet18v2_1d", 1, 4096, 4_482_880 + 512 * 5 + 5),
+        ("resnet18v2_2d", 1, 4096, 11_175_040 + 512 * 5 + 5),
+        ("resnet18", 3, 1000, 11_179_077),  # 11.18 M
     ],
 )
-def test_parameters_are_the_published_number(name, n_leads, expected):
-    with torch.device("meta"):
-        model = create_model(name, n_leads=n_leads, n_samples=1000, n_classes=5, picture=(n_leads, 224, 224))
-    assert n_parameters(model) == expected
+def test_parameters_are_the_published_number(name, n_leads, n_samples, expected):
+    assert counted(name, n_leads, n_samples) == expected
 
 
-def test_joint_fusion_has_about_the_stated_parameters():
+@pytest.mark.parametrize(
+    ("name", "n_leads", "n_samples", "expected"),
+    [
+        ("cnn1d_rnn", 3, 1000, 0.65e6),
+        ("fcn_wang", 12, 1000, 0.31e6),
+        ("inception1d", 12, 1000, 0.508e6),
+        ("xresnet1d50", 12, 1000, 0.954e6),
+        ("xresnet1d101", 12, 1000, 1.872e6),
+        ("lstm_ptbxl", 12, 1000, 0.90e6),
+        ("lstm_bidir_ptbxl", 12, 1000, 2.33e6),
+        ("resnet34v2_1d", 1, 4096, 9.07e6),
+        ("inception_time_tiny_context", 1, 360, 0.163e6),
+        ("inception_time_base_context", 1, 360, 0.572e6),
+        ("inception_time_large_context", 1, 360, 2.134e6),
+        ("nsht_dual_evo", 1, 360, 1.31e6),
+        ("alexnet_historical", 3, 1000, 57.02e6),
+        ("vgg_historical", 3, 1000, 134.29e6),
+        ("efficientnet_scalogram_b0", 3, 360, 4.54e6),
+        ("joint_fusion_bigru", 3, 1000, 11.8e6),
+        ("timm/swin_tiny_patch4_window7_224", 3, 1000, 27.92e6),
+        ("timm/swin_small_patch4_window7_224", 6, 1000, 49.24e6),
+        ("timm/swin_base_patch4_window7_224", 6, 1000, 87.28e6),
+        ("timm/swin_large_patch4_window7_224", 6, 1000, 195.80e6),
+        ("late/swin_tiny_patch4_window7_224", 6, 1000, 57.14e6),
+        ("late/swin_small_patch4_window7_224", 6, 1000, 99.78e6),
+        ("late/swin_base_patch4_window7_224", 6, 1000, 176.12e6),
+        ("late/swin_large_patch4_window7_224", 6, 1000, 393.67e6),
+        ("timm/resnet50", 3, 1000, 23.5e6 + 1.05e6),  # trunk, and the head of 2048 → 512 → 5
+        ("timm/efficientnet_b3", 3, 1000, 10.7e6 + 0.79e6),
+        ("timm/densenet121", 3, 1000, 7.0e6 + 0.53e6),
+        ("timm/vit_base_patch16_224", 3, 1000, 85.8e6 + 0.40e6),
+    ],
+)
+def test_parameters_are_the_stated_number_within_a_hundredth(name, n_leads, n_samples, expected):
+    assert counted(name, n_leads, n_samples) == pytest.approx(expected, rel=1e-2)
+
+
+@pytest.mark.parametrize(("size", "trunk"), [("b1", 6.10e6), ("b2", 7.20e6), ("b3", 10.10e6), ("b4", 16.74e6)])
+def test_trunks_of_the_scalogram_networks_have_the_stated_size(size, trunk):
     with torch.device("meta"):
-        model = create_model("joint_fusion", n_leads=3, n_samples=1000, n_classes=5, picture=(3, 224, 224))
-    assert n_parameters(model) == pytest.approx(11.8e6, rel=5e-3)
+        model = create_model(
+            f"efficientnet_scalogram_{size}", n_leads=1, n_samples=360, n_classes=5, picture=(1, 224, 224)
+        )
+    assert n_parameters(model.encoder.backbone) == pytest.approx(trunk, rel=5e-3)
+
+
+@pytest.mark.parametrize("name", ["timm/swin_tiny_patch4_window7_224", "late/swin_tiny_patch4_window7_224"])
+def test_networks_of_timm_read_six_planes_in_one_forward_pass(name):
+    model = create_model(name, n_leads=3, n_samples=1000, n_classes=5, picture=(6, 224, 224)).eval()
+    with torch.inference_mode():
+        assert model(picture=torch.randn(1, 6, 224, 224)).shape == (1, 5)
+
+
+def test_network_of_timm_of_a_fixed_size_reads_pictures_of_another():
+    model = create_model("timm/vit_tiny_patch16_224", n_leads=1, n_samples=100, n_classes=3, picture=(1, 64, 64)).eval()
+    assert model(picture=torch.randn(2, 1, 64, 64)).shape == (2, 3)
+
+
+def test_late_fusion_of_an_odd_number_of_planes_is_refused():
+    with pytest.raises(UserError, match="two representations"):
+        create_model("late/resnet10t", n_leads=3, n_samples=100, n_classes=3, picture=(3, 64, 64))
 
 
 def test_attention_is_a_distribution_over_time_and_weighs_the_states():
-    encoder = BiGruAttentionEncoder(n_leads=2).eval()
+    encoder = AttentionEncoder(Recurrence(torch.nn.GRU, 2, bidirectional=True)).eval()
     signal = torch.randn(4, 2, 60)
     context, weights = encoder.attend(signal)
     assert weights.shape == (4, 60)
     torch.testing.assert_close(weights.sum(dim=1), torch.ones(4))
-    states, _ = encoder.gru(signal.transpose(1, 2))
+    states, _ = encoder.recurrence(signal.transpose(1, 2))
     torch.testing.assert_close(context, (weights[:, :, None] * states).sum(dim=1))
 
 
@@ -91,14 +284,34 @@ def test_features_change_the_logits():
     )
 
 
-def test_an_unknown_model_is_met_with_the_nearest_name():
-    with pytest.raises(UnknownNameError, match="resnet1d_wang"):
-        create_model("resnet1d_wong", n_leads=1, n_samples=186, n_classes=5)
+@pytest.mark.parametrize("name", list_models())
+def test_model_names_its_paper_and_says_what_it_is(name):
+    facts = model_facts(name)
+    assert facts.source
+    assert facts.summary.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("resnet1d_wong", "resnet1d_wang"),
+        ("timm/swin_tiny_patch4_window7_225", "swin_tiny_patch4_window7_224"),
+        ("tim/resnet50", "resnet50"),
+    ],
+)
+def test_an_unknown_model_is_met_with_the_nearest_name(name, near):
+    with pytest.raises(UnknownNameError, match=near):
+        create_model(name, n_leads=1, n_samples=186, n_classes=5, picture=(1, 64, 64))
 
 
 def test_a_picture_model_without_a_picture_is_refused():
     with pytest.raises(UserError, match="picture="):
         create_model("resnet18", n_leads=1, n_samples=186, n_classes=5)
+
+
+def test_regions_of_rows_that_are_no_beats_are_refused():
+    with pytest.raises(UserError, match="--unit beat:c360"):
+        create_model("inception_time_tiny_context", n_leads=1, n_samples=186, n_classes=5)
 
 
 def test_a_taken_name_is_refused():
@@ -107,3 +320,11 @@ def test_a_taken_name_is_refused():
 
     with pytest.raises(ValueError, match="registered already"):
         register_model(reads="signal", source="")(resnet18)
+    with pytest.raises(ValueError, match="registered already"):
+        register_family("timm", "", ())(lambda name: model_facts("resnet18"))
+
+
+def test_families_name_models_that_can_be_made():
+    for family in list_families():
+        for name in family.examples:
+            assert model_facts(f"{family.prefix}/{name}").reads == "picture"

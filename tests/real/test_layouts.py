@@ -10,9 +10,13 @@ import numpy as np
 import pytest
 import wfdb
 
+from ecgprep.annotations import read_annotations
 from ecgprep.build import build
 from ecgprep.config import Prepare
+from ecgprep.datasets import get_database
 from ecgprep.datasets.ludb import read_waves
+from ecgprep.index import read_clean
+from ecgprep.noise import noise_power, qrs_power_mv2
 from ecgprep.rpeaks_matching import match_r_peaks
 from pipelines.workspace import Workspace
 from store.read import Store, open_store
@@ -132,3 +136,17 @@ def test_ptbdb_records_in_15_leads(real_data: Path, tmp_path: Path) -> None:
     assert store.column("age").tolist() == [81, 58]
     expected = wfdb.rdrecord(str(real_data / "ptbdb/patient001/s0010_re")).p_signal.T
     assert np.abs(store.signal[0, :, :38_400] * store.scale_mv - expected).max() <= 0.5e-3 + 1e-9
+
+
+@pytest.mark.parametrize("snr_db", [18, 0])
+def test_muscle_noise_on_a_real_record_stands_in_its_ratio(real_data: Path, snr_db: int) -> None:
+    database = get_database("mitdb")
+    clean, noisy = (
+        database.resolve(Prepare(dataset="mitdb", noise=noise, unit="record")) for noise in ("", f"ma@{snr_db}")
+    )
+    (ref,) = (ref for ref in database.find(real_data / "mitdb", clean).records if ref.record == "mitdb/118")
+    clean_mv = read_clean(database, ref, clean).raw_mv
+    added_mv = read_clean(database, ref, noisy).raw_mv - clean_mv
+    peaks = read_annotations(ref.path, "atr").r_peaks
+    ratio_db = 10 * np.log10(qrs_power_mv2(clean_mv, peaks, 360.0) / noise_power(added_mv, 360.0))
+    np.testing.assert_allclose(ratio_db, snr_db, atol=1e-6)

@@ -1,0 +1,177 @@
+"""Beats and records that other projects keep as plain arrays: CSV tables, .npy pairs and batches, .pt tensors.
+
+Such files name no patient, so a split of their rows cannot keep patients apart: every protocol of them leaks, and says
+so. Amplitudes are taken as they are, a value of 1 as 1 mV.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgprep.array_files import find_array_files, label_file, named_part, read_labels, read_signals
+from ecgprep.config import Prepare
+from ecgprep.datasets.base import Database, Found, RecordRef, is_synthetic
+from ecgprep.records import Record
+from ecgprep.splits import Protocol, Rows, random_rows, score_classes, strata
+from store.errors import RecordError, UserError
+from store.plan import Values
+from store.vocabulary import AAMI_CLASSES, MI_CLASSES, STANDARD_LEADS, SUPERCLASSES, TEST, TRAIN, VALIDATION
+
+LEAKS = ("patient", "neighbour")
+LEAK_NOTE = "the files name no patient: rows of one person may be on both sides"
+PART_NUMBERS = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
+PUBLIC_TABLES = {"aami": ("mitbih_train", "mitbih_test"), "mi": ("ptbdb_normal", "ptbdb_abnormal")}
+
+
+class Labelling(NamedTuple):
+    """What a label rule makes of the files' labels."""
+
+    classes: tuple[str, ...]
+    multilabel: bool
+    kind: str  # of the rows
+
+
+LABELLINGS = {
+    "aami": Labelling(AAMI_CLASSES, False, "beat"),
+    "mi": Labelling(MI_CLASSES, False, "beat"),
+    "superclass": Labelling(SUPERCLASSES, True, "record"),
+}
+
+
+class Arrays(Database):
+    """Ready-made arrays of other projects; see docs/arrays.md for their layouts."""
+
+    name = "arrays"
+    folder = "arrays"
+    title = "Ready-made arrays"
+    licence = "that of the project that made them"
+    citation = (
+        "The project that made the arrays; of the public beat tables: Kachuee M, Fazeli S, Sarrafzadeh M. ECG "
+        "heartbeat classification: a deep transferable representation. ICHI 2018."
+    )
+    url = "https://doi.org/10.1109/ICHI.2018.00092"
+    published_records = 0
+    download_size = "your own"
+    rates_hz = (100.0, 125.0, 250.0, 360.0, 500.0)
+    leads = (*STANDARD_LEADS, "MLII", "ECG")
+    default_leads = ("II",)
+    ready_cut = True
+    default_unit = "given:beat"
+    label_rules: ClassVar[tuple[str, ...]] = tuple(LABELLINGS)
+
+    def resolve(self, prepare: Prepare) -> Prepare:
+        """Return `prepare` with the defaults filled in; arrays do not say their rate, so it has to be there.
+
+        Raises
+        ------
+        UserError
+            If the rate is missing, or a name is unknown.
+        """
+        if prepare.fs is None:
+            raise UserError(
+                "arrays do not say their sampling rate: add --fs 125 (public beat tables and ECGTransForm's tensors), "
+                "--fs 360 (beats of MIT-BIH as X_*.npy) or --fs 100 (batches of PTB-XL)"
+            )
+        if prepare.noise:
+            raise UserError(f"--noise {prepare.noise}: arrays are cut and scaled already; leave it out")
+        kind = LABELLINGS[prepare.label_rule].kind if prepare.label_rule in LABELLINGS else "beat"
+        return super().resolve(prepare.model_copy(update={"unit": prepare.unit or f"given:{kind}"}))
+
+    def find(self, folder: Path, prepare: Prepare) -> Found:
+        """Return the files of signals that are here; of the public tables those that hold the wanted classes."""
+        other = {name for rule, names in PUBLIC_TABLES.items() if rule != prepare.label_rule for name in names}
+        paths = [path for path in find_array_files(folder) if path.stem not in other]
+        refs = tuple(_ref(folder, path) for path in paths)
+        return Found(refs, len(refs), "as found", is_synthetic(folder))
+
+    def read(self, ref: RecordRef, prepare: Prepare) -> Record:
+        """Return a file's rows, one after the other, as one long recording.
+
+        Raises
+        ------
+        RecordError
+            If the file cannot be read, or has other leads, labels or numbers of them than were asked for.
+        """
+        assert prepare.fs is not None
+        assert prepare.leads is not None
+        rows, labels = read_signals(ref.facts["file"]), self._checked_labels(ref, prepare)
+        n_rows, n_leads, _ = rows.shape
+        if n_leads != len(prepare.leads):
+            named = f"--leads names {len(prepare.leads)} ({','.join(prepare.leads)})"
+            raise RecordError("leads", f"holds {n_leads} leads, {named}; name them all, in the file's order")
+        if len(labels) != n_rows:
+            raise RecordError("label", f"holds {n_rows} rows and {len(labels)} labels")
+        return Record(prepare.leads, prepare.fs, rows.transpose(1, 0, 2).reshape(n_leads, -1), ())
+
+    def row_lengths(self, ref: RecordRef) -> tuple[int, NDArray[np.int32]]:
+        """Return the length of a file's rows, and of each row what is left without the zeros at its end."""
+        rows = read_signals(ref.facts["file"])
+        is_padding = np.logical_and.accumulate((rows == 0).all(axis=1)[:, ::-1], axis=1)
+        return rows.shape[2], np.maximum(rows.shape[2] - is_padding.sum(axis=1), 1).astype(np.int32)
+
+    def person(self, ref: RecordRef, record: Record) -> Mapping[str, Any]:
+        """Return unknown age and sex."""
+        return {"age": float("nan"), "sex": ""}
+
+    def schemes(self, prepare: Prepare) -> tuple[str, ...]:
+        """Return the scheme that the label rule names."""
+        return (prepare.label_rule or self.label_rules[0],)
+
+    def labels(
+        self, facts: Sequence[Mapping[str, Any]], marks: Mapping[str, NDArray[Any]], prepare: Prepare
+    ) -> dict[str, Values]:
+        """Return the files' own labels."""
+        (scheme,) = self.schemes(prepare)
+        known = LABELLINGS[scheme]
+        files = dict.fromkeys(fact["file"] for fact in facts)
+        values = np.concatenate([read_labels(file) for file in files]).astype(np.uint8 if known.multilabel else np.int8)
+        rule = "as the files say, numbered in the order of the classes"
+        attributes = {"classes": list(known.classes), "multilabel": known.multilabel, "rule": rule}
+        return {scheme: Values(values, attributes)}
+
+    def protocols(self, rows: Rows, facts: Sequence[Mapping[str, Any]], prepare: Prepare) -> list[Protocol]:
+        """Return the files' own parts, where their names say them, and rows at random."""
+        (scheme,) = self.schemes(prepare)
+        stratum, scored = strata(rows.labels[scheme]), score_classes(rows.labels[scheme])
+        rule = f"rows drawn at random, class by class, 64/16/20 %, seed {prepare.seed}"
+        at_random = random_rows(stratum, (0.16, 0.20), prepare.seed)
+        drawn = Protocol("intrapatient", at_random, scheme, scored, rule, "row", LEAKS, LEAK_NOTE)
+        parts = [fact["part"] for fact in facts]
+        if not all(parts) or len(set(parts)) == 1:
+            return [drawn]
+        values = np.array([PART_NUMBERS[part] for part in parts], dtype=np.int8)
+        rule = "train, validation and test as the files are named"
+        if VALIDATION not in values:
+            trains = np.where(values == TRAIN, stratum, -1)
+            values = np.where(random_rows(trains, (0.20, 0.0), prepare.seed) == VALIDATION, VALIDATION, values)
+            rule += f"; a fifth of the training rows validates, seed {prepare.seed}"
+        return [Protocol("as-published", values, scheme, scored, rule, "row", LEAKS, LEAK_NOTE), drawn]
+
+    def _checked_labels(self, ref: RecordRef, prepare: Prepare) -> NDArray[np.int64]:
+        (scheme,) = self.schemes(prepare)
+        known = LABELLINGS[scheme]
+        labels = read_labels(ref.facts["file"])
+        if (labels.ndim == 2) != known.multilabel:
+            advice = "--label-rule superclass" if labels.ndim == 2 else "--label-rule aami or mi"
+            raise RecordError("label", f"has labels of shape {labels.shape}, which {scheme} has not; try {advice}")
+        n_classes = labels.shape[1] if known.multilabel else int(labels.max(initial=0)) + 1
+        wrong = n_classes != len(known.classes) if known.multilabel else n_classes > len(known.classes)
+        if wrong or labels.min(initial=0) < 0:
+            raise RecordError("label", f"has {n_classes} classes, {scheme} has {len(known.classes)}")
+        return labels
+
+
+def _ref(folder: Path, path: Path) -> RecordRef:
+    name = path.relative_to(folder).with_suffix("").as_posix()
+    labels = label_file(path)
+    beside = () if labels == path else (labels,)
+    facts = {"file": path, "part": named_part(path, folder)}
+    return RecordRef(f"arrays/{name}", "arrays/unknown", path.with_suffix(""), (path.suffix,), facts, beside)
+
+
+DATABASE = Arrays()

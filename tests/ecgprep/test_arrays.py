@@ -1,0 +1,223 @@
+"""Arrays of other projects, from their files to a store: rows, labels, parts, and that every protocol says it leaks."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ecgprep.array_files import find_array_files, label_file, named_part, read_signals
+from store.errors import NothingLeftError, RecordError, UserError
+from store.read import Store, open_store
+from store.vocabulary import TEST, TRAIN, VALIDATION
+from tests.ecgprep.conftest import Build
+
+
+def make_beats(n: int, n_samples: int, seed: int = 0) -> np.ndarray:
+    """Return beats in [0, 1] whose last tenth is padding, float32."""
+    beats = np.random.default_rng(seed).uniform(0.001, 1.0, (n, n_samples)).round(3)
+    beats[:, -(n_samples // 10) :] = 0
+    beats[0, -1] = 0.5  # one fills its row
+    return beats.astype(np.float32)
+
+
+def write_table(path: Path, beats: np.ndarray, labels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savetxt(path, np.column_stack([beats, labels]), delimiter=",", fmt="%.18e")
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> Path:
+    """The four public tables, small."""
+    folder = tmp_path / "arrays"
+    for name, n, classes in (("mitbih_train", 60, 5), ("mitbih_test", 20, 5)):
+        write_table(folder / f"{name}.csv", make_beats(n, 187), np.arange(n) % classes)
+    for number, name in enumerate(("ptbdb_normal", "ptbdb_abnormal")):
+        write_table(folder / f"{name}.csv", make_beats(15, 187, seed=5), np.full(15, number))
+    return tmp_path
+
+
+def built(build_in: Build, source: Path, **section: object) -> Store:
+    return open_store(build_in(source, dataset="arrays", **section).place)
+
+
+def test_public_tables_become_beats(tables: Path, build_in: Build) -> None:
+    store = built(build_in, tables, fs=125, reps="mtf:size=32")
+    assert store.column("record").tolist() == ["arrays/mitbih_test"] * 20 + ["arrays/mitbih_train"] * 60
+    np.testing.assert_allclose(store.signal[20:, 0] * store.scale_mv, make_beats(60, 187), atol=0.5e-3)
+    assert store.label("aami").values.tolist() == [*np.arange(20) % 5, *np.arange(60) % 5]
+    assert store.label("aami").classes == ("N", "S", "V", "F", "Q")
+    assert store.column("valid_n").tolist()[20:23] == [187, 169, 169]
+    assert (store.fs_hz, store.attributes["unit"]) == (125, "given:beat")
+    assert store.representation("mtf").shape == (80, 1, 32, 32)
+
+
+def test_published_parts_are_a_protocol_that_leaks(tables: Path, build_in: Build) -> None:
+    store = built(build_in, tables, fs=125)
+    split = store.split()
+    assert split.protocol == "as-published"
+    assert (split.values[:20] == TEST).all()
+    assert sorted({int(value) for value in split.values[20:]}) == [TRAIN, VALIDATION]
+    assert int((split.values == VALIDATION).sum()) == 10  # a fifth of each class, rounded
+    assert store.protocols == ["as-published", "intrapatient"]
+    for protocol in store.protocols:
+        assert store.split(protocol).leaks == ("patient", "neighbour")
+        assert "name no patient" in store.split(protocol).leak_note
+
+
+def test_tables_of_ptb_are_chosen_by_the_rule(tables: Path, build_in: Build) -> None:
+    store = built(build_in, tables, fs=125, label_rule="mi")
+    assert set(store.column("record")) == {"arrays/ptbdb_normal", "arrays/ptbdb_abnormal"}
+    assert store.label("mi").classes == ("normal", "infarction")
+    assert store.label("mi").values.sum() == 15
+    assert store.protocols == ["intrapatient"]
+
+
+@pytest.mark.parametrize("shape", [(186,), (1, 186), (186, 1)], ids=["flat", "leads first", "time first"])
+def test_pairs_of_npy_files(tmp_path: Path, build_in: Build, shape: tuple[int, ...]) -> None:
+    folder = tmp_path / "arrays/balanced"
+    folder.mkdir(parents=True)
+    for part, n in (("train", 40), ("val", 10), ("test", 15)):
+        np.save(folder / f"X_{part}.npy", make_beats(n, 186).reshape(n, *shape))
+        np.save(folder / f"y_{part}.npy", np.arange(n) % 5)
+    store = built(build_in, tmp_path, fs=360)
+    assert store.signal.shape == (65, 1, 186)
+    counts = [int((store.split().values == part).sum()) for part in (TRAIN, VALIDATION, TEST)]
+    assert counts == [40, 10, 15]
+    sources = (Path(store.location) / "sources.sha256").read_text()
+    assert "balanced/X_train.npy" in sources
+    assert "balanced/y_train.npy" in sources
+
+
+def test_tensors_of_ecgtransform(tmp_path: Path, build_in: Build) -> None:
+    folder = tmp_path / "arrays/mit"
+    folder.mkdir(parents=True)
+    for part, n in (("train", 30), ("val", 10), ("test", 10)):
+        samples = torch.from_numpy(make_beats(n, 186)[:, None])
+        torch.save({"samples": samples, "labels": torch.arange(n) % 5}, folder / f"{part}.pt")
+    store = built(build_in, tmp_path, fs=125)
+    assert store.signal.shape == (50, 1, 186)
+    assert np.bincount(store.split().values).tolist() == [30, 10, 10]
+
+
+def test_batches_of_ptbxl_records(tmp_path: Path, build_in: Build) -> None:
+    generator = np.random.default_rng(0)
+    for part, n_batches in (("train", 3), ("val", 1), ("test", 1)):
+        for batch in range(n_batches):
+            for kind, rows in (
+                ("signals", generator.normal(0, 0.3, (4, 1000, 3)).astype(np.float32)),
+                ("images", np.zeros((4, 3, 8, 8), np.float32)),
+                ("labels", np.array([[1, *row] for row in generator.integers(0, 2, (4, 4))])),
+            ):
+                place = tmp_path / "arrays" / part / kind
+                place.mkdir(parents=True, exist_ok=True)
+                np.save(place / f"batch_{batch:04d}.npy", rows)
+    section = {"fs": 100, "leads": "II,V1,V5", "label_rule": "superclass"}
+    store = built(build_in, tmp_path, **section)
+    assert store.signal.shape == (20, 3, 1000)
+    label = store.label("superclass")
+    assert label.multilabel
+    assert label.values[-4:].tolist() == np.load(tmp_path / "arrays/val/labels/batch_0000.npy").tolist()
+    assert np.bincount(store.split().values + 1).tolist() == [0, 12, 4, 4]
+    assert store.attributes["unit"] == "given:record"
+
+
+class Payload:
+    """What unpickling would run."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return exec, ("raise SystemExit('unpickled')",)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".pt"])
+def test_nothing_is_unpickled(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"X_train{suffix}"
+    if suffix == ".npy":
+        np.save(path, np.array([Payload()], dtype=object), allow_pickle=True)
+    else:
+        torch.save({"samples": Payload(), "labels": torch.zeros(1)}, path)
+    with pytest.raises(RecordError, match="cannot be read"):
+        read_signals(path)
+    with pytest.raises(SystemExit, match="unpickled"):
+        pickle.loads(pickle.dumps(Payload()))  # so the file would have done harm
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("mitbih_train.csv", "train"),
+        ("X_val.npy", "validation"),
+        ("valid/signals/b.npy", "validation"),
+        ("test.pt", "test"),
+        ("ptbdb_normal.csv", ""),
+        ("contest/X_all.npy", ""),
+        ("latest/x.pt", ""),
+    ],
+)
+def test_parts_are_words_of_the_path(tmp_path: Path, name: str, part: str) -> None:
+    assert named_part(tmp_path / name, tmp_path) == part
+
+
+def test_files_of_signals_and_their_labels(tmp_path: Path) -> None:
+    names = ["a.csv", "X_a.npy", "y_a.npy", "b/signals/1.npy", "b/labels/1.npy", "b/images/1.npy", "c.pt", "notes.txt"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = find_array_files(tmp_path)
+    assert [path.relative_to(tmp_path).as_posix() for path in found] == ["X_a.npy", "a.csv", "b/signals/1.npy", "c.pt"]
+    labels = [label_file(path).relative_to(tmp_path).as_posix() for path in found]
+    assert labels == ["y_a.npy", "a.csv", "b/labels/1.npy", "c.pt"]
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({}, "do not say their sampling rate"),
+        ({"fs": 125, "unit": "record"}, "leave --unit out"),
+        ({"fs": 125, "noise": "ma@6"}, "arrays are cut and scaled already"),
+        ({"fs": 125, "label_rule": "rhythm4"}, "unknown label rule"),
+    ],
+)
+def test_request_is_refused_before_files(tables: Path, build_in: Build, section: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        build_in(tables, dataset="arrays", **section)
+
+
+def test_recordings_are_not_ready_cut(raw: Path, build_in: Build) -> None:
+    with pytest.raises(UserError, match="mitdb holds recordings; write record"):
+        build_in(raw, dataset="mitdb", unit="given:beat")
+
+
+@pytest.mark.parametrize(
+    ("labels", "section", "message"),
+    [
+        (np.arange(10), {}, "has 10 classes, aami has 5"),
+        (np.arange(9) % 5, {}, "10 rows and 9 labels"),
+        (np.full(10, 0.5), {}, "not class numbers"),
+        (np.eye(10, 5), {}, "try --label-rule superclass"),
+        (np.arange(10) % 5, {"label_rule": "superclass"}, "try --label-rule aami or mi"),
+        (np.arange(10) % 5, {"leads": "II,V1"}, "holds 1 leads, --leads names 2"),
+        (None, {}, "y_train.npy is missing"),
+    ],
+)
+def test_pair_that_does_not_fit_says_why(
+    tmp_path: Path, build_in: Build, labels: np.ndarray | None, section: dict, message: str
+) -> None:
+    (tmp_path / "arrays").mkdir()
+    np.save(tmp_path / "arrays/X_train.npy", make_beats(10, 186))
+    if labels is not None:
+        np.save(tmp_path / "arrays/y_train.npy", labels)
+    with pytest.raises(NothingLeftError, match=message):
+        build_in(tmp_path, dataset="arrays", fs=125, **section)
+
+
+def test_table_with_other_columns_is_left_out(tables: Path, build_in: Build) -> None:
+    np.savetxt(tables / "arrays/notes.csv", np.zeros((3, 4)), delimiter=",")
+    (left_out,) = build_in(tables, dataset="arrays", fs=125).quarantined
+    assert (left_out.record, left_out.reason) == (
+        "arrays/notes",
+        "notes.csv has 4 columns, not 187 samples and a label",
+    )
