@@ -8,7 +8,7 @@ local ones and a cluster run the same code and write the same bytes.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +24,7 @@ from ecgprep.beats import cut
 from ecgprep.config import Prepare
 from ecgprep.datasets import get_database
 from ecgprep.datasets.base import Database, Found, RecordRef
+from ecgprep.download.databases import Wish, is_wanting
 from ecgprep.execute import TaskRunner
 from ecgprep.filters import parse_filters
 from ecgprep.index import IndexedRecord, Quarantined, index_record, read_clean
@@ -54,6 +55,8 @@ from store.schema import SCALE_MV
 from store.shards import JOURNAL, Receipt, find_receipt, write_task
 from store.verify import find_damage
 from store.write import Building, merge_addition, publish, publish_addition
+
+Download = Callable[[list[Wish]], object]
 
 INDEX_BYTES = 2_000_000  # of raw data that one call of the first pass reads
 
@@ -136,6 +139,7 @@ def build(
     replace: bool = False,
     progress: Progress = lambda what, done, total: None,
     target: str | None = None,
+    download: Download | None = None,
 ) -> BuildResult:
     """Build the store that a recipe describes, go on with a stopped build, or add to a complete store what it lacks.
 
@@ -153,6 +157,8 @@ def build(
         Called with what is being done, how much of it is done and how much there is.
     target : str, optional
         Folder or URL that the store is put in; by default the workspace's folder of stores.
+    download : callable, optional
+        Given the databases that are not in the workspace, or not whole, and brings them.
 
     Raises
     ------
@@ -165,6 +171,8 @@ def build(
     ResourceError
         If disk or memory gave out, or another build of this store is running.
     """
+    if download is not None and source is None:
+        download(_to_download(prepare, workspace))
     with TaskRunner(prepare.workers, prepare.scheduler) as runner:
         indexes, prepare = index_databases(prepare, workspace, source, runner, progress)
         plan, reps = make_plan(indexes, prepare)
@@ -244,6 +252,13 @@ def _for_database(database: Database, prepare: Prepare) -> Prepare:
     return prepare.model_copy(update={"dataset": database.name, "label_rule": rule})
 
 
+def _to_download(prepare: Prepare, workspace: Workspace) -> list[Wish]:
+    """Return the published databases that are not in the workspace, or whose download was stopped."""
+    _, own = resolve(prepare)
+    wishes = [Wish(get_database(item.dataset), item, workspace.raw / get_database(item.dataset).folder) for item in own]
+    return [wish for wish in wishes if wish.database.published_path and is_wanting(wish.folder)]
+
+
 def index_databases(
     prepare: Prepare, workspace: Workspace, source: Path | None, runner: TaskRunner, progress: Progress
 ) -> tuple[list[Index], Prepare]:
@@ -320,8 +335,9 @@ def find_raw(database: Database, workspace: Workspace, source: Path | None) -> P
 
 def _how_to_get(database: Database) -> str:
     return (
-        f"Get them ({database.download_size}, {database.licence}) from {database.url} and name the folder that holds "
-        f"{database.folder}/ by --from DIR; or make synthetic ones: ecgprep synth DIR --like {database.name}"
+        f"Get them ({database.download_size}, {database.licence}; {database.url}) by `ecgprep download "
+        f"{database.name}`, or name the folder that holds {database.folder}/ by --from DIR; or make synthetic ones: "
+        f"ecgprep synth DIR --like {database.name}"
     )
 
 
