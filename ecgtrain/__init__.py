@@ -19,14 +19,16 @@ if TYPE_CHECKING:
     from ecgtrain.loader import loaders
     from ecgtrain.loop import train
     from ecgtrain.models import create_model, list_models
+    from ecgtrain.trained_run import load_run
 
-__all__ = ["RunConfig", "TrainingConfig", "create_model", "list_models", "loaders", "train"]
+__all__ = ["RunConfig", "TrainingConfig", "create_model", "list_models", "load_run", "loaders", "train"]
 
 _MODULES = {
     "RunConfig": "ecgtrain.config",
     "TrainingConfig": "ecgtrain.config",
     "create_model": "ecgtrain.models",
     "list_models": "ecgtrain.models",
+    "load_run": "ecgtrain.trained_run",
     "loaders": "ecgtrain.loader",
     "train": "ecgtrain.loop",
 }

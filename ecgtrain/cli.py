@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +14,7 @@ from pipelines.recipe import RecipeError, read_recipe
 from pipelines.workspace import Workspace
 
 if TYPE_CHECKING:
+    from ecgtrain.config import RunConfig
     from ecgtrain.plan import PlannedRun
     from ecgtrain.run_folder import RunFolder
     from store.read import Store
@@ -30,17 +31,25 @@ def program() -> None:
 
 @app.command()
 def run(
-    model: Annotated[str | None, typer.Option(help="Models, commas between; see `ecgtrain models`.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Models, commas between, or all that fit; see `ecgtrain models`.")
+    ] = None,
     inputs: Annotated[
-        str | None, typer.Option("--input", help="signal and stored pictures, commas between, such as signal,gaf.")
+        str | None, typer.Option("--input", help="signal and pictures, commas between, such as signal,gaf:size=128.")
     ] = None,
     store: Annotated[str | None, typer.Option(help="Name, path or URL of a store; else the newest.")] = None,
     protocol: Annotated[str | None, typer.Option(help="The split; else the store's default.")] = None,
     channels: Annotated[str | None, typer.Option(help="Leads by name, commas between, such as II,V1.")] = None,
+    balance: Annotated[
+        str | None, typer.Option(help="Synthetic training rows of the store, such as smote; or none.")
+    ] = None,
+    samples_per_class: Annotated[int | None, typer.Option(help="Training rows of a class, at most.")] = None,
+    folds: Annotated[int | None, typer.Option(help="Train a run for each of so many folds of patients.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Train each run with so many seeds.")] = 1,
     name: Annotated[str | None, typer.Option(help="Name of the run, where only one is trained.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs, at most.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Rows a step.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of weights, order and dropout.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of weights, order, dropout and augmentation.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
     recipe: Annotated[str | None, typer.Option(help="A recipe's name or file.")] = None,
     settings: Annotated[
@@ -49,13 +58,19 @@ def run(
     resume: Annotated[str | None, typer.Option(help="Go on with this run; takes no other option but --home.")] = None,
     home: Home = None,
 ) -> None:
-    """Train; with no option one run for each kind of input of the newest store."""
+    """Train; with no option one run for each kind of input of the newest store.
+
+    A command that was interrupted goes on when it is given again.
+    """
     from ecgtrain.distributed import joined
 
     workspace = Workspace.at(home)
     options = {
         "protocol": protocol,
         "channels": _names(channels),
+        "balance": balance,
+        "samples_per_class": samples_per_class,
+        "folds": folds,
         "name": name,
         "epochs": epochs,
         "batch_size": batch_size,
@@ -63,44 +78,69 @@ def run(
         "device": device,
     }
     given = {key: value for key, value in options.items() if value is not None}
-    if resume is not None and (given or model or inputs or store or recipe or settings):
+    asked = Asked(_names(model), _names(inputs), store, given, seeds, recipe, settings or [])
+    if resume is not None and asked != Asked():
         raise RecipeError("--resume goes on with a run as it was set up; give no other option but --home")
     with joined():
-        if resume is not None:
-            sys.exit(_resume(workspace, resume))
-        sys.exit(_train(workspace, _names(model), _names(inputs), store, given, recipe, settings or []))
+        sys.exit(_train(workspace, asked) if resume is None else _resume(workspace, resume))
 
 
-def _train(
-    workspace: Workspace,
-    models: list[str] | None,
-    inputs: list[str] | None,
-    store_name: str | None,
-    options: dict[str, Any],
-    recipe: str | None,
-    settings: list[str],
-) -> int:
+@dataclass(frozen=True)
+class Asked:
+    """What a command line asks for."""
+
+    models: list[str] | None = None
+    inputs: list[str] | None = None
+    store: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    seeds: int = 1
+    recipe: str | None = None
+    settings: list[str] = field(default_factory=list)
+
+
+def _train(workspace: Workspace, asked: Asked) -> int:
     from ecgtrain.distributed import this_world
-    from ecgtrain.plan import default_runs, expect, recipe_runs, resolve
-    from ecgtrain.run_folder import new_run
+    from ecgtrain.plan import expect
     from store.read import open_store
 
-    store = open_store(workspace.find_store(store_name))
-    if recipe is None:
-        requests = default_runs(store, models or (), inputs or ())
-    else:
-        requests = recipe_runs(read_recipe(recipe), recipe, models, inputs)
-    configs = resolve(requests, options, settings, store, recipe or "ecgtrain run")
-    if "name" in options and len(configs) > 1:
-        raise RecipeError(f"--name is for one run, and {len(configs)} are planned; narrow them with --model")
-    world = this_world()
-    if world.first:
+    store = open_store(workspace.find_store(asked.store))
+    configs = _plan(store, asked)
+    if this_world().first:
         _print_plan(store, [expect(config, store) for config in configs])
+    return _end(_train_all(workspace, store, configs))
+
+
+def _plan(store: Store, asked: Asked) -> list[RunConfig]:
+    from ecgtrain.plan import default_runs, recipe_runs, repeated, resolve
+
+    if asked.recipe is None:
+        requests = default_runs(store, asked.models or (), asked.inputs or ())
+    else:
+        requests = recipe_runs(read_recipe(asked.recipe), asked.recipe, asked.models, asked.inputs)
+    source = asked.recipe or "ecgtrain run"
+    configs = resolve(requests, asked.options, asked.settings, store, source)
+    if "name" in asked.options and len(configs) > 1:
+        raise RecipeError(f"--name is for one run, and {len(configs)} are planned; narrow them with --model")
+    return repeated(configs, asked.seeds)
+
+
+def _train_all(workspace: Workspace, store: Store, configs: list[RunConfig]) -> list[bool]:
+    """Train runs one after the other, those that an interrupted command has left unfinished from where they stand."""
+    from ecgtrain.distributed import this_world
+    from ecgtrain.run_folder import FINISHED, interrupted_runs, new_run
+
+    world = this_world()
+    left = world.share(interrupted_runs(workspace.runs, configs) if world.first else None)
     finished = []
-    for config in configs:
-        make = partial(new_run, workspace.runs, config.name, f"{config.model}-{config.protocol}")
-        finished.append(_execute(store, world.share(make() if world.first else None), config))
-    return _end(finished)
+    for config, folder in zip(configs, left, strict=True):
+        if folder is not None and folder.state == FINISHED:
+            finished.append(True)
+            continue
+        if folder is None:
+            stem = f"{config.model}-{config.protocol}"
+            folder = world.share(new_run(workspace.runs, config.name, stem) if world.first else None)
+        finished.append(_execute(store, folder, config))
+    return finished
 
 
 def _resume(workspace: Workspace, name: str) -> int:
@@ -116,11 +156,11 @@ def _resume(workspace: Workspace, name: str) -> int:
     return _end([_execute(store, folder, config)])
 
 
-def _execute(store: Store, folder: RunFolder, config: Any) -> bool:
-    from ecgtrain.progress import show_progress
+def _execute(store: Store, folder: RunFolder, config: RunConfig) -> bool:
+    from ecgtrain.progress import make_display
     from ecgtrain.run import execute
 
-    return execute(config, store, folder, show_progress)
+    return execute(config, store, folder, make_display())
 
 
 def _end(finished: list[bool]) -> int:
@@ -132,21 +172,21 @@ def _end(finished: list[bool]) -> int:
 
 
 def _print_plan(store: Store, planned: list[PlannedRun]) -> None:
+    from ecgtrain.progress import duration
+
     typer.echo(f"store {store.name}, {store.n_rows} rows{', SYNTHETIC' if store.synthetic else ''}")
     for one in planned:
         config = one.config
         typer.echo(
             f"  {config.name or config.model}: {'+'.join(config.inputs)}, {one.parameters / 1e6:.2f} M parameters, "
-            f"protocol {config.protocol}, {one.n_train} rows, {config.epochs} epochs at most, "
-            f"up to {_duration(one.seconds)}"
+            f"protocol {config.protocol}{_folds(config)}, {one.n_train} rows, {config.epochs} epochs at most, "
+            f"up to {duration(one.seconds)}"
         )
-    typer.echo(f"up to {_duration(sum(one.seconds for one in planned))} in all; early stopping makes it less")
+    typer.echo(f"up to {duration(sum(one.seconds for one in planned))} in all; early stopping makes it less")
 
 
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(seconds, 1):.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+def _folds(config: RunConfig) -> str:
+    return f" ({config.folds} runs)" if config.folds else f" (fold {config.fold})" if config.fold is not None else ""
 
 
 def _names(text: str | None) -> list[str] | None:

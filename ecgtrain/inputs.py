@@ -248,9 +248,15 @@ def standard_features(
     known = np.ma.masked_array(values[training].astype(np.float64), missing[training])
     mean, sd = known.mean(axis=0).filled(0.0), known.std(axis=0).filled(1.0)
     sd = np.where(sd > 0, sd, 1.0)
-    standard = np.where(missing, 0.0, (values - mean) / sd)
     facts = {"names": list(names), "mean": mean.tolist(), "sd": sd.tolist(), "unknown": "0, with a flag"}
-    return np.concatenate([standard, missing], axis=1).astype(np.float32), facts
+    return features_by(values, facts), facts
+
+
+def features_by(values: NDArray[np.float32], facts: Mapping[str, Any]) -> NDArray[np.float32]:
+    """Return numbers beside a row, standardised by statistics that `standard_features` has found, and their flags."""
+    missing = np.isnan(values)
+    standard = np.where(missing, 0.0, (values - np.array(facts["mean"])) / np.array(facts["sd"]))
+    return np.concatenate([standard, missing], axis=1).astype(np.float32)
 
 
 def signal_context(store: Store, wanted: Sequence[str]) -> list[str]:

@@ -9,9 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ecgtrain.config import DataConfig
 from ecgtrain.samplers import Rows
 from store.balance import Balance
-from store.read import Label, Split
+from store.read import Label, Split, Store
 
 UNKNOWN_SINGLE, UNKNOWN_MULTI = -1, 255
 
@@ -57,6 +58,25 @@ def known_rows(split: Split, label: Label, part: int) -> Rows:
     values = label.values
     known = (values != UNKNOWN_MULTI).all(axis=1) if label.multilabel else values != UNKNOWN_SINGLE
     return np.flatnonzero((split.values == part) & known)
+
+
+def training_items(store: Store, config: DataConfig, items: Items) -> Items:
+    """Return what is trained on: the training rows, balanced and capped as a run asks.
+
+    Parameters
+    ----------
+    store : Store
+        Where the balance lies.
+    config : DataConfig
+        Which balance, and how many rows of a class at most.
+    items : Items
+        The training rows.
+    """
+    if config.balance != "none":
+        items = balanced(items, store.balance(config.protocol, config.balance, config.fold))
+    if config.samples_per_class is not None:
+        items = capped(items, config.samples_per_class, config.seed)
+    return items
 
 
 def balanced(items: Items, balance: Balance) -> Items:

@@ -23,7 +23,7 @@ from ecgtrain.config import SIGNAL, AugmentationConfig, DataConfig
 from ecgtrain.devices import pick_device
 from ecgtrain.distributed import this_world
 from ecgtrain.inputs import input_shape, lay_out, lead_numbers
-from ecgtrain.items import Items, balanced, capped, known_rows, stored_items
+from ecgtrain.items import Items, known_rows, stored_items, training_items
 from ecgtrain.losses import class_shares
 from ecgtrain.models.registry import InputShape
 from ecgtrain.preparation import Change, Preparation, random_starts, window_starts
@@ -300,17 +300,9 @@ def load(store: Store, config: DataConfig) -> Loaders:
         )  # fmt: skip
 
     train, validation, test = (loader(stored_items(label, parts[part])) for part in (TRAIN, VALIDATION, TEST))
-    train = replace(train, items=_training_items(store, config, train.items))
+    train = replace(train, items=training_items(store, config, train.items))
     names = tuple(store.leads[lead] for lead in lead_numbers(store, config.channels))
     return Loaders(train, validation, test, label, split, shape, names, facts, config, placed)
-
-
-def _training_items(store: Store, config: DataConfig, items: Items) -> Items:
-    if config.balance != "none":
-        items = balanced(items, store.balance(config.protocol, config.balance, config.fold))
-    if config.samples_per_class is not None:
-        items = capped(items, config.samples_per_class, config.seed)
-    return items
 
 
 def _check_parts(store: Store, split: Split, parts: Mapping[int, Rows]) -> None:

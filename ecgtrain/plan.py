@@ -14,9 +14,10 @@ from ecgtrain.config import SIGNAL, LossConfig, RunConfig
 from ecgtrain.devices import pick_device
 from ecgtrain.folds import folds_protocol
 from ecgtrain.inputs import input_shape
-from ecgtrain.items import known_rows
+from ecgtrain.items import known_rows, stored_items, training_items
 from ecgtrain.losses import class_shares, make_loss, weights_beside
-from ecgtrain.models import InputShape, create_model, model_facts
+from ecgtrain.models import InputShape, create_model, list_models, model_facts
+from ecgtrain.models.registry import InputKind
 from ecgtrain.pictures import find_pictures
 from ecgtrain.predicting import HALF
 from pipelines.recipe import RecipeError, nearest, override, validate
@@ -24,6 +25,7 @@ from store.errors import UserError
 from store.read import Split, Store
 from store.vocabulary import TRAIN, VALIDATION
 
+ALL_MODELS = "all"
 SIGNAL_MODEL, PICTURE_MODEL, FUSION_MODEL = "resnet1d_wang", "resnet18", "joint_fusion"
 FIRST_PICTURE = "gaf"
 TIMED_ROWS = 64  # at most, so that the plan does not wait
@@ -74,10 +76,28 @@ def default_runs(store: Store, models: Sequence[str] = (), inputs: Sequence[str]
     available = list(inputs) or [SIGNAL, *_first_picture(store)]
     find_pictures(store, available)  # unknown inputs are named before models
     pictures = [name for name in available if name != SIGNAL]
+    if list(models) == [ALL_MODELS]:
+        models = [name for name in list_models() if _can_read(model_facts(name).reads, available)]
     if not models:
         signals = [SIGNAL_MODEL] if SIGNAL in available else []
         models = [*signals, *([PICTURE_MODEL] if pictures else []), *([FUSION_MODEL] if signals and pictures else [])]
     return [{"model": name, "inputs": _inputs_of(name, available, store)} for name in models]
+
+
+def _can_read(reads: InputKind, available: Sequence[str]) -> bool:
+    has_pictures = any(name != SIGNAL for name in available)
+    return (reads == "picture" or SIGNAL in available) and (reads == "signal" or has_pictures)
+
+
+def repeated(configs: Sequence[RunConfig], n_seeds: int) -> list[RunConfig]:
+    """Return each run with so many seeds, from its own on; those that have a name get the seed added to it."""
+    if n_seeds == 1:
+        return list(configs)
+    return [
+        config.model_copy(update={"seed": seed, "name": config.name and f"{config.name}-seed{seed}"})
+        for config in configs
+        for seed in range(config.seed, config.seed + n_seeds)
+    ]
 
 
 def _first_picture(store: Store) -> list[str]:
@@ -90,10 +110,18 @@ def _inputs_of(model: str, available: Sequence[str], store: Store) -> list[str]:
     pictures = [name for name in available if name != SIGNAL]
     if reads != "signal" and not pictures:
         where = "--input names none" if store.representations else f"{store.name} holds none"
-        raise UserError(f"{model} reads pictures and {where}; `ecgprep build --reps gaf` adds them to a store")
+        raise UserError(
+            f"{model} reads pictures and {where}: draw them with --input gaf while training, or take a model for "
+            f"{_models_for(available)}"
+        )
     if reads != "picture" and SIGNAL not in available:
-        raise UserError(f"{model} reads signals: add signal to --input")
+        raise UserError(f"{model} reads signals: add signal to --input, or take a model for {_models_for(available)}")
     return {"signal": [SIGNAL], "picture": pictures, "both": [SIGNAL, *pictures]}[reads]
+
+
+def _models_for(available: Sequence[str]) -> str:
+    fitting = [name for name in list_models() if _can_read(model_facts(name).reads, available)]
+    return f"{'+'.join(available)}, such as {', '.join(fitting[:3])}"
 
 
 def resolve(
@@ -200,7 +228,9 @@ def expect(config: RunConfig, store: Store) -> PlannedRun:
     """Return a run with the time it may take, by the time of one training step on this machine."""
     split = first_split(store, config)
     label = store.label(split.scheme)
-    n_train, n_validation = (len(known_rows(split, label, part)) for part in (TRAIN, VALIDATION))
+    first = config if config.folds is None else config.model_copy(update={"folds": None, "fold": 0})
+    n_train = len(training_items(store, first, stored_items(label, known_rows(split, label, TRAIN))))
+    n_validation = len(known_rows(split, label, VALIDATION))
     shape = input_shape(store, config, label)
     parameters, row_seconds = time_step(config, shape, multilabel=label.multilabel)
     seconds = (config.folds or 1) * config.epochs * row_seconds * (n_train + FORWARD_SHARE * n_validation)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -25,9 +25,11 @@ from ecgtrain.models import create_model
 from ecgtrain.models.timm_networks import load_pretrained
 from ecgtrain.predicting import Said, one_hot, predict
 from ecgtrain.predictions import context_of, predictions_footer, predictions_table, write_predictions
+from ecgtrain.progress import Display
 from ecgtrain.run_folder import FAILED, FINISHED, RUNNING, RunFolder, silent_log
-from ecgtrain.tracking import RunListener, Watch, describe_scores
-from store.errors import EcgError, UserError
+from ecgtrain.tracking import describe_scores, following
+from ecgtrain.trained_run import described
+from store.errors import EcgError, ResourceError, UserError
 from store.read import Store
 
 
@@ -35,7 +37,7 @@ class FoldError(EcgError, RuntimeError):
     """A run over folds cannot be joined: one of them failed."""
 
 
-def execute(config: RunConfig, store: Store, folder: RunFolder, watch: Watch | None = None) -> bool:
+def execute(config: RunConfig, store: Store, folder: RunFolder, display: Display | None = None) -> bool:
     """Train one run in its folder, or go on with it, and write what came of it.
 
     A failure is written to the run's log and state and does not reach the caller, whose other runs go on.
@@ -48,8 +50,8 @@ def execute(config: RunConfig, store: Store, folder: RunFolder, watch: Watch | N
         Its store.
     folder : RunFolder
         Its folder.
-    watch : callable, optional
-        Shows the progress of a pass; see `ecgtrain.loop.train`.
+    display : Display, optional
+        What a person sees meanwhile.
 
     Returns
     -------
@@ -57,9 +59,12 @@ def execute(config: RunConfig, store: Store, folder: RunFolder, watch: Watch | N
         Whether the run finished.
     """
     first = this_world().first
+    if first:
+        folder.path.mkdir(exist_ok=True)
     with folder.log() if first else nullcontext(silent_log()) as log:
         try:
-            _execute(config, store, folder, log, watch)
+            with folder.alone() if first else nullcontext(), memory_named(config):
+                _execute(config, store, folder, log, display or Display())
         except KeyboardInterrupt:
             log.warning("interrupted; go on with: ecgtrain run --resume %s", folder.name)
             raise
@@ -76,29 +81,29 @@ def execute(config: RunConfig, store: Store, folder: RunFolder, watch: Watch | N
         return False
 
 
-def _execute(config: RunConfig, store: Store, folder: RunFolder, log: logging.Logger, watch: Watch | None) -> None:
+def _execute(config: RunConfig, store: Store, folder: RunFolder, log: logging.Logger, display: Display) -> None:
     if this_world().first:
         _open(config, store, folder)
     if config.folds is None:
-        _train(config, store, folder, log, watch)
+        _train(config, store, folder, log, display)
     else:
-        _train_folds(config, store, folder, log, watch)
+        _train_folds(config, store, folder, log, display)
     if this_world().first:
         folder.set_state(FINISHED)
 
 
-def _train_folds(config: RunConfig, store: Store, folder: RunFolder, log: logging.Logger, watch: Watch | None) -> None:
+def _train_folds(config: RunConfig, store: Store, folder: RunFolder, log: logging.Logger, display: Display) -> None:
     """Train the folds that are not finished, and join what they predict."""
     folds = list(fold_runs(config, folder))
     for fold_config, fold in folds:
-        if fold.state != FINISHED and not execute(fold_config, store, fold, watch):
+        if fold.state != FINISHED and not execute(fold_config, store, fold, display):
             raise FoldError(f"{fold.name} failed; mend what its log says and go on with --resume {folder.name}")
     if this_world().first:
         join_predictions(config, [fold for _, fold in folds], folder)
         log.info("%s finished: predictions of %d folds are joined", folder.name, len(folds))
 
 
-def _train(config: RunConfig, store: Store, folder: RunFolder, log: logging.Logger, watch: Watch | None) -> None:
+def _train(config: RunConfig, store: Store, folder: RunFolder, log: logging.Logger, display: Display) -> None:
     data = load(store, config)
     torch.manual_seed(config.seed)
     model = create_model(config.model, **vars(data.shape))
@@ -106,10 +111,12 @@ def _train(config: RunConfig, store: Store, folder: RunFolder, log: logging.Logg
         load_pretrained(model, config.pretrained)
     first = this_world().first
     if first:
-        folder.write_json("preprocessing.json", data.preprocessing)
+        folder.write_json("preprocessing.json", {**data.preprocessing, **described(data)})
         _introduce(log, folder, config, store, data, model)
-    listener = RunListener(folder, config, log, watch) if first else Listener()
-    trained = train(model, data, config, folder.checkpoints, listener=listener)
+    with (
+        following(folder, config, log, display, len(data.train.rows)) if first else nullcontext(Listener()) as listener
+    ):
+        trained = train(model, data, config, folder.checkpoints, listener=listener)
     said = {name: _predict(config, data, part, trained.model) for name, part in _parts(data).items()}
     if first:
         draw_curves(trained.history, trained.best_epoch, folder.path / "curves.png")
@@ -120,10 +127,34 @@ def _train(config: RunConfig, store: Store, folder: RunFolder, log: logging.Logg
 
 
 def _open(config: RunConfig, store: Store, folder: RunFolder) -> None:
-    folder.path.mkdir(exist_ok=True)
     folder.write_config(config)
     folder.set_state(RUNNING)
     folder.write_json("environment.json", environment(config, store))
+
+
+@contextmanager
+def memory_named(config: RunConfig) -> Iterator[None]:
+    """Turn what is raised where memory gives out into an error that says what would need less.
+
+    Raises
+    ------
+    ResourceError
+        With a smaller batch.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:  # torch raises both, and has a class of its own for GPUs alone
+        if isinstance(error, EcgError) or not _is_out_of_memory(error):
+            raise
+        fewer = max(config.batch_size // 2, 1)
+        raise ResourceError(
+            f"out of memory with batches of {config.batch_size} rows; try --batch-size {fewer}, or --set "
+            f"accumulation={2 * config.accumulation} for the same steps in less memory"
+        ) from error
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def environment(config: RunConfig, store: Store) -> dict[str, Any]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 
 from ecgtrain.config import RunConfig
 from pipelines.recipe import nearest, validate
@@ -19,6 +20,7 @@ from store.errors import MissingDataError, UserError
 from store.files import write_whole
 
 RUNNING, FINISHED, FAILED = "running", "finished", "failed"
+FILE_ONLY = "file_only"  # of a line of the log that a person sees elsewhere
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class RunFolder:
 
     def write_config(self, config: RunConfig) -> None:
         """Write the run's configuration."""
-        write_whole(self.path / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+        write_whole(self.path / "config.yaml", _config_text(config))
 
     def write_json(self, name: str, data: Mapping[str, Any]) -> None:
         """Write one of the folder's JSON files."""
@@ -98,17 +100,56 @@ class RunFolder:
         ]
 
     @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other processes from training this run.
+
+        Raises
+        ------
+        UserError
+            If one is training it.
+        """
+        lock = self._lock()
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise UserError(f"run {self.name!r} is being trained by another process; wait for it") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @property
+    def in_use(self) -> bool:
+        """Whether a process is training this run."""
+        try:
+            with self._lock().acquire(timeout=0):
+                return False
+        except Timeout:
+            return True
+
+    def _lock(self) -> FileLock:
+        return FileLock(self.path / ".lock")
+
+    @contextmanager
     def log(self) -> Iterator[logging.Logger]:
         """Open a log that writes to ``run.log``, with the time, and to standard error, without."""
         log = logging.Logger(f"ecgtrain.{self.name}", logging.INFO)  # its own: handlers of other runs stay out
         file = logging.FileHandler(self.path / "run.log", encoding="utf-8")
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         log.addHandler(file)
-        log.addHandler(logging.StreamHandler(sys.stderr))
+        log.addHandler(_Terminal())
         try:
             yield log
         finally:
             file.close()
+
+
+class _Terminal(logging.Handler):
+    """Writes to standard error, whatever that is by then: a live table takes its place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not getattr(record, FILE_ONLY, False):
+            sys.stderr.write(f"{self.format(record)}\n")
 
 
 def silent_log() -> logging.Logger:
@@ -150,6 +191,31 @@ def new_run(runs: Path, name: str | None, stem: str) -> RunFolder:
             number += 1
         else:
             return RunFolder(runs / f"{stem}-{number}")
+
+
+def interrupted_runs(runs: Path, configs: Sequence[RunConfig]) -> list[RunFolder | None]:
+    """Return what an earlier command of the very same runs has left, one folder or None for each.
+
+    Only a command that did not come to its end has left anything: else its runs are trained anew.
+
+    Parameters
+    ----------
+    runs : Path
+        The workspace's folder of runs.
+    configs : sequence of RunConfig
+        The runs that are planned.
+    """
+    by_config: dict[str, list[RunFolder]] = {}
+    for run in sorted(list_runs(runs), key=lambda run: (run.path / "config.yaml").stat().st_mtime_ns):
+        if not run.in_use:
+            by_config.setdefault((run.path / "config.yaml").read_text(encoding="utf-8"), []).append(run)
+    same = [by_config.get(_config_text(config), []) for config in configs]
+    left = [next((run for run in found if run.state != FINISHED), found[-1] if found else None) for found in same]
+    return left if any(run is not None and run.state != FINISHED for run in left) else [None] * len(configs)
+
+
+def _config_text(config: RunConfig) -> str:
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
 
 
 def find_run(runs: Path, name: str) -> RunFolder:

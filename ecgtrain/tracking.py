@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ecgtrain.config import RunConfig
 from ecgtrain.listener import Listener, StepLoss
 from ecgtrain.loader import Batch
-from ecgtrain.run_folder import RunFolder
+from ecgtrain.progress import Display, LiveTable
+from ecgtrain.run_folder import FILE_ONLY, RunFolder
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
-
-Watch = Callable[[Iterable[Batch], int, str], Iterable[Batch]]
 
 
 class RunListener(Listener):
@@ -29,14 +29,14 @@ class RunListener(Listener):
         Its configuration.
     log : logging.Logger
         Its log.
-    watch : callable, optional
-        Given the batches of a pass, their number and what the pass is; returns them, for a progress bar.
+    display : Display
+        What a person sees meanwhile.
     """
 
-    def __init__(self, folder: RunFolder, config: RunConfig, log: logging.Logger, watch: Watch | None = None) -> None:
-        self.folder, self.config, self.log = folder, config, log
-        self.show = watch
-        self.first_step, self.steps_seen = 0, 0
+    def __init__(self, folder: RunFolder, config: RunConfig, log: logging.Logger, display: Display) -> None:
+        self.folder, self.config, self.log, self.display = folder, config, log, display
+        self.steps_seen = 0
+        self.board: SummaryWriter | None = None
 
     def go_on(self, epoch: int, step: int) -> None:
         """Forget what was written of the steps that are taken again."""
@@ -54,11 +54,12 @@ class RunListener(Listener):
 
     def watch(self, batches: Iterable[Batch], n_batches: int, name: str) -> Iterable[Batch]:
         """Return the batches behind the run's display."""
-        return self.show(batches, n_batches, name) if self.show else batches
+        return self.display.watch(batches, n_batches, name)
 
     def steps(self, losses: Sequence[StepLoss]) -> None:
         """Write the losses of some steps."""
         self.folder.append_lines("steps.jsonl", [step._asdict() for step in losses])
+        assert self.board is not None
         for step in losses:
             self.board.add_scalar("loss/step", step.loss, self.steps_seen)
             self.board.add_scalar("learning_rate", step.learning_rate, self.steps_seen)
@@ -67,18 +68,31 @@ class RunListener(Listener):
     def epoch(self, entry: dict[str, Any]) -> None:
         """Write an epoch's entry."""
         self.folder.append_lines("history.jsonl", [entry])
+        assert self.board is not None
         for name, value in _scalars(entry).items():
             self.board.add_scalar(name, value, self.steps_seen)
         self.board.flush()
+        self.display.epoch(entry)
         self.log.info(
             "epoch %d/%d  loss %.4f  validation %.4f  %s  %.1f s",
             entry["epoch"] + 1, self.config.epochs, entry["train_loss"], entry["validation_loss"],
-            describe_scores(entry), entry["seconds"],
+            describe_scores(entry), entry["seconds"], extra={FILE_ONLY: isinstance(self.display, LiveTable)},
         )  # fmt: skip
 
-    def close(self) -> None:
-        """Close TensorBoard's file."""
-        self.board.close()
+
+@contextmanager
+def following(
+    folder: RunFolder, config: RunConfig, log: logging.Logger, display: Display, n_rows: int
+) -> Iterator[RunListener]:
+    """Follow a training of so many rows: show the display before it, and close TensorBoard's file after it."""
+    listener = RunListener(folder, config, log, display)
+    display.start(config.epochs, n_rows)
+    try:
+        yield listener
+    finally:
+        display.close()
+        if listener.board is not None:
+            listener.board.close()
 
 
 def describe_scores(entry: dict[str, Any]) -> str:

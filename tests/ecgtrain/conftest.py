@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from ecgprep.representations import Representation, parse_reps, render_all
+from store.balance import Balance
 from store.plan import StorePlan, Values
 from store.read import Store, open_store
 from store.schema import representation_spec, signal_spec
@@ -39,11 +41,16 @@ def write_store(
     values: Mapping[str, Values],
     pictures: Mapping[str, NDArray[np.uint8]],
     attributes: Mapping[str, Any],
+    reps: Sequence[Representation] = (),
 ) -> Store:
-    """Write a complete store and open it."""
+    """Write a complete store and open it; `reps` are drawn, the pictures are as they come."""
+    pictures = {**pictures, **render_all(reps, signal)}
+    parameters = {rep.name: rep.parameters() for rep in reps}
     spec = signal_spec(len(signal), leads, signal.shape[2], {"fs_hz": fs_hz})
     specs = [
-        representation_spec(name, spec, drawn.shape[2:], "uint8", {"value_range": [0.0, 1.0]})
+        representation_spec(
+            name, spec, drawn.shape[2:], "uint8", {"value_range": [0.0, 1.0], "parameters": parameters.get(name, {})}
+        )
         for name, drawn in pictures.items()
     ]
     whole = {"unit": "record", "synthetic": True, "card": {"title": "made for tests"}, "recipe_hash": "0" * 64}
@@ -81,8 +88,32 @@ def linked_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return make_beats_store(tmp_path_factory.mktemp("linked") / "store" / "linked.zarr", links)
 
 
-def make_beats_store(place: Path, more: Mapping[str, Values] | None = None) -> Store:
-    """Write the beats store, with some more columns."""
+@pytest.fixture(scope="session")
+def drawn_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """The beats store with a picture that says how it is drawn, and with synthetic rows for two of its protocols."""
+    balances = {**make_balance("interpatient", None).stored(), **make_balance("kfold-3", 1).stored()}
+    reps = parse_reps("gaf:size=16", kind="beat", fs_hz=360.0, n_samples=BEAT_SAMPLES)
+    return make_beats_store(tmp_path_factory.mktemp("drawn") / "store" / "drawn.zarr", balances, reps)
+
+
+def make_balance(protocol: str, fold: int | None, n: int = 40) -> Balance:
+    """Return a balance of the beats store: rows mixed from training rows of records that train, of class S."""
+    generator = np.random.default_rng(3)
+    record_of = np.repeat(np.arange(N_RECORDS), BEATS_OF_RECORD)
+    unused = np.arange(len(record_of)) % 53 == 7
+    trains = (
+        np.isin(record_of % len(PARTS), [0, 1, 2, 3]) & ~unused if fold is None else record_of % 3 == (fold + 2) % 3
+    )
+    parents = generator.choice(np.flatnonzero(trains), (n, 2))
+    keep = trains & (generator.random(len(trains)) < 0.9)
+    weights = generator.random(n, dtype=np.float32)
+    return Balance(protocol, fold, "smote", parents, weights, np.ones(n, np.int8), keep, {"method": "smote"})
+
+
+def make_beats_store(
+    place: Path, more: Mapping[str, Values] | None = None, reps: Sequence[Representation] = ()
+) -> Store:
+    """Write the beats store, with some more columns and pictures."""
     generator = np.random.default_rng(5)
     place.parent.mkdir(parents=True, exist_ok=True)
     n = N_RECORDS * BEATS_OF_RECORD
@@ -125,7 +156,7 @@ def make_beats_store(place: Path, more: Mapping[str, Values] | None = None) -> S
     signal = np.round(beat_mv * 1000).astype(np.int16)[:, None]
     pictures = {"cwt": draw(signal, PICTURE)}
     attributes = {"default_protocol": "interpatient", "default_scheme": "aami", "unit": "beat"}
-    return write_store(place, signal, ("MLII",), 360.0, values | dict(more or {}), pictures, attributes)
+    return write_store(place, signal, ("MLII",), 360.0, values | dict(more or {}), pictures, attributes, reps)
 
 
 @pytest.fixture(scope="session")

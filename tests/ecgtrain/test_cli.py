@@ -1,18 +1,24 @@
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from typer.testing import CliRunner
 
+import ecgtrain.run
 from ecgtrain.cli import app
 from ecgtrain.config import RunConfig
-from ecgtrain.plan import default_runs, expect, resolve
+from ecgtrain.models import list_models, model_facts
+from ecgtrain.plan import default_runs, expect, repeated, resolve
+from ecgtrain.run_folder import interrupted_runs, new_run
 from pipelines.command_line import run_program
 from store.errors import UserError
+from store.read import open_store
 
 QUICK = ["--epochs", "1", "--device", "cpu"]
 
@@ -98,6 +104,71 @@ def test_resume_goes_on_with_a_run(home, capfd):
     assert "epoch 1/2" not in err
 
 
+@pytest.mark.slow
+def test_an_interrupted_command_goes_on_when_it_is_given_again(home, capfd, monkeypatch):
+    command = ["run", "--home", str(home), "--model", "resnet1d_wang", "--seeds", "3", *QUICK]
+    command += ["--samples-per-class", "12"]
+    train, trained = ecgtrain.run.train, []
+
+    def interrupted(model, data, *options, **more):
+        if len(trained) == 1:
+            trained.append("interrupted")
+            raise KeyboardInterrupt
+        trained.append("whole")
+        return train(model, data, *options, **more)
+
+    monkeypatch.setattr(ecgtrain.run, "train", interrupted)
+    code, _, err = call(capfd, *command)
+    logging.disable(logging.NOTSET)
+    assert (code, "the same command goes on from here" in err) == (130, True)
+    assert call(capfd, *command)[0] == 0
+    assert trained == ["whole", "interrupted", "whole", "whole"]
+    runs = home / "runs"
+    assert sorted(path.name for path in runs.iterdir()) == [f"resnet1d_wang-interpatient-{n}" for n in (1, 2, 3)]
+    assert [yaml.safe_load((path / "config.yaml").read_text())["seed"] for path in sorted(runs.iterdir())] == [0, 1, 2]
+    assert call(capfd, *command)[0] == 0  # it was finished: this is a new one
+    assert len(list(runs.iterdir())) == 6
+
+
+def test_all_models_that_fit_are_planned(records_store):
+    signals = {run["model"] for run in default_runs(records_store, ["all"], ["signal"])}
+    everything = {run["model"] for run in default_runs(records_store, ["all"])}
+    assert signals == {name for name in list_models() if model_facts(name).reads == "signal"}
+    assert everything == set(list_models())
+
+
+def test_seeds_repeat_runs_and_names_tell_them_apart(beats_store):
+    configs = resolve(
+        default_runs(beats_store, ["resnet1d_wang"]), {"name": "mine", "seed": 4}, [], beats_store, "test"
+    )
+    found = [(config.name, config.seed) for config in repeated(configs, 2)]
+    assert found == [("mine-seed4", 4), ("mine-seed5", 5)]
+    assert repeated(configs, 1) == configs
+
+
+def test_out_of_memory_suggests_a_batch_size(home, capfd, monkeypatch):
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(ecgtrain.run, "train", full)
+    code, _, err = call(capfd, "run", "--home", str(home), "--model", "resnet1d_wang", "--batch-size", "64", *QUICK)
+    assert code == 1
+    assert "try --batch-size 32, or --set accumulation=2" in err
+
+
+def test_a_run_that_another_process_trains_is_left_alone(home, capfd):
+    folder, store = new_run(home / "runs", "mine", ""), open_store(home / "store" / "beats.zarr")
+    (config,) = resolve(default_runs(store, ["resnet1d_wang"]), {"epochs": 1}, [], store, "test")
+    folder.write_config(config)
+    folder.write_json("environment.json", ecgtrain.run.environment(config, store))
+    with folder.alone():
+        assert folder.in_use
+        code, _, err = call(capfd, "run", "--home", str(home), "--resume", "mine")
+        assert interrupted_runs(home / "runs", [config]) == [None]
+    assert (code, "trained by another process" in err) == (1, True)
+    assert interrupted_runs(home / "runs", [config]) == [folder]
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -111,9 +182,15 @@ def test_resume_goes_on_with_a_run(home, capfd):
         (["--set", "epochs"], "write it as key=value"),
         (["--epochs", "0"], "epochs: Input should be greater than or equal to 1"),
         (["--device", "gpu"], "device: Input should be 'auto', 'cpu', 'cuda' or 'mps'"),
-        (["--protocol", "kfold-3"], "numbers folds"),
+        (["--protocol", "kfold-3"], "train them all with --folds 3"),
         (["--name", "mine"], "--name is for one run, and 3 are planned"),
         (["--model", "resnet18", "--input", "signal"], "resnet18 reads pictures"),
+        (["--model", "resnet18", "--input", "signal"], "or take a model for signal, such as"),
+        (["--balance", "smote"], "ecgprep build --balance smote"),
+        (["--folds", "9"], "`ecgprep build` writes"),
+        (["--samples-per-class", "0"], "samples_per_class: Input should be greater"),
+        (["--set", "schedule.patience=7"], "can never act"),
+        (["--set", "schedule.name=cosin"], "'cosine'"),
         (["--model", "joint_fusion", "--input", "cwt"], "joint_fusion reads signals"),
         (["--store", "beat"], "Did you mean 'beats'?"),
         (["--recipe", "no-such-recipe"], "unknown recipe"),

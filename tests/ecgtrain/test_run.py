@@ -12,6 +12,7 @@ from safetensors import safe_open
 
 from ecgtrain.config import RunConfig
 from ecgtrain.predictions import read_predictions
+from ecgtrain.progress import Display
 from ecgtrain.run import execute
 from ecgtrain.run_folder import RunFolder, find_run, list_runs, new_run
 from store.errors import MissingDataError, UserError
@@ -58,7 +59,7 @@ def records_run(records_store, tmp_path_factory):
 def test_a_run_leaves_what_the_contract_names(beats_run):
     found = {path.relative_to(beats_run.path).as_posix() for path in beats_run.path.rglob("*") if path.is_file()}
     (board,) = (name for name in found if name.startswith("tensorboard/"))
-    assert found - {board} == {
+    assert found - {board, ".lock"} == {
         "calibration.json",
         "checkpoints/best.safetensors",
         "checkpoints/last.safetensors",
@@ -201,14 +202,15 @@ def test_a_resumed_run_ends_with_the_same_predictions(beats_run, beats_store, tm
     class Killed(BaseException):
         pass
 
-    def kill(batches, n_batches, name):
-        if name == "epoch 2":
-            raise Killed
-        return batches
+    class Kill(Display):
+        def watch(self, batches, n_batches, name):
+            if name == "epoch 2":
+                raise Killed
+            return batches
 
     folder = new_run(tmp_path, "again", "")
     with pytest.raises(Killed):
-        execute(RunConfig(**BEATS, store=beats_store.location), beats_store, folder, kill)
+        execute(RunConfig(**BEATS, store=beats_store.location), beats_store, folder, Kill())
     assert folder.state == "running"
     assert execute(folder.config(), beats_store, folder)
     for part in ("validation", "test"):
@@ -242,12 +244,13 @@ def test_a_run_is_found_by_name_or_path(beats_run, tmp_path):
 
 
 def test_an_interrupted_run_says_how_to_go_on(beats_store, tmp_path):
-    def interrupt(batches, n_batches, name):
-        raise KeyboardInterrupt
+    class Interrupt(Display):
+        def watch(self, batches, n_batches, name):
+            raise KeyboardInterrupt
 
     folder = new_run(tmp_path, "mine", "")
     with pytest.raises(KeyboardInterrupt):
-        execute(RunConfig(**BEATS, store=beats_store.location), beats_store, folder, interrupt)
+        execute(RunConfig(**BEATS, store=beats_store.location), beats_store, folder, Interrupt())
     assert "ecgtrain run --resume mine" in (folder.path / "run.log").read_text()
 
 
