@@ -476,7 +476,8 @@ def _fills(
     for task in building.open_tasks():
         pieces = []
         first = int(np.searchsorted(first_row, task.start, side="right")) - 1
-        for record, offset in zip(records[first:], first_row[first:], strict=False):
+        for number in range(first, len(records)):
+            record, offset = records[number], first_row[number]
             if offset >= task.stop:
                 break
             rows = slice(max(task.start - offset, 0), task.stop - offset)
