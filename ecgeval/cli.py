@@ -123,6 +123,29 @@ def leakage(
     typer.echo(leakage_sentence(leaking, disjoint))
 
 
+@app.command()
+def recording(
+    predicted: Annotated[Path, typer.Argument(metavar="PREDICTED", help="Folder that `ecgtrain predict` left.")],
+    bridge: Annotated[bool, typer.Option("--bridge", help="Pass over one other beat inside a run.")] = False,
+    clinical: Annotated[
+        bool, typer.Option("--clinical", help="Alarm at 3 V and more over 100 a minute, not at 5 consecutive V.")
+    ] = False,
+    learning_s: Annotated[float, typer.Option(min=0, help="Start left out of scores against a reference.")] = 300,
+    out: Annotated[Path | None, typer.Option(help="Folder of the report. [PREDICTED/report]")] = None,
+) -> None:
+    """Write beats, episodes, burden and trends of a predicted recording, and one page, whose path is the last line."""
+    from ecgeval.recording.predicted import read_recording
+    from ecgeval.recording.report import analyse, report_recording
+    from ecgeval.terminal import new_console, print_table
+
+    read = read_recording(predicted)
+    analysis = analyse(read, bridge=bridge, clinical=clinical, learning_s=learning_s)
+    page = report_recording(read, analysis, out or predicted / "report")
+    for table in analysis.tables[:2]:
+        print_table(new_console(), table, f"{read.about.record}: research output, not a diagnosis")
+    typer.echo(page)
+
+
 def _config(recipe: str | None, settings: list[str] | None, options: dict[str, Any]) -> Evaluate:
     """Return the resolved section `evaluate`: of a recipe, then its settings, then the options that were given."""
     from ecgeval.config import Evaluate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -89,8 +90,9 @@ def project(values: ArrayLike, seed: int = 0) -> tuple[Array, str]:
     points = np.asarray(values, dtype=np.float32)
     if len(points) < LEAST_FOR_UMAP:
         return principal_components(points), "PCA"
-    from umap import UMAP
-
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ImportWarning)  # umap says that TensorFlow is absent, which nothing here needs
+        from umap import UMAP
     plane = UMAP(n_neighbors=15, min_dist=0.1, random_state=seed, n_jobs=1).fit_transform(points)
     return np.asarray(plane, dtype=np.float64), "UMAP"
 

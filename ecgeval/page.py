@@ -55,23 +55,30 @@ def render(
     notes : mapping
         How it was scored: the resolved configuration and the program's version.
     """
-    environment = Environment(
+    page: str = (
+        environment()
+        .get_template("report.html.j2")
+        .render(sections=sections, leaks=leaks, store=store, created=f"{created:%Y-%m-%d %H:%M} UTC", notes=notes)
+    )
+    return page
+
+
+def environment() -> Environment:
+    """Return the templates, with the filters and functions that they use; an unknown name in one is an error."""
+    templates = Environment(
         loader=PackageLoader("ecgeval", "."),
-        autoescape=True,
+        autoescape=lambda name: name is not None and name.endswith(".html.j2"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"cell": format_cell, "inline": _inline}
-    environment.globals |= {
+    templates.filters |= {"cell": format_cell, "inline": _inline}
+    templates.globals |= {
         "passport": describe,
         "selection_note": selection_note,
         "has_passport": _has_passport,
     }
-    page: str = environment.get_template("report.html.j2").render(
-        sections=sections, leaks=leaks, store=store, created=f"{created:%Y-%m-%d %H:%M} UTC", notes=notes
-    )
-    return page
+    return templates
 
 
 def _inline(path: Path) -> Markup:

@@ -135,7 +135,7 @@ def check_methods(prepare: Prepare) -> None:
 
 def _check_alignment(prepare: Prepare) -> None:
     for method in prepare.balance:
-        if method in MIXED and not str(prepare.unit).startswith("beat"):
+        if method in MIXED and not str(prepare.unit).startswith(("beat", "given:beat")):
             raise UserError(
                 f"--balance {method} mixes two rows sample by sample, so their R waves have to lie at one place; rows "
                 f"of unit {prepare.unit} have several. Use --balance over or under, or class weights in training"

@@ -28,6 +28,7 @@ from ecgprep.download.databases import Wish, is_wanting
 from ecgprep.execute import TaskRunner
 from ecgprep.filters import parse_filters
 from ecgprep.index import IndexedRecord, Quarantined, index_record, read_clean
+from ecgprep.label_table import label_request_digest
 from ecgprep.noise_records import check_noise_is_here, parse_noise
 from ecgprep.plan import make_plan, resolve_reps, row_samples
 from ecgprep.progress import Progress
@@ -171,6 +172,8 @@ def build(
     ResourceError
         If disk or memory gave out, or another build of this store is running.
     """
+    for name in prepare.databases if source is None else ():
+        get_database(name).make_raw(workspace.raw)
     if download is not None and source is None:
         download(_to_download(prepare, workspace))
     with TaskRunner(prepare.workers, prepare.scheduler) as runner:
@@ -213,20 +216,23 @@ def _build_at(
     return state, publish(building, place.location).digest
 
 
-def resolve(prepare: Prepare) -> tuple[Prepare, list[Prepare]]:
+def resolve(prepare: Prepare, databases: Sequence[Database]) -> tuple[Prepare, list[Prepare]]:
     """Return the recipe with every default filled in, as a whole and for each of its databases.
 
     The first database's defaults hold for all.
+
+    Parameters
+    ----------
+    prepare : Prepare
+        The recipe's section.
+    databases : sequence of Database
+        Those that it names, in their order.
 
     Raises
     ------
     UserError
         If a name is unknown, or the databases share no label scheme or lead.
     """
-    names = prepare.databases
-    if len(set(names)) < len(names) or not names:
-        raise UserError(f"--dataset {prepare.dataset}: name each database once, with commas between several")
-    databases = [get_database(name) for name in names]
     if prepare.patients is not None:
         choose_patients(prepare.patients, 0)
     rules = dict.fromkeys(rule for database in databases for rule in database.label_rules)
@@ -237,6 +243,9 @@ def resolve(prepare: Prepare) -> tuple[Prepare, list[Prepare]]:
     if prepare.detector is not None and not any(item.detector for item in own):
         why = "beats are annotated" if str(whole.unit).startswith("beat") else f"rows are {whole.unit}, no beats"
         raise UserError(f"--detector {prepare.detector}: {prepare.dataset} needs none ({why}); leave it out")
+    if (prepare.labels or prepare.annotator) and not any(database.described_by_folder for database in databases):
+        key = "labels" if prepare.labels else "annotator"
+        raise UserError(f"--{key}: {prepare.dataset} has labels of its own; leave it out, or build the folder as wfdb")
     shared_schemes(databases, own)
     check_methods(whole)
     parse_filters(whole.filters)
@@ -244,7 +253,7 @@ def resolve(prepare: Prepare) -> tuple[Prepare, list[Prepare]]:
         parse_noise(whole.noise)
     resolve_reps(whole, 1 << 20)  # names are checked before files; lengths are not known yet
     rule = ",".join(dict.fromkeys(str(item.label_rule) for item in own))
-    return whole.model_copy(update={"dataset": ",".join(names), "label_rule": rule}), own
+    return whole.model_copy(update={"dataset": ",".join(prepare.databases), "label_rule": rule}), own
 
 
 def _for_database(database: Database, prepare: Prepare) -> Prepare:
@@ -254,23 +263,52 @@ def _for_database(database: Database, prepare: Prepare) -> Prepare:
 
 def _to_download(prepare: Prepare, workspace: Workspace) -> list[Wish]:
     """Return the published databases that are not in the workspace, or whose download was stopped."""
-    _, own = resolve(prepare)
-    wishes = [Wish(get_database(item.dataset), item, workspace.raw / get_database(item.dataset).folder) for item in own]
-    return [wish for wish in wishes if wish.database.published_path and is_wanting(wish.folder)]
+    databases = [get_database(name) for name in prepare.databases]
+    places = {database.name: workspace.raw / database.folder for database in databases if database.published_path}
+    if not any(is_wanting(place) for place in places.values()):
+        return []
+    _, own = resolve(prepare, databases)
+    wishes = zip(databases, own, strict=True)
+    return [
+        Wish(base, item, places[base.name])
+        for base, item in wishes
+        if base.name in places and is_wanting(places[base.name])
+    ]
 
 
 def index_databases(
     prepare: Prepare, workspace: Workspace, source: Path | None, runner: TaskRunner, progress: Progress
 ) -> tuple[list[Index], Prepare]:
     """Read every record that is here; return the rows that they give and the resolved recipe. Raises as `build`."""
-    prepare, own = resolve(prepare)
-    databases = [get_database(name) for name in prepare.databases]
+    databases = _databases(prepare, workspace, source)
+    prepare, own = resolve(prepare, databases)
     folders = [find_raw(database, workspace, source) for database in databases]
     if prepare.noise:
         for folder in folders:
             check_noise_is_here(parse_noise(prepare.noise), folder)
     found = [_find(*known) for known in zip(databases, folders, own, strict=True)]
-    return [_index(*known, runner, progress) for known in zip(databases, found, own, strict=True)], prepare
+    indexes = [_index(*known, runner, progress) for known in zip(databases, found, own, strict=True)]
+    return indexes, _without_path(prepare, databases, folders)
+
+
+def _without_path(prepare: Prepare, databases: Sequence[Database], folders: Sequence[Path]) -> Prepare:
+    """Return the recipe with its label file's digest in place of the path: no store holds a path."""
+    described = [folder for database, folder in zip(databases, folders, strict=True) if database.described_by_folder]
+    if prepare.labels is None or not described:
+        return prepare
+    return prepare.model_copy(update={"labels": label_request_digest(prepare.labels, described[0])})
+
+
+def _databases(prepare: Prepare, workspace: Workspace, source: Path | None) -> list[Database]:
+    """Return the databases of a recipe, as their folders describe them where nothing else does."""
+    names = prepare.databases
+    if len(set(names)) < len(names) or not names:
+        raise UserError(f"--dataset {prepare.dataset}: name each database once, with commas between several")
+    databases = [get_database(name) for name in names]
+    return [
+        database.at(find_raw(database, workspace, source)) if database.described_by_folder else database
+        for database in databases
+    ]
 
 
 def _find(database: Database, folder: Path, prepare: Prepare) -> Found:
@@ -279,7 +317,7 @@ def _find(database: Database, folder: Path, prepare: Prepare) -> Found:
     found = database.find(folder, prepare)
     if not found.records:
         at = f" at {database.raw_rate(prepare.fs):g} Hz" if len(database.rates_hz) > 1 else ""
-        raise MissingDataError(f"{folder}: no record of {database.name}{at} is here. {_how_to_get(database)}")
+        raise MissingDataError(f"{folder}: no record of {database.name}{at} is here. {database.how_to_get()}")
     return found
 
 
@@ -324,21 +362,11 @@ def find_raw(database: Database, workspace: Workspace, source: Path | None) -> P
     MissingDataError
         If it is in none of the places, with a line on how to get it.
     """
-    places = [workspace.raw / database.folder]
-    if source is not None:
-        places = [source / database.folder] + ([source] if source.resolve().name == database.folder else [])
+    places = database.raw_places(workspace.raw, source)
     for place in places:
         if place.is_dir():
             return place
-    raise MissingDataError(f"no recordings of {database.name}: {places[0]} is no folder. {_how_to_get(database)}")
-
-
-def _how_to_get(database: Database) -> str:
-    return (
-        f"Get them ({database.download_size}, {database.licence}; {database.url}) by `ecgprep download "
-        f"{database.name}`, or name the folder that holds {database.folder}/ by --from DIR; or make synthetic ones: "
-        f"ecgprep synth DIR --like {database.name}"
-    )
+    raise MissingDataError(f"no recordings of {database.name}: {places[0]} is no folder. {database.how_to_get()}")
 
 
 def _batches(refs: Sequence[RecordRef]) -> list[list[RecordRef]]:

@@ -38,6 +38,10 @@ Filters = Annotated[
 ]
 Noise = Annotated[str | None, typer.Option(help="Recorded noise to add, and the ratio in dB, such as ma@6.")]
 Detector = Annotated[str | None, typer.Option(help="R-peak detector, for beats of a database without annotated ones.")]
+Labels = Annotated[
+    str | None, typer.Option(help="Label file of wfdb: CSV with columns record, label; or FILE:label=COLUMN:…")
+]
+Annotator = Annotated[str | None, typer.Option(help="Suffix of the annotation files of wfdb, such as atr.")]
 Patients = Annotated[str | None, typer.Option(help="Part of the patients: a share, 10%, or a range, 0-99.")]
 Rule = Annotated[str | None, typer.Option(help="How labels are made, such as present or likely for ptbxl.")]
 Balances = Annotated[
@@ -62,20 +66,12 @@ def main() -> None:
 
 @app.command()
 def datasets(home: Home = None) -> None:
-    """List the databases: licence, size, and whether they are in the workspace."""
-    from rich.console import Console
-    from rich.table import Table
-
+    """List the databases: what a row is unless --unit says otherwise, licence, size, and what is in the workspace."""
     from ecgprep.datasets import list_databases
+    from ecgprep.inspect import print_databases
     from pipelines.workspace import Workspace
 
-    table = Table("name", "records", "rates (Hz)", "download", "licence", "here", title="Databases")
-    raw = Workspace.at(home).raw
-    for name, database in list_databases().items():
-        rates = ", ".join(f"{rate:g}" for rate in database.rates_hz)
-        here = str(raw / database.folder) if (raw / database.folder).is_dir() else "no"
-        table.add_row(name, f"{database.published_records:,}", rates, database.download_size, database.licence, here)
-    Console().print(table)
+    print_databases(list_databases().values(), Workspace.at(home).raw)
 
 
 @app.command()
@@ -127,6 +123,8 @@ def plan(
     label_rule: Rule = None,
     detector: Detector = None,
     patients: Patients = None,
+    labels: Labels = None,
+    annotator: Annotator = None,
     balance: Balances = None,
     samples_per_class: PerClass = None,
     seed: Seed = None,
@@ -146,7 +144,15 @@ def plan(
     from pipelines.workspace import Workspace
 
     options = {"dataset": dataset, "reps": reps, "leads": leads, "fs": fs, "filters": filters, "unit": unit}
-    options |= {"label_rule": label_rule, "detector": detector, "patients": patients, "seed": seed, "workers": workers}
+    options |= {
+        "label_rule": label_rule,
+        "detector": detector,
+        "patients": patients,
+        "labels": labels,
+        "annotator": annotator,
+        "seed": seed,
+        "workers": workers,
+    }
     options |= {"balance": balance, "samples_per_class": samples_per_class, "noise": noise}
     prepare = _read_section(options, recipe, settings)
     with show_progress() as progress, TaskRunner(prepare.workers, prepare.scheduler) as runner:
@@ -167,6 +173,8 @@ def build(
     label_rule: Rule = None,
     detector: Detector = None,
     patients: Patients = None,
+    labels: Labels = None,
+    annotator: Annotator = None,
     balance: Balances = None,
     samples_per_class: PerClass = None,
     engine: Engine = None,
@@ -198,6 +206,8 @@ def build(
         "noise": noise,
         "detector": detector,
         "patients": patients,
+        "labels": labels,
+        "annotator": annotator,
         "balance": balance,
         "samples_per_class": samples_per_class,
         "engine": engine,
@@ -255,6 +265,43 @@ def plot(
     opened = open_store(Workspace.at(home).find_store(store))
     place = out or Path(f"{opened.name.removesuffix('.zarr')}-row-{row}.png")
     plot_row(opened, row, place)
+    typer.echo(place)
+
+
+@app.command()
+def export(
+    store: StoreName = None,
+    to: Annotated[str, typer.Option(help="Layout: npy, pairs, pt, parquet or wfdb.")] = "npy",
+    out: Annotated[Path | None, typer.Option(help="Folder to write; by default <store>-<protocol>-<layout>.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="Split protocol; by default the store's own choice.")] = None,
+    fold: Annotated[int | None, typer.Option(help="Fold that is tested, of a protocol that numbers folds.")] = None,
+    balance: Annotated[str | None, typer.Option(help="Balance of the training rows, such as smote.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Rows of a batch: of a file of npy, and in memory.")] = 256,
+    home: Home = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Write a folder anew that an export has made.")] = False,
+) -> None:
+    """Write the rows of a protocol in a layout that other projects read."""
+    from ecgprep.export import export_store, find_format
+    from ecgprep.progress import show_progress
+    from pipelines.workspace import Workspace
+    from store.read import open_store
+
+    write = find_format(to)
+    opened = open_store(Workspace.at(home).find_store(store))
+    name = protocol or opened.attributes["default_protocol"]
+    place = out or Path(f"{opened.name.removesuffix('.zarr')}-{name}-{to}")
+    with show_progress() as progress:
+        export_store(
+            opened,
+            place,
+            write,
+            protocol=protocol,
+            fold=fold,
+            balance=balance,
+            batch_size=batch_size,
+            replace=replace,
+            progress=progress,
+        )
     typer.echo(place)
 
 

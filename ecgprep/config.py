@@ -45,6 +45,8 @@ class Prepare(BaseModel):
     )
     unit: str | None = Field(default=None, description="what a row is: record, window:10, beat:centred186")
     detector: str | None = Field(default=None, description="R-peak detector, for beats of a database without any")
+    labels: str | None = Field(default=None, description="label file of the dataset wfdb: CSV with record and label")
+    annotator: str | None = Field(default=None, description="suffix of the annotation files of the dataset wfdb")
     patients: str | None = Field(default=None, description="part of the patients: a share, 10%, or a range, 0-99")
     label_rule: str | None = Field(default=None, description="how labels are made, where a database offers several")
     balance: Names = Field(

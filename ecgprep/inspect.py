@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +18,27 @@ from store.read import Store
 if TYPE_CHECKING:
     from ecgprep.balance import BalanceTask
     from ecgprep.build import BuildResult
+    from ecgprep.datasets.base import Database
     from ecgprep.index import Quarantined
 
 SHOWN_RECORDS = 10
 SHOWN_CLASSES = 12  # more do not fit on a terminal
+
+
+def print_databases(databases: Iterable[Database], raw: Path) -> None:
+    """Print what each database is, and how many of its headers lie in the workspace's folder."""
+    table = Table("name", "records", "Hz", "a row is", "download", "licence", "headers here", title="Databases")
+    for database in databases:
+        table.add_row(
+            database.name,
+            f"{database.published_records:,}" if database.published_records else "any",
+            " ".join(f"{rate:g}" for rate in database.rates_hz) or "any",
+            database.default_unit,
+            database.download_size,
+            database.licence,
+            f"{sum(1 for _ in (raw / database.folder).rglob('*.hea')):,}",
+        )
+    Console().print(table)
 
 
 def print_plan(plan: StorePlan, balances: Sequence[BalanceTask] = ()) -> None:

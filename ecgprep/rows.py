@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ecgprep.config import Prepare
 from ecgprep.datasets.base import Database, Found
 from ecgprep.index import IndexedRecord, Quarantined
-from ecgprep.splits import Protocol, Rows, cross_protocol, patient_protocols, score_classes, widened
+from ecgprep.splits import Protocol, Rows, cross_protocol, leaking, patient_protocols, score_classes, widened
 from store.errors import UserError
 from store.patients import NUMBER_COLUMN, SHARE_COLUMN, patient_shares
 from store.plan import Values
@@ -90,8 +90,12 @@ def make_rows(indexes: Sequence[Index], n_samples: int) -> tuple[Rows, list[Prot
         columns |= {"valid_from": np.zeros(len(valid_n), np.int32), "valid_n": valid_n}
     rows = Rows(columns, _joined_labels([part.labels for part in parts], [part.n for part in parts]))
     if len(indexes) == 1:
-        return rows, indexes[0].database.protocols(rows, facts[0], indexes[0].prepare)
-    return rows, _joined_protocols(indexes, rows, parts, facts)
+        protocols = indexes[0].database.protocols(rows, facts[0], indexes[0].prepare)
+    else:
+        protocols = _joined_protocols(indexes, rows, parts, facts)
+    unknown = [index.database.unknown_patients(known) for index, known in zip(indexes, facts, strict=True)]
+    note = "; ".join(why for why in unknown if why)
+    return rows, [leaking(protocol, note) if note else protocol for protocol in protocols]
 
 
 def _rows_of(index: Index, facts: Sequence[Mapping[str, Any]]) -> Rows:

@@ -249,3 +249,9 @@ def widened(protocol: Protocol, database: str, rows: NDArray[np.bool_]) -> Proto
     values = np.full(len(rows), UNUSED, np.int8)
     values[rows] = protocol.values
     return replace(protocol, name=f"{database}-{protocol.name}", values=values)
+
+
+def leaking(protocol: Protocol, note: str) -> Protocol:
+    """Return a protocol that declares that it leaks patients, and why."""
+    leaks = tuple(dict.fromkeys(("patient", *protocol.leaks)))
+    return replace(protocol, unit="record", leaks=leaks, leak_note="; ".join(filter(None, (protocol.leak_note, note))))

@@ -117,6 +117,7 @@ def calibration(curves: Mapping[str, Bins], title: str, note: str) -> Figure:
             bottom.plot(bins.confidence[known], bins.n[known], **marker)
         top.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), ylabel="share that has the class")
         bottom.set(xlabel="mean probability of the bin", ylabel="rows", yscale="log")
+        bottom.yaxis.set_major_formatter(lambda n, _: f"{n:,.0f}")
         figure.legend(loc="outside right center")
         finish(figure, title, note)
     return figure

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -19,7 +20,8 @@ MM_PER_INCH = 25.4
 PAPER_WIDTH_MM = 250.0
 GAP_MM, TITLE_MM, EDGE_MM, NOTE_MM = 6.0, 11.0, 6.0, 8.0
 LEAST_MV, MOST_MV = 1.5, 4.0  # height of a lead's strip; what goes beyond is cut at the paper's edge
-FINE, COARSE = "#f6d5d5", "#e7a5a5"
+FINE, COARSE = "#f4c9c9", "#dd9494"
+SHADE = (0.0, 0.45, 0.70)
 
 
 @dataclass(frozen=True)
@@ -116,12 +118,14 @@ def _draw_lead(axis: Axes, piece: Strip, i: int) -> None:
     if piece.attribution is not None:
         size = np.abs(piece.attribution)
         strength = size[i] / size.max() if size.max() > 0 else np.zeros(n)
+        shade = np.zeros((1, n, 4))
+        shade[0, :, :3], shade[0, :, 3] = SHADE, 0.7 * strength  # clear where nothing mattered: the grid stays
         extent = (0, n / piece.fs_hz, *axis.get_ylim())
-        axis.imshow(
-            strength[None, :], cmap="Blues", vmin=0, vmax=1.3, alpha=0.75, aspect="auto", extent=extent, zorder=0.5
-        )
+        axis.imshow(shade, aspect="auto", extent=extent, zorder=0.5)
     axis.plot(np.arange(n) / piece.fs_hz, piece.signal_mv[i], color="black", lw=0.9, zorder=2)
-    axis.text(0.01, 0.97, piece.leads[i], transform=axis.transAxes, fontsize=8, va="top", fontweight="bold")
+    box = {"facecolor": "white", "alpha": 0.7, "lw": 0, "pad": 0.6}
+    look: dict[str, Any] = {"fontsize": 8, "fontweight": "bold", "va": "bottom", "zorder": 3, "bbox": box}
+    axis.text(0.012, 0.03, piece.leads[i], transform=axis.transAxes, **look)
 
 
 def _range(lead: Array | NDArray[np.floating]) -> tuple[float, float]:

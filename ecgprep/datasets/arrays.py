@@ -99,7 +99,8 @@ class Arrays(Database):
         """
         assert prepare.fs is not None
         assert prepare.leads is not None
-        rows, labels = read_signals(ref.facts["file"]), self._checked_labels(ref, prepare)
+        (scheme,) = self.schemes(prepare)
+        rows, labels = read_signals(ref.facts["file"]), _read_classes(ref.facts["file"], scheme)
         n_rows, n_leads, _ = rows.shape
         if n_leads != len(prepare.leads):
             named = f"--leads names {len(prepare.leads)} ({','.join(prepare.leads)})"
@@ -129,10 +130,10 @@ class Arrays(Database):
         (scheme,) = self.schemes(prepare)
         known = LABELLINGS[scheme]
         files = dict.fromkeys(fact["file"] for fact in facts)
-        values = np.concatenate([read_labels(file) for file in files]).astype(np.uint8 if known.multilabel else np.int8)
+        values = np.concatenate([_read_classes(file, scheme) for file in files])
         rule = "as the files say, numbered in the order of the classes"
         attributes = {"classes": list(known.classes), "multilabel": known.multilabel, "rule": rule}
-        return {scheme: Values(values, attributes)}
+        return {scheme: Values(values.astype(np.uint8 if known.multilabel else np.int8), attributes)}
 
     def protocols(self, rows: Rows, facts: Sequence[Mapping[str, Any]], prepare: Prepare) -> list[Protocol]:
         """Return the files' own parts, where their names say them, and rows at random."""
@@ -152,18 +153,33 @@ class Arrays(Database):
             rule += f"; a fifth of the training rows validates, seed {prepare.seed}"
         return [Protocol("as-published", values, scheme, scored, rule, "row", LEAKS, LEAK_NOTE), drawn]
 
-    def _checked_labels(self, ref: RecordRef, prepare: Prepare) -> NDArray[np.int64]:
-        (scheme,) = self.schemes(prepare)
-        known = LABELLINGS[scheme]
-        labels = read_labels(ref.facts["file"])
-        if (labels.ndim == 2) != known.multilabel:
-            advice = "--label-rule superclass" if labels.ndim == 2 else "--label-rule aami or mi"
-            raise RecordError("label", f"has labels of shape {labels.shape}, which {scheme} has not; try {advice}")
-        n_classes = labels.shape[1] if known.multilabel else int(labels.max(initial=0)) + 1
-        wrong = n_classes != len(known.classes) if known.multilabel else n_classes > len(known.classes)
-        if wrong or labels.min(initial=0) < 0:
-            raise RecordError("label", f"has {n_classes} classes, {scheme} has {len(known.classes)}")
-        return labels
+
+def _read_classes(file: Path, scheme: str) -> NDArray[np.int64]:
+    """Return the labels of a file's rows in the form of a scheme; one-hot rows give class numbers.
+
+    Raises
+    ------
+    RecordError
+        If they are of another form, or have other classes.
+    """
+    known, labels = LABELLINGS[scheme], read_labels(file)
+    if not known.multilabel and _is_one_hot(labels, len(known.classes)):
+        return np.asarray(labels.argmax(axis=1), dtype=np.int64)
+    if (labels.ndim == 2) != known.multilabel:
+        advice = "--label-rule superclass" if labels.ndim == 2 else "--label-rule aami or mi"
+        raise RecordError("label", f"has labels of shape {labels.shape}, which {scheme} has not; try {advice}")
+    n_classes = labels.shape[1] if known.multilabel else int(labels.max(initial=0)) + 1
+    wrong = n_classes != len(known.classes) if known.multilabel else n_classes > len(known.classes)
+    if wrong or labels.min(initial=0) < 0:
+        raise RecordError("label", f"has {n_classes} classes, {scheme} has {len(known.classes)}")
+    return labels
+
+
+def _is_one_hot(labels: NDArray[np.int64], n_classes: int) -> bool:
+    shaped = labels.ndim == 2 and labels.shape[1] == n_classes
+    return shaped and bool(
+        ((labels == 1).sum(axis=1) == 1).all() and ((labels == 0).sum(axis=1) == n_classes - 1).all()
+    )
 
 
 def _ref(folder: Path, path: Path) -> RecordRef:

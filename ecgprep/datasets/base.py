@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,10 +85,11 @@ class Database(ABC):
     download_size: ClassVar[str]
     mean_record_bytes: ClassVar[int] = 0  # of a record's files, for the size of a download
     optional_files: ClassVar[tuple[str, ...]] = ()  # patterns of published files that no build reads
-    rates_hz: ClassVar[tuple[float, ...]]
-    leads: ClassVar[tuple[str, ...]]
-    default_leads: ClassVar[tuple[str, ...]]
-    all_leads: ClassVar[tuple[str, ...] | None] = None
+    rates_hz: tuple[float, ...]
+    leads: tuple[str, ...]
+    default_leads: tuple[str, ...]
+    all_leads: tuple[str, ...] | None = None
+    described_by_folder: ClassVar[bool] = False  # leads and rates are known when its folder is: see `at`
     substitutes: ClassVar[Mapping[str, str]] = {}
     record_s: ClassVar[float | None] = None  # where all records have one length
     default_unit: ClassVar[str]
@@ -148,6 +150,10 @@ class Database(ABC):
         """Return which rows take part in splits by patient: by default those with a label of the default scheme."""
         return strata(rows.labels[self.schemes(prepare)[0]]) >= 0
 
+    def unknown_patients(self, facts: Sequence[Mapping[str, Any]]) -> str:
+        """Return, in words, why splits by patient leak all the same; empty where all patients are known."""
+        return ""
+
     def patients(self, records: Sequence[RecordRef]) -> Sequence[str]:
         """Return the database's patients in order: by default those who are here, in byte order."""
         return sorted({ref.patient for ref in records}, key=str.encode)
@@ -166,6 +172,28 @@ class Database(ABC):
         """
         annotator = self.annotator(prepare)
         return None if annotator is None else read_annotations(ref.path, annotator)
+
+    def at(self, folder: Path) -> Self:
+        """Return the database as a folder describes it; a published one is the same in every folder."""
+        return self
+
+    def raw_places(self, raw: Path, source: Path | None) -> list[Path]:
+        """Return where the database's folder may be: in the workspace's, or in the one that was named, or is it."""
+        if source is None:
+            return [raw / self.folder]
+        return [source / self.folder, *([source] if source.resolve().name == self.folder else [])]
+
+    def make_raw(self, raw: Path) -> None:
+        """Write the recordings into the workspace, where they are computed and not yet there."""
+        return
+
+    def how_to_get(self) -> str:
+        """Return, for an error message, where the recordings come from."""
+        return (
+            f"Get them ({self.download_size}, {self.licence}; {self.url}) by `ecgprep download {self.name}`, or "
+            f"name the folder that holds {self.folder}/ by --from DIR; or make synthetic ones: "
+            f"ecgprep synth DIR --like {self.name}"
+        )
 
     @property
     def published_path(self) -> str | None:
@@ -243,6 +271,16 @@ class Database(ABC):
         if name not in known:
             raise UnknownNameError(f"{kind} of {self.name}", name, known)
         return name
+
+
+AGE, SEX = re.compile(r"\bage\b\W*(\d+)", re.IGNORECASE), re.compile(r"\bsex\b\W*(male|female|M|F)\b", re.IGNORECASE)
+
+
+def person_in(comments: str) -> dict[str, Any]:
+    """Return age and sex from a header's comments such as ``<age>: 65 <sex>: F``."""
+    age, sex = AGE.search(comments), SEX.search(comments)
+    said = {"m": "male", "f": "female"}
+    return {"age": float(age[1]) if age else float("nan"), "sex": said[sex[1][0].lower()] if sex else ""}
 
 
 def is_synthetic(folder: Path) -> bool:

@@ -15,14 +15,13 @@ from typing import Any
 
 from ecgprep.config import Prepare
 from ecgprep.datasets.annotated import ATR_SUFFIXES, AnnotatedDatabase
-from ecgprep.datasets.base import Found, RecordRef, is_synthetic
+from ecgprep.datasets.base import Found, RecordRef, is_synthetic, person_in
 from ecgprep.records import Record
 from store.errors import RecordError
 from store.vocabulary import STANDARD_LEADS
 
 RECORD_NAME = re.compile(r"I\d\d")
 PATIENT = re.compile(r"^#.*\bpatient\D{0,3}(\d+)", re.IGNORECASE | re.MULTILINE)
-AGE, SEX = re.compile(r"\bage\b\W*(\d+)", re.IGNORECASE), re.compile(r"\bsex\b\W*([MF])\b", re.IGNORECASE)
 
 
 class Incart(AnnotatedDatabase):
@@ -71,10 +70,7 @@ class Incart(AnnotatedDatabase):
         """
         if ref.patient.endswith("/unknown"):
             raise RecordError("read", "the header's comments name no patient")
-        text = "\n".join(record.comments)
-        age, sex = AGE.search(text), SEX.search(text)
-        said = {"M": "male", "F": "female"}
-        return {"age": float(age[1]) if age else float("nan"), "sex": said[sex[1].upper()] if sex else ""}
+        return person_in("\n".join(record.comments))
 
 
 DATABASE = Incart()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import shutil
@@ -107,7 +108,7 @@ def test_the_page_holds_every_figure_and_loads_nothing(shared_page):
     page = parse(shared_page)
     assert len(page.loaded) == len(FIGURES)
     assert all(source.startswith("data:image/png;base64,") for source in page.loaded)
-    assert "script" not in page.tags
+    assert page.tags.count("script") == 1
     assert "link" not in page.tags
 
 
@@ -116,21 +117,81 @@ def test_styles_load_nothing(shared_page):
     assert not re.search(r"url\(|@import|https?://", text)
 
 
-def test_a_browser_shows_the_page_with_its_figures(shared_page, tmp_path):
-    chromium = shutil.which("chromium")
+@pytest.fixture(scope="module")
+def browse(tmp_path_factory):
+    """Opens a page in a browser without a screen and returns what it prints on both streams."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("a browser: install chromium")
-    picture = tmp_path / "page.png"
     flags = (
-        "--headless --no-sandbox --disable-gpu --disable-background-networking --no-first-run --window-size=1400,6000"
+        "--headless --no-sandbox --disable-gpu --disable-background-networking --no-first-run --enable-logging=stderr"
     )
-    command = [chromium, *flags.split(), f"--user-data-dir={tmp_path / 'profile'}", f"--screenshot={picture}"]
-    subprocess.run([*command, shared_page.as_uri()], check=True, capture_output=True, timeout=120)
+    profile = tmp_path_factory.mktemp("profile")
+
+    def run(page, *more):
+        command = [
+            chromium,
+            *flags.split(),
+            "--enable-logging=stderr",
+            f"--user-data-dir={profile}",
+            *more,
+            page.as_uri(),
+        ]
+        done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+        return done.stdout, done.stderr
+
+    return run
+
+
+@pytest.mark.parametrize("width", [1400, 500], ids=["desk", "phone"])
+def test_a_browser_shows_the_page_with_its_figures(browse, shared_page, tmp_path, width):
+    picture = tmp_path / "page.png"
+    _, said = browse(shared_page, f"--window-size={width},6000", f"--screenshot={picture}")
     page = read_image(picture)[..., :3]
     marked = (page.min(axis=2) < 0.9).mean(axis=1)  # share of each line that is not near white
-    assert page.shape[:2] == (6000, 1400)
-    assert marked[:600].max() > 0.05
-    assert (marked[1500:] > 0.15).sum() > 300, "the figures' bars and cells are not there"
+    assert "CONSOLE" not in said
+    assert page.shape[:2] == (6000, width)
+    assert marked[:900].max() > 0.05
+    assert (marked[1500:] > 0.15).sum() > 100, "the tables and figures are not there"
+
+
+PRESSES = """
+{
+const errors = [];
+window.addEventListener("error", (event) => errors.push(event.message));
+const table = document.querySelector("table.sortable");
+const heading = [...table.tHead.rows[0].cells].find((cell) => cell.textContent === "AUC-ROC");
+const column = () => [...table.tBodies[0].rows].map((row) => row.cells[heading.cellIndex].dataset.value).join(" ");
+const states = [];
+for (let i = 0; i < 2; i++) { heading.querySelector("button").click(); states.push(heading.ariaSort + " " + column()); }
+const first = table.querySelector("td[data-passport]");
+first.focus();
+const shown = document.getElementById("passport").textContent.split("\\n")[0];
+first.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowRight", bubbles: true }));
+const moved = document.activeElement === first.nextElementSibling;
+document.getElementById("theme").click();
+const theme = document.documentElement.dataset.theme;
+document.title = JSON.stringify({ errors, states, shown, moved, theme, wide: document.documentElement.scrollWidth });
+}
+"""
+
+
+def test_sorting_keyboard_and_theme_work(browse, shared_page, tmp_path):
+    """A copy of the page with a script at its end that presses what a reader presses."""
+    copy = tmp_path / "copy.html"
+    copy.write_text(shared_page.read_text(encoding="utf-8").replace("</body>", f"<script>{PRESSES}</script></body>"))
+    dom, _ = browse(copy, "--dump-dom", "--window-size=500,900")
+    seen = json.loads(html.unescape(re.search("<title>(.*?)</title>", dom, re.DOTALL)[1]))
+    assert seen["errors"] == []
+    orders = [state.split() for state in seen["states"]]
+    assert [order[0] for order in orders] == ["descending", "ascending"]
+    values = [[float(value) for value in order[1:]] for order in orders]
+    assert values[0] == sorted(values[0], reverse=True)
+    assert values[1] == sorted(values[1])
+    assert seen["shown"].startswith("macro Sensitivity over NORM")
+    assert seen["moved"]
+    assert seen["theme"] == "dark"
+    assert seen["wide"] <= 500, "the page is wider than a phone; only tables may scroll sideways"
 
 
 def test_class_names_are_escaped(make_run, made_up, write_report):
@@ -142,7 +203,7 @@ def test_class_names_are_escaped(make_run, made_up, write_report):
         made_up.write(run / "predictions" / f"{split}.parquet", header, y[:, :3], p[:, :3])
     (run / "calibration.json").unlink()
     page = parse(write_report(run))
-    assert "script" not in page.tags
+    assert page.tags.count("script") == 1
     assert "<script>alert(1)</script>" in page.text
     assert "A&B" in page.text
 

@@ -125,6 +125,14 @@ def test_batches_of_ptbxl_records(tmp_path: Path, build_in: Build) -> None:
     assert store.attributes["unit"] == "given:record"
 
 
+def test_one_hot_labels_are_class_numbers(tmp_path: Path, build_in: Build) -> None:
+    for kind, rows in (("signals", make_beats(10, 186)[:, :, None]), ("labels", np.eye(5)[np.arange(10) % 5])):
+        (tmp_path / "arrays/test" / kind).mkdir(parents=True)
+        np.save(tmp_path / f"arrays/test/{kind}/batch_00000.npy", rows)
+    store = built(build_in, tmp_path, fs=360)
+    assert store.label("aami").values.tolist() == [*range(5), *range(5)]
+
+
 class Payload:
     """What unpickling would run."""
 
@@ -197,7 +205,7 @@ def test_recordings_are_not_ready_cut(raw: Path, build_in: Build) -> None:
         (np.arange(10), {}, "has 10 classes, aami has 5"),
         (np.arange(9) % 5, {}, "10 rows and 9 labels"),
         (np.full(10, 0.5), {}, "not class numbers"),
-        (np.eye(10, 5), {}, "try --label-rule superclass"),
+        (np.ones((10, 5)), {}, "try --label-rule superclass"),
         (np.arange(10) % 5, {"label_rule": "superclass"}, "try --label-rule aami or mi"),
         (np.arange(10) % 5, {"leads": "II,V1"}, "holds 1 leads, --leads names 2"),
         (None, {}, "y_train.npy is missing"),

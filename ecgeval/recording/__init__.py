@@ -1,0 +1,1 @@
+"""A predicted recording: its beats, episodes, burden and trends."""

@@ -1,0 +1,35 @@
+"""Synthetic recordings that the build itself writes: two minutes of each record of MIT-BIH, from no patient."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ecgprep.datasets.mitdb import MitBih
+
+MINUTES = 2.0
+
+
+class Synthetic(MitBih):
+    """MIT-BIH's layout with computed recordings: the same rows, labels and protocols, marked SYNTHETIC."""
+
+    name = "synthetic"
+    folder = "synthetic/mitdb"
+    title = "Synthetic recordings in the layout of the MIT-BIH Arrhythmia Database"
+    licence = "MIT, as the program that writes them"
+    citation = "ecgprep synth"
+    url = ""
+    download_size = "none: written by the build"
+
+    def how_to_get(self) -> str:
+        """Return which command writes them."""
+        return "`ecgprep build --dataset synthetic` writes them"
+
+    def make_raw(self, raw: Path) -> None:
+        """Write the recordings unless they are there."""
+        from ecgprep.synth import write_mitdb
+
+        if not (raw / self.folder).is_dir():
+            write_mitdb((raw / self.folder).parent, n_minutes=MINUTES)
+
+
+DATABASE = Synthetic()

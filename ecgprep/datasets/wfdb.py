@@ -1,0 +1,178 @@
+"""Any folder of WFDB records: leads and units as the headers say, labels from a CSV file or from annotations."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecgprep.config import Prepare
+from ecgprep.datasets.annotated import AnnotatedDatabase
+from ecgprep.datasets.base import Found, RecordRef, is_synthetic, person_in
+from ecgprep.label_table import LabelTable, read_label_table
+from ecgprep.records import Record, number_repeated
+from store.errors import MissingDataError
+from store.plan import Values
+
+LABEL = "label"
+
+
+class WfdbFolder(AnnotatedDatabase):
+    """A folder of WFDB records, with whatever folders in it.
+
+    Without a label file, beats and rhythms come from the annotation files. Without patients, in the label file's
+    column ``patient``, every protocol leaks and says so.
+    """
+
+    name = "wfdb"
+    folder = "wfdb"
+    title = "WFDB records of one's own"
+    licence = "that of the recordings"
+    citation = ""
+    url = ""
+    published_records = 0
+    download_size = "–"
+    rates_hz: tuple[float, ...] = ()
+    leads: tuple[str, ...] = ()
+    default_leads: tuple[str, ...] = ()
+    default_unit = "record"
+    described_by_folder = True
+
+    def raw_places(self, raw: Path, source: Path | None) -> list[Path]:
+        """Return the folder that was named, whatever it is called."""
+        return [source or raw / self.folder]
+
+    def how_to_get(self) -> str:
+        """Return how to name a folder."""
+        return "Name the folder of the records by --from DIR"
+
+    def at(self, folder: Path) -> Self:
+        """Return the database with the leads and rates that the headers of a folder state.
+
+        Raises
+        ------
+        MissingDataError
+            If there is no header in it.
+        """
+        stated = [header for header in _read_headers(folder).values() if header.leads]
+        if not stated:
+            raise MissingDataError(f"{folder}: no WFDB header (*.hea) that names a lead is in it")
+        here = type(self)()
+        n_records = Counter(lead for header in stated for lead in dict.fromkeys(header.leads))
+        here.rates_hz = tuple(rate for rate, _ in Counter(header.fs_hz for header in stated).most_common())
+        here.leads = tuple(n_records)
+        here.default_leads = tuple(lead for lead, n in n_records.items() if n == max(n_records.values()))
+        in_all = tuple(lead for lead, n in n_records.items() if n == len(stated))
+        here.all_leads = in_all if len(in_all) == len(n_records) else None
+        return here
+
+    def raw_rate(self, fs_hz: float) -> float:
+        """Return the wanted rate: each record is read at its own."""
+        return fs_hz
+
+    def annotator(self, prepare: Prepare) -> str | None:
+        """Return the annotator that was named; ``atr`` where labels come from nowhere else."""
+        return prepare.annotator or (None if prepare.labels else "atr")
+
+    def find(self, folder: Path, prepare: Prepare) -> Found:
+        """Return a record for each header, with its line of the label file."""
+        table = read_label_table(prepare.labels, folder) if prepare.labels else LabelTable()
+        annotation = f".{self.annotator(prepare)}" if self.annotator(prepare) else None
+        headers = _read_headers(folder)
+        refs = [_ref(folder, path, header.files, annotation, table) for path, header in headers.items()]
+        if annotation and not any(path.with_name(path.name + annotation).is_file() for path in headers):
+            raise MissingDataError(
+                f"{folder}: no annotation file (*{annotation}) is in it; name a CSV file of labels by --labels, or the "
+                "suffix of its annotation files by --annotator"
+            )
+        refs.sort(key=lambda ref: ref.record.encode())
+        return Found(tuple(refs), len(refs), "", is_synthetic(folder))
+
+    def person(self, ref: RecordRef, record: Record) -> Mapping[str, Any]:
+        """Return age and sex from the label file, else from the header's comments."""
+        return ref.facts["person"] or person_in("\n".join(record.comments))
+
+    def schemes(self, prepare: Prepare) -> tuple[str, ...]:
+        """Return the label file's scheme, then those of the annotations."""
+        from_file = (LABEL,) if prepare.labels else ()
+        return from_file + (super().schemes(prepare) if self.annotator(prepare) else ())
+
+    def labels(
+        self, facts: Sequence[Mapping[str, Any]], marks: Mapping[str, NDArray[Any]], prepare: Prepare
+    ) -> dict[str, Values]:
+        """Return the label of each row's record, and what its annotations say."""
+        from_file = {LABEL: _record_labels(facts)} if prepare.labels else {}
+        return from_file | (super().labels(facts, marks, prepare) if self.annotator(prepare) else {})
+
+    def unknown_patients(self, facts: Sequence[Mapping[str, Any]]) -> str:
+        """Return what follows where some record's patient is not known."""
+        if all(fact["patient_known"] for fact in facts):
+            return ""
+        return "whose recordings these are is not known: recordings of one patient may be on both sides"
+
+
+class _Stated(NamedTuple):
+    """What a header says of its record; nothing where it cannot be read, which the build finds out again."""
+
+    fs_hz: float = 0.0
+    leads: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    segments: tuple[str, ...] = ()
+
+
+def _read_headers(folder: Path) -> dict[Path, _Stated]:
+    """Return what the headers of a folder say, by record; segments of a multi-segment record are parts of it."""
+    paths = sorted(path.with_suffix("") for path in folder.rglob("*.hea") if not path.name.startswith("."))
+    stated = {path: _read_header(path) for path in paths}
+    parts = {path.with_name(segment) for path, header in stated.items() for segment in header.segments}
+    return {path: header for path, header in stated.items() if path not in parts}
+
+
+def _read_header(path: Path) -> _Stated:
+    import wfdb
+
+    try:
+        header = wfdb.rdheader(str(path))
+    except Exception:  # the parser raises whatever a damaged file trips
+        return _Stated()
+    if isinstance(header, wfdb.MultiRecord):
+        return _Stated(float(header.fs), segments=tuple(header.seg_name))
+    leads = number_repeated([name or "" for name in header.sig_name or ()])
+    return _Stated(float(header.fs), leads, tuple(header.file_name or ()))
+
+
+def _ref(folder: Path, path: Path, files: Sequence[str], annotation: str | None, table: LabelTable) -> RecordRef:
+    own = sorted({file.removeprefix(path.name) for file in files if file.startswith(f"{path.name}.")})
+    suffixes = (".hea", *own, *([annotation] if annotation else []))
+    name = path.relative_to(folder).as_posix()
+    line = table.line_of(name)
+    patient = line.patient or name
+    facts = {
+        "label": line.label,
+        "classes": table.classes,
+        "multilabel": table.multilabel,
+        "person": line.person,
+        "patient_known": bool(line.patient),
+    }
+    return RecordRef(f"wfdb/{name}", f"wfdb/{patient}", path, suffixes, facts)
+
+
+def _record_labels(facts: Sequence[Mapping[str, Any]]) -> Values:
+    """Return one class a row, or several where the label file separates them by semicolons."""
+    classes, multilabel = list(facts[0]["classes"]), bool(facts[0]["multilabel"])
+    attributes = {"classes": classes, "multilabel": multilabel, "rule": "the label file's word for the record"}
+    if not multilabel:
+        return Values(np.array([_number(fact["label"], classes) for fact in facts], np.int8), attributes)
+    values = [[name in fact["label"] for name in classes] if fact["label"] else [255] * len(classes) for fact in facts]
+    return Values(np.array(values, np.uint8), attributes)
+
+
+def _number(label: Sequence[str], classes: Sequence[str]) -> int:
+    return classes.index(label[0]) if label else -1
+
+
+DATABASE = WfdbFolder()

@@ -1,0 +1,88 @@
+"""WFDB records: the rows of each record one after another, each marked at its R peak or its middle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ecgprep.beats import BeatPreset
+from ecgprep.export import Batch, Part
+from ecgprep.units import parse_unit
+from store.errors import UserError
+from store.schema import SCALE_MV
+
+NOTE = '"'  # the symbol of a comment, for rows that are no beats
+
+
+def write_wfdb(folder: Path, part: Part, advance: Callable[[int], None]) -> None:
+    """Write ``<part>/<record>.hea``, ``.dat`` and ``.atr``, and list the records in ``<part>/RECORDS``.
+
+    A beat is annotated at its R peak by its own symbol, any other row at its middle by a comment; the auxiliary text
+    is the classes. Signals have 1000 counts a mV, as in the store.
+
+    Raises
+    ------
+    UserError
+        If rows are synthetic: no record holds them.
+    """
+    if part.n_synthetic:
+        raise UserError("--to wfdb writes recordings, and synthetic rows are in none; leave --balance out")
+    place = folder / part.name
+    place.mkdir(parents=True)
+    record = part.store.column("record")
+    names: list[str] = []
+    for batch in part.batches_by(record):
+        name = str(record[batch.rows[0]]).replace("/", "_")
+        names.append(name)
+        _write_record(place, name, part, batch)
+        advance(len(batch.rows))
+    (place / "RECORDS").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+
+
+def _write_record(place: Path, name: str, part: Part, batch: Batch) -> None:
+    import wfdb
+
+    store = part.store
+    n_leads, n_samples = batch.counts.shape[1:]
+    wfdb.wrsamp(
+        name,
+        fs=store.fs_hz,
+        units=["mV"] * n_leads,
+        sig_name=list(store.leads),
+        d_signal=batch.counts.transpose(0, 2, 1).reshape(-1, n_leads),
+        fmt=["16"] * n_leads,
+        adc_gain=[1 / SCALE_MV] * n_leads,
+        baseline=[0] * n_leads,
+        comments=[f"{len(batch.rows)} rows of {store.name}, from row {batch.rows[0]}, {n_samples} samples each"],
+        write_dir=str(place),
+    )
+    wfdb.wrann(
+        name,
+        "atr",
+        sample=np.arange(len(batch.rows)) * n_samples + _mark(store.attributes["unit"], n_samples),
+        symbol=_symbols(part, batch),
+        aux_note=list(_class_names(part, batch)),
+        fs=store.fs_hz,
+        write_dir=str(place),
+    )
+
+
+def _mark(unit: str, n_samples: int) -> int:
+    """Return the sample of a row that is annotated; comments at sample 0 are for definitions, wfdb drops them."""
+    kind = parse_unit(unit)
+    return kind.before if isinstance(kind, BeatPreset) else n_samples // 2
+
+
+def _symbols(part: Part, batch: Batch) -> list[str]:
+    if "symbol" not in part.store.columns:
+        return [NOTE] * len(batch.rows)
+    symbols: Any = part.store.column("symbol")[batch.rows]
+    return [symbol or NOTE for symbol in symbols]
+
+
+def _class_names(part: Part, batch: Batch) -> Iterator[str]:
+    for labels in batch.labels:
+        yield "+".join(part.label.classes[i] for i in np.flatnonzero(labels))

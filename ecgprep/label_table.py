@@ -1,0 +1,140 @@
+"""A file of labels for records of one's own: a CSV with a line a record."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from store.errors import UnknownNameError, UserError
+from store.manifest import file_digest
+
+COLUMNS = ("record", "label", "patient", "age", "sex")
+NEEDED = ("record", "label")
+SEVERAL = ";"  # between the labels of one record
+SEXES = {"m": "male", "male": "male", "f": "female", "female": "female"}
+
+
+@dataclass(frozen=True)
+class LabelLine:
+    """What the file says of a record.
+
+    Parameters
+    ----------
+    label : tuple of str
+        Its labels; empty where unknown.
+    patient : str
+        Whose recording it is; empty where unknown.
+    person : mapping
+        ``age`` and ``sex``, or nothing where the file has neither column.
+    """
+
+    label: tuple[str, ...] = ()
+    patient: str = ""
+    person: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """The lines of a label file by record, and the classes that it names, in the order of the alphabet."""
+
+    lines: Mapping[str, LabelLine] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
+    multilabel: bool = False
+
+    def line_of(self, record: str) -> LabelLine:
+        """Return the line of a record: by its path below the folder, else by its own name."""
+        return self.lines.get(record) or self.lines.get(record.rpartition("/")[2]) or LabelLine()
+
+
+def find_label_file(labels: str, folder: Path) -> Path:
+    """Return the label file that a request names, from here or from the records' folder.
+
+    Raises
+    ------
+    UserError
+        If it is in neither.
+    """
+    name = labels.split(":")[0]
+    for path in (Path(name), folder / name):
+        if path.is_file():
+            return path
+    raise UserError(f"--labels {name}: no such file, neither here nor in {folder}")
+
+
+def label_request_digest(labels: str, folder: Path) -> str:
+    """Return what a store keeps of a request for labels: the file's SHA-256 in place of its path, and the columns."""
+    _, colon, columns = labels.partition(":")
+    return f"sha256-{file_digest(find_label_file(labels, folder))}{colon}{columns}"
+
+
+def read_label_table(labels: str, folder: Path) -> LabelTable:
+    """Read a label file.
+
+    Parameters
+    ----------
+    labels : str
+        ``FILE``, or ``FILE:label=diagnosis:patient=subject`` where columns have other names than `COLUMNS`. A file
+        whose first line names no such column holds records and labels alone.
+    folder : Path
+        Of the records.
+
+    Raises
+    ------
+    UserError
+        If there is no such file, a column is missing, or a record is there twice.
+    """
+    path = find_label_file(labels, folder)
+    names = _column_names(labels)
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = [row for row in csv.reader(file) if row]
+    header = [cell.strip() for cell in rows[0]] if rows else []
+    if names["record"] in header or labels != labels.split(":")[0]:
+        if absent := [names[column] for column in NEEDED if names[column] not in header]:
+            raise UnknownNameError(f"column of {path.name}", absent[0], header)
+        rows = rows[1:]
+    else:
+        header = list(NEEDED)
+    place = {column: header.index(name) for column, name in names.items() if name in header}
+    return _table(path, [{column: _cell(row, i) for column, i in place.items()} for row in rows])
+
+
+def _column_names(labels: str) -> dict[str, str]:
+    names = dict(zip(COLUMNS, COLUMNS, strict=True))
+    for part in labels.split(":")[1:]:
+        column, equals, name = part.partition("=")
+        if column not in COLUMNS:
+            raise UnknownNameError("column of a label file", column, COLUMNS)
+        if not (equals and name):
+            raise UserError(f"--labels {labels}: {part!r} is not of the form {column}=NAME")
+        names[column] = name
+    return names
+
+
+def _cell(row: Sequence[str], place: int) -> str:
+    return row[place].strip() if place < len(row) else ""
+
+
+def _table(path: Path, rows: Sequence[Mapping[str, str]]) -> LabelTable:
+    lines: dict[str, LabelLine] = {}
+    for number, row in enumerate(rows, start=1):
+        if row["record"] in lines:
+            raise UserError(f"{path}: record {row['record']!r} is there twice, the second time as entry {number}")
+        labels = tuple(label.strip() for label in row["label"].split(SEVERAL) if label.strip())
+        lines[row["record"]] = LabelLine(labels, row.get("patient", ""), _person(row))
+    classes = tuple(sorted({label for line in lines.values() for label in line.label}))
+    if len(classes) < 2:
+        raise UserError(f"{path}: labels need two classes or more, found {', '.join(classes) or 'none'}")
+    return LabelTable(lines, classes, any(len(line.label) > 1 for line in lines.values()))
+
+
+def _person(row: Mapping[str, str]) -> dict[str, Any]:
+    if "age" not in row and "sex" not in row:
+        return {}
+    try:
+        age = float(row.get("age", ""))
+    except ValueError:
+        age = float("nan")
+    return {"age": age, "sex": SEXES.get(row.get("sex", "").lower(), "")}

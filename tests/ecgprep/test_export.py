@@ -1,0 +1,198 @@
+"""What is exported reads back in the libraries of those who read it, row for row."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+import wfdb
+
+from ecgprep.build import build
+from ecgprep.config import Prepare
+from ecgprep.export import export_store, find_format
+from ecgprep.representations import render_all, stored_rep
+from pipelines.workspace import Workspace
+from store.balance import mix_rows
+from store.errors import UnknownNameError, UserError
+from store.read import Store, open_store
+from store.vocabulary import TEST, TRAIN, VALIDATION
+
+SMOTE = "smote-60-k2"
+PARTS = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
+
+
+@pytest.fixture(scope="module")
+def beats(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    section: dict[str, Any] = {"dataset": "mitdb", "reps": "gaf:size=16,spectrogram:size=16", "workers": 0}
+    section |= {"balance": "smote", "samples_per_class": 60, "balance_neighbours": 2}
+    prepare = Prepare.model_validate({**section, "balance_protocols": "interpatient,kfold-5"})
+    return open_store(build(prepare, Workspace(tmp_path_factory.mktemp("beats")), raw).place)
+
+
+@pytest.fixture(scope="module")
+def records(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    prepare = Prepare.model_validate({"dataset": "ptbxl", "leads": "II,V1,V5", "reps": "gaf:size=16", "workers": 0})
+    return open_store(build(prepare, Workspace(tmp_path_factory.mktemp("records")), raw).place)
+
+
+def known_rows(store: Store, part: int, protocol: str | None = None, fold: int | None = None) -> np.ndarray:
+    split = store.split(protocol).of_fold(fold)
+    values = store.label(split.scheme).values
+    known = (values != 255).all(axis=1) if values.ndim > 1 else values >= 0
+    return np.flatnonzero((split.values == part) & known)
+
+
+def signals_mv(store: Store, rows: np.ndarray) -> np.ndarray:
+    return store.signal[:][rows].astype(np.float32) * np.float32(0.001)
+
+
+def mixed_counts(store: Store) -> np.ndarray:
+    balance = store.balance("interpatient", SMOTE)
+    first, second = (store.signal[:][parent] for parent in balance.parents.T)
+    return mix_rows(first, second, balance.weights)
+
+
+def joined(folder: Path) -> np.ndarray:
+    return np.concatenate([np.load(path) for path in sorted(folder.glob("*.npy"))])
+
+
+def test_npy_batches_of_records(records: Store, tmp_path: Path) -> None:
+    place = export_store(records, tmp_path / "out", find_format("npy"), batch_size=4)
+    for name, part in PARTS.items():
+        rows = known_rows(records, part)
+        np.testing.assert_array_equal(joined(place / name / "signals"), signals_mv(records, rows).transpose(0, 2, 1))
+        np.testing.assert_array_equal(joined(place / name / "labels"), records.label().values[rows] == 1)
+        images = joined(place / name / "images/gaf")
+        assert images.dtype == np.float32
+        np.testing.assert_allclose(images, records.representation("gaf")[:][rows] / 255, atol=1e-6)
+    first = place / "train/signals/batch_00000.npy"
+    assert np.load(first).shape == (4, 1000, 3)
+    about = json.loads((place / "export.json").read_text())
+    assert (about["digest"], about["protocol"], about["leads"]) == (records.digest, "ptbxl-folds", ["II", "V1", "V5"])
+
+
+def test_pictures_of_synthetic_rows_are_drawn_from_mixed_signals(beats: Store, tmp_path: Path) -> None:
+    place = export_store(beats, tmp_path / "out", find_format("npy"), balance=SMOTE, batch_size=100)
+    counts = mixed_counts(beats)
+    n_kept = int(beats.balance("interpatient", SMOTE).keep.sum())
+    for name in ("gaf", "spectrogram"):
+        rep = stored_rep(name, beats.representation(name).attrs)
+        assert rep is not None
+        drawn = render_all([rep], counts)[name].astype(np.float32)
+        expected = drawn / 255 if rep.value_range else drawn
+        np.testing.assert_allclose(joined(place / "train/images" / name)[n_kept:], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("balance", [None, SMOTE], ids=["raw", "balanced"])
+@pytest.mark.parametrize("to", ["pairs", "pt"])
+def test_pairs_and_tensors_of_beats(beats: Store, tmp_path: Path, to: str, balance: str | None) -> None:
+    place = export_store(beats, tmp_path / "out", find_format(to), balance=balance, batch_size=50)
+    label = beats.label("aami").values
+    for name, part in PARTS.items():
+        rows = known_rows(beats, part)
+        x, y = signals_mv(beats, rows), label[rows]
+        if balance and part == TRAIN:
+            drawn = beats.balance("interpatient", balance)
+            x = np.concatenate([signals_mv(beats, np.flatnonzero(drawn.keep)), mixed_counts(beats) * np.float32(0.001)])
+            y = np.concatenate([label[drawn.keep], drawn.classes])
+        if to == "pairs":
+            np.testing.assert_array_equal(np.load(place / f"X_{name}.npy"), x[:, 0])
+            np.testing.assert_array_equal(np.load(place / f"y_{name}.npy"), y)
+        else:
+            short = {"validation": "val"}.get(name, name)
+            held = torch.load(place / f"{short}.pt", weights_only=True)
+            np.testing.assert_array_equal(held["samples"].numpy(), x)
+            np.testing.assert_array_equal(held["labels"].numpy(), y)
+            assert held["labels"].dtype == torch.int64
+    assert len(list(place.iterdir())) == (7 if to == "pairs" else 4), "nothing else is left in the folder"
+
+
+def test_parquet_of_balanced_beats(beats: Store, tmp_path: Path) -> None:
+    place = export_store(beats, tmp_path / "out", find_format("parquet"), balance=SMOTE, batch_size=64)
+    table = pq.read_table(place / "train.parquet").to_pandas()
+    balance = beats.balance("interpatient", SMOTE)
+    kept = np.flatnonzero(balance.keep)
+    np.testing.assert_array_equal(table["row"], [*kept, *([-1] * len(balance.parents))])
+    np.testing.assert_array_equal(table[["parent_a", "parent_b"]][len(kept) :], balance.parents)
+    np.testing.assert_array_equal(np.stack(table["signal_MLII"])[: len(kept)], signals_mv(beats, kept)[:, 0])
+    np.testing.assert_array_equal(table["symbol"][: len(kept)], beats.column("symbol")[kept])
+    assert table["symbol"][len(kept) :].isna().all()
+    classes = [*beats.label("aami").values[kept], *balance.classes]
+    np.testing.assert_array_equal(table[[f"y_{name}" for name in "NSVFQ"]].to_numpy().argmax(axis=1), classes)
+
+
+def test_wfdb_records_read_back(beats: Store, tmp_path: Path) -> None:
+    place = export_store(beats, tmp_path / "out", find_format("wfdb"))
+    rows = known_rows(beats, TEST)
+    names = (place / "test/RECORDS").read_text().split()
+    read = [wfdb.rdrecord(str(place / "test" / name), physical=False) for name in names]
+    assert {(record.fs, *record.units, *record.sig_name) for record in read} == {(360.0, "mV", "MLII")}
+    counts = np.concatenate([record.d_signal.reshape(-1, 186) for record in read])
+    np.testing.assert_array_equal(counts, beats.signal[:][rows][:, 0])
+    marks = [wfdb.rdann(str(place / "test" / name), "atr") for name in names]
+    assert [s for mark in marks for s in mark.symbol] == beats.column("symbol")[rows].tolist()
+    assert all((mark.sample % 186 == 93).all() for mark in marks)
+    physical = wfdb.rdrecord(str(place / "test" / names[0])).p_signal[:186, 0]
+    np.testing.assert_allclose(physical, signals_mv(beats, rows[:1])[0, 0], atol=1e-6)
+
+
+def test_wfdb_of_records_notes_their_classes(records: Store, tmp_path: Path) -> None:
+    place = export_store(records, tmp_path / "out", find_format("wfdb"))
+    rows = known_rows(records, TEST)
+    label = records.label()
+    for row, name in zip(rows, (place / "test/RECORDS").read_text().split(), strict=True):
+        mark = wfdb.rdann(str(place / "test" / name), "atr")
+        expected = "+".join(label.classes[i] for i in np.flatnonzero(label.values[row] == 1))
+        assert (mark.symbol, [note.strip("\x00") for note in mark.aux_note]) == (['"'], [expected])
+
+
+def test_run_over_folds(beats: Store, tmp_path: Path) -> None:
+    place = export_store(beats, tmp_path / "out", find_format("pairs"), protocol="kfold-5", fold=2)
+    np.testing.assert_array_equal(
+        np.load(place / "X_test.npy"), signals_mv(beats, known_rows(beats, TEST, "kfold-5", 2))[:, 0]
+    )
+    with pytest.raises(UserError, match="folds 0 to 4; name one"):
+        export_store(beats, tmp_path / "other", find_format("pairs"), protocol="kfold-5")
+
+
+def test_nothing_is_overwritten_unless_told_and_nothing_is_left_half_done(beats: Store, tmp_path: Path) -> None:
+    place = tmp_path / "out"
+
+    def stop(folder: Path, part: Any, advance: Any) -> None:
+        (folder / "half").touch()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export_store(beats, place, stop)
+    assert not place.exists()
+    export_store(beats, place, find_format("pairs"))
+    assert not (place / "half").exists()
+    with pytest.raises(UserError, match=r"is there already.*--replace"):
+        export_store(beats, place, find_format("pt"))
+    export_store(beats, place, find_format("pt"), replace=True)
+    assert sorted(path.name for path in place.iterdir()) == ["export.json", "test.pt", "train.pt", "val.pt"]
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(UserError, match=r"no export made it"):
+        export_store(beats, tmp_path / "mine", find_format("pt"), replace=True)
+
+
+def test_wrong_names(beats: Store, tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'parquet'"):
+        find_format("parket")
+    with pytest.raises(UserError, match="synthetic rows are in none"):
+        export_store(beats, tmp_path / "out", find_format("wfdb"), balance=SMOTE)
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(UnknownNameError, match="ecgprep build --balance adasyn"):
+        export_store(beats, tmp_path / "out", find_format("pt"), balance="adasyn")
+
+
+def test_progress_counts_rows(beats: Store, tmp_path: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    export_store(beats, tmp_path / "out", find_format("pairs"), progress=lambda *step: told.append(step))
+    n_rows = sum(len(known_rows(beats, part)) for part in PARTS.values())
+    assert told[-1] == ("exporting", n_rows, n_rows)

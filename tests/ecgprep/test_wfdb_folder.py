@@ -1,0 +1,163 @@
+"""Any folder of WFDB records, labelled by a CSV file or by annotations; and what the build writes itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import wfdb
+
+from ecgprep.build import BuildResult, build
+from ecgprep.config import Prepare
+from pipelines.workspace import Workspace
+from store.errors import MissingDataError, UserError
+from store.read import open_store
+from tests.recordings import make_signal_mv, write_mitdb, write_ptbxl_record
+
+Build = Callable[..., BuildResult]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """24 records of twelve leads at 100 Hz, two levels deep, with a label file for 22 of them."""
+    place = tmp_path / "my recordings"
+    lines = ["name,diagnosis,subject,age,sex"]
+    for number in range(24):
+        write_ptbxl_record(place / f"ward{number % 2}/r{number:02d}", 100, np.random.default_rng(number))
+        if number < 22:
+            lines.append(f"r{number:02d},{'sick' if number % 3 else 'well'},{number // 2},{40 + number},F")
+    (place / "labels.csv").write_text("\n".join(lines))
+    return place
+
+
+NAMED = "labels.csv:record=name:label=diagnosis"
+
+
+class TestLabelFile:
+    def test_records_have_their_lines_of_the_file(self, folder: Path, build_in: Build) -> None:
+        store = open_store(build_in(folder, dataset="wfdb", labels=f"{NAMED}:patient=subject").place)
+        assert store.signal.shape == (24, 12, 1000)
+        record, label = store.column("record").astype(str), store.label()
+        assert record[0] == "wfdb/ward0/r00"
+        numbers = np.array([int(name[-2:]) for name in record])
+        expected = [-1 if n >= 22 else label.classes.index("sick" if n % 3 else "well") for n in numbers]
+        assert label.values.tolist() == expected
+        assert store.column("age")[numbers < 22].tolist() == [40.0 + n for n in numbers if n < 22]
+        assert set(store.column("sex")[numbers < 22]) == {"female"}
+
+    def test_without_patients_every_protocol_leaks_and_says_so(self, folder: Path, build_in: Build) -> None:
+        store = open_store(build_in(folder, dataset="wfdb", labels=NAMED).place)
+        assert store.protocols
+        for protocol in store.protocols:
+            split = store.split(protocol)
+            assert split.leaks == ("patient",)
+            assert "is not known" in split.leak_note
+
+    def test_with_patients_none_leaks(self, folder: Path, build_in: Build) -> None:
+        for path in folder.glob("ward*/r2[23].*"):
+            path.unlink()  # those without a line
+        store = open_store(build_in(folder, dataset="wfdb", labels=f"{NAMED}:patient=subject").place)
+        assert len(set(store.column("patient"))) == 11
+        assert store.protocols
+        assert all(store.split(protocol).leaks == () for protocol in store.protocols)
+
+    def test_several_labels_a_record(self, folder: Path, build_in: Build) -> None:
+        names = [f"r{number:02d}" for number in range(24)]
+        rows = [f"{name},{'AF;LVH' if i % 2 else 'AF' if i % 4 else 'LVH'}" for i, name in enumerate(names)]
+        (folder / "several.csv").write_text("\n".join(rows))
+        label = open_store(build_in(folder, dataset="wfdb", labels="several.csv").place).label()
+        assert label.multilabel
+        assert label.classes == ("AF", "LVH")
+        assert label.values.sum(axis=0).tolist() == [18, 18]
+
+    def test_store_tells_label_files_apart_and_keeps_no_path(
+        self, folder: Path, build_in: Build, tmp_path: Path
+    ) -> None:
+        first = build_in(folder, dataset="wfdb", labels=NAMED)
+        moved = tmp_path / "moved.csv"
+        moved.write_bytes((folder / "labels.csv").read_bytes())
+        again = build_in(folder, dataset="wfdb", labels=f"{moved}:record=name:label=diagnosis")
+        assert (again.place, again.state) == (first.place, "complete")
+        moved.write_text(moved.read_text().replace("well", "fine"))
+        other = build_in(folder, dataset="wfdb", labels=f"{moved}:record=name:label=diagnosis")
+        assert other.place != first.place
+        assert str(tmp_path) not in (other.place / "zarr.json").read_text()
+
+    @pytest.mark.parametrize(
+        ("labels", "message"),
+        [
+            ("absent.csv", "no such file"),
+            ("labels.csv:record=nam:label=diagnosis", "Did you mean 'name'"),
+            ("labels.csv:label", "is not of the form label=NAME"),
+            ("labels.csv:lable=diagnosis", "Did you mean 'label'"),
+            ("twice.csv", "is there twice"),
+            ("one.csv", "two classes or more, found a"),
+        ],
+    )
+    def test_label_file_that_will_not_do_is_refused(
+        self, folder: Path, build_in: Build, labels: str, message: str
+    ) -> None:
+        (folder / "twice.csv").write_text("r00,a\nr01,b\nr00,b\n")
+        (folder / "one.csv").write_text("r00,a\nr01,a\n")
+        with pytest.raises(UserError, match=message):
+            build_in(folder, dataset="wfdb", labels=labels)
+
+    def test_beats_are_detected(self, folder: Path, build_in: Build) -> None:
+        store = open_store(build_in(folder, dataset="wfdb", labels=NAMED, unit="beat:kachuee187", leads="II").place)
+        assert store.n_rows > 24 * 7
+        assert store.schemes == ["label"]
+
+
+class TestAnnotations:
+    def test_mitdb_as_a_plain_folder_has_the_same_beats(self, tmp_path: Path, build_in: Build) -> None:
+        raw = write_mitdb(tmp_path / "raw", ("100", "102", "114"), seconds=20)
+        section = {"unit": "beat:centred186", "leads": "MLII"}
+        plain = open_store(build_in(raw, "plain", dataset="wfdb", **section).place)
+        own = open_store(build_in(tmp_path / "raw", "own", dataset="mitdb", **section).place)
+        rows = ~own.column("lead_substituted")
+        np.testing.assert_array_equal(plain.column("sample"), own.column("sample")[rows])
+        np.testing.assert_array_equal(plain.signal[:], np.asarray(own.signal[:])[rows])
+        np.testing.assert_array_equal(plain.label("aami").values, own.label("aami").values[rows])
+
+    def test_leads_are_by_default_those_of_most_records(self, tmp_path: Path, build_in: Build) -> None:
+        raw = write_mitdb(tmp_path / "raw", ("100", "101", "102"), seconds=20)
+        result = build_in(raw, dataset="wfdb")
+        assert open_store(result.place).leads == ("MLII", "V1")
+        assert [item.reason for item in result.quarantined] == ["lead MLII is missing; the record has V5, V2"]
+
+    def test_folder_without_annotations_or_labels_is_refused(self, folder: Path, build_in: Build) -> None:
+        with pytest.raises(MissingDataError, match=r"no annotation file \(\*\.atr\) is in it; name a CSV file"):
+            build_in(folder, dataset="wfdb")
+
+    def test_labels_of_another_database_are_refused(self, raw: Path, build_in: Build) -> None:
+        with pytest.raises(UserError, match="--labels: mitdb has labels of its own"):
+            build_in(raw, dataset="mitdb", labels="x.csv")
+
+    def test_units_are_those_of_the_header(self, tmp_path: Path, build_in: Build) -> None:
+        signal_mv = make_signal_mv(np.random.default_rng(0), np.arange(50, 1000, 100), 100.0, (1, 1000))
+        place = tmp_path / "units"
+        place.mkdir()
+        for name, unit, factor in (("a", "mV", 1.0), ("b", "uV", 1000.0)):
+            digital = np.rint(signal_mv.T * 1000).astype(np.int64)
+            wfdb.wrsamp(
+                name, 100, [unit], ["X"], d_signal=digital, fmt=["16"], adc_gain=[1000 / factor], baseline=[0],
+                write_dir=str(place),
+            )  # fmt: skip
+        (place / "labels.csv").write_text("a,one\nb,two\n")
+        store = open_store(build_in(place, dataset="wfdb", labels="labels.csv").place)
+        np.testing.assert_array_equal(store.signal[0], store.signal[1])
+
+
+def test_synthetic_is_written_and_built_in_one_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ecgprep.datasets.synthetic.MINUTES", 0.25)
+    home = Workspace(tmp_path)
+    result = build(Prepare(dataset="synthetic", workers=0), home)
+    store = open_store(result.place)
+    assert store.synthetic
+    assert store.attributes["card"]["synthetic"]
+    assert len(set(store.column("record"))) == 48
+    assert str(store.column("record")[0]) == "synthetic/100"
+    assert "interpatient" in store.protocols
+    assert build(Prepare(dataset="synthetic", workers=0), home).state == "complete"
