@@ -44,6 +44,9 @@ def run(
         str | None, typer.Option(help="Synthetic training rows of the store, such as smote; or none.")
     ] = None,
     samples_per_class: Annotated[int | None, typer.Option(help="Training rows of a class, at most.")] = None,
+    patients: Annotated[
+        str | None, typer.Option(help="Part of the training patients: a share of the database, 10%, or a range, 0-99.")
+    ] = None,
     folds: Annotated[int | None, typer.Option(help="Train a run for each of so many folds of patients.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Train each run with so many seeds.")] = 1,
     name: Annotated[str | None, typer.Option(help="Name of the run, where only one is trained.")] = None,
@@ -70,6 +73,7 @@ def run(
         "channels": _names(channels),
         "balance": balance,
         "samples_per_class": samples_per_class,
+        "patients": patients,
         "folds": folds,
         "name": name,
         "epochs": epochs,

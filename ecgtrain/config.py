@@ -212,6 +212,9 @@ class DataConfig(_SeededSection):
         "maximum of the row; auto: training for records and windows, record for beats, row for beats with padding",
     )
     balance: str = Field("none", description="synthetic rows of the store that are trained on, such as smote; or none")
+    patients: str | None = Field(
+        None, description="train on part of the training patients: a share of the database, 10%, or a range, 0-99"
+    )
     samples_per_class: Annotated[int, Field(ge=1)] | None = Field(
         None, description="training rows of a class, at most; drawn with the seed"
     )

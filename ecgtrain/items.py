@@ -12,6 +12,8 @@ from torch import Tensor
 from ecgtrain.config import DataConfig
 from ecgtrain.samplers import Rows
 from store.balance import Balance
+from store.errors import UserError
+from store.patients import NUMBER_COLUMN, SHARE_COLUMN, is_chosen
 from store.read import Label, Split, Store
 
 UNKNOWN_SINGLE, UNKNOWN_MULTI = -1, 255
@@ -61,7 +63,7 @@ def known_rows(split: Split, label: Label, part: int) -> Rows:
 
 
 def training_items(store: Store, config: DataConfig, items: Items) -> Items:
-    """Return what is trained on: the training rows, balanced and capped as a run asks.
+    """Return what is trained on: the training rows of the patients that a run asks for, balanced and capped.
 
     Parameters
     ----------
@@ -71,7 +73,14 @@ def training_items(store: Store, config: DataConfig, items: Items) -> Items:
         Which balance, and how many rows of a class at most.
     items : Items
         The training rows.
+
+    Raises
+    ------
+    UserError
+        If no training row is of these patients, or a balance was made from all of them.
     """
+    if config.patients is not None:
+        items = of_patients(store, items, config)
     if config.balance != "none":
         items = balanced(items, store.balance(config.protocol, config.balance, config.fold))
     if config.samples_per_class is not None:
@@ -89,6 +98,26 @@ def balanced(items: Items, balance: Balance) -> Items:
         partners=np.concatenate([kept.partners, balance.parents[:, 1]]),
         weights=np.concatenate([kept.weights, balance.weights.astype(np.float32)]),
     )
+
+
+def of_patients(store: Store, items: Items, config: DataConfig) -> Items:
+    """Return the items of the patients that a share or a range names; validation and test keep all of theirs.
+
+    Raises
+    ------
+    UserError
+        If there are none, or synthetic rows of other patients would come back in.
+    """
+    which = str(config.patients)
+    if config.balance != "none":
+        raise UserError(
+            f"patients={which}: the balance {config.balance!r} was made from all training patients; use one"
+        )
+    number, share = (store.column(name)[items.rows] for name in (NUMBER_COLUMN, SHARE_COLUMN))
+    kept = np.flatnonzero(is_chosen(which, number, share))
+    if not len(kept):
+        raise UserError(f"patients={which}: none of them is among the training patients of {store.name}")
+    return items.only(kept)
 
 
 def capped(items: Items, most: int, seed: int) -> Items:

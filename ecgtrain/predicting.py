@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -41,10 +42,19 @@ class Said(NamedTuple):
 
 def forward(model: nn.Module, batch: Batch, device: torch.device, precision: str) -> Tensor:
     """Return a model's logits for a batch, float32, whatever the arithmetic of its layers."""
-    inputs = {name: value.to(device, non_blocking=True) for name, value in batch.inputs.items()}
+    wanted = keywords_of(model, batch.inputs)
+    inputs = {name: batch.inputs[name].to(device, non_blocking=True) for name in wanted}
     with torch.autocast(device.type, dtype=HALF.get(precision), enabled=precision in HALF):
         logits: Tensor = model(**inputs)
     return logits.float()
+
+
+def keywords_of(model: nn.Module, offered: Iterable[str]) -> list[str]:
+    """Return which of the keyword tensors that are offered a model's ``forward`` takes."""
+    inner = getattr(model, "module", getattr(model, "_orig_mod", model))  # of parallel and of compiled models
+    inner = getattr(inner, "_orig_mod", inner)
+    takes = inspect.signature(inner.forward).parameters
+    return [name for name in offered if name in takes or any(one.kind is one.VAR_KEYWORD for one in takes.values())]
 
 
 def predict_logits(

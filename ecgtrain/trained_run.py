@@ -22,6 +22,7 @@ from ecgtrain.loader import Loaders
 from ecgtrain.loop import BEST
 from ecgtrain.models import create_model
 from ecgtrain.pictures import Picture
+from ecgtrain.predicting import keywords_of
 from ecgtrain.preparation import Preparation, window_starts
 from ecgtrain.reading import Raw
 from ecgtrain.run_folder import FINISHED, RunFolder
@@ -113,7 +114,8 @@ class TrainedRun:
         with torch.inference_mode():
             for first in starts:
                 start = torch.full((len(counts),), first) if preparation.crop else None
-                logits = self.model(**preparation.inputs(raw, start=start)).float()
+                inputs = preparation.inputs(raw, start=start)
+                logits = self.model(**{name: inputs[name] for name in keywords_of(self.model, inputs)}).float()
                 total += logits.sigmoid() if self.facts["multilabel"] else logits.softmax(dim=1)
         probability: NDArray[np.float32] = (total / len(starts)).cpu().numpy()
         return probability

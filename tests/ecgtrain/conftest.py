@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ecgprep.representations import Representation, parse_reps, render_all
 from store.balance import Balance
+from store.patients import patient_shares
 from store.plan import StorePlan, Values
 from store.read import Store, open_store
 from store.schema import representation_spec, signal_spec
@@ -178,6 +179,8 @@ def records_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
         "split/ptbxl-folds": split_values(split, "superclass", SUPERCLASSES),
         "column/record": Values(np.array([f"made/{row:05d}" for row in range(N_ECGS)]), {}),
         "column/patient": Values(patients, {}),
+        "column/patient_number": Values(np.arange(N_ECGS) // 2, {}),
+        "column/patient_share": Values(patient_shares(N_ECGS // 2)[np.arange(N_ECGS) // 2], {}),
         "column/database": Values(np.full(N_ECGS, "made"), {}),
         "column/sample": Values(np.zeros(N_ECGS, dtype=np.int64), {}),
         "column/fs_raw_hz": Values(np.full(N_ECGS, 100.0, dtype=np.float32), {}),

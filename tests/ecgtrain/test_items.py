@@ -9,6 +9,7 @@ from ecgtrain.loader import loaders
 from ecgtrain.loop import train
 from store.balance import mix_rows
 from store.errors import UnknownNameError, UserError
+from store.patients import choose_patients
 
 
 def test_a_balance_adds_its_rows_and_keeps_its_training_rows(drawn_store):
@@ -66,3 +67,19 @@ def test_a_cap_of_several_labels_a_row_leaves_each_class_its_share(records_store
     plain, capped = (loaders(records_store, samples_per_class=most).train.target.sum(0) for most in (None, 8))
     assert (capped >= torch.minimum(plain, torch.tensor(8.0))).all()
     assert capped.sum() < plain.sum()
+
+
+def test_part_of_the_patients_trains_and_all_validate(records_store):
+    whole = loaders(records_store)
+    part = loaders(records_store, patients="40%")
+    assert part.validation.rows.tolist() == whole.validation.rows.tolist()
+    chosen = set(choose_patients("40%", 45).tolist())
+    number = records_store.column("patient_number")
+    expected = [row for row in whole.train.rows.tolist() if number[row] in chosen]
+    assert part.train.rows.tolist() == expected
+    assert 0 < len(expected) < len(whole.train.rows)
+
+
+def test_patients_who_are_not_there_are_refused(records_store):
+    with pytest.raises(UserError, match="none of them is among the training patients"):
+        loaders(records_store, patients="1000-2000")

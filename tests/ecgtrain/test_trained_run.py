@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -64,3 +66,11 @@ def test_rows_of_another_shape_are_refused(records_store, tmp_path):
 def test_what_is_no_finished_run_is_refused(tmp_path):
     with pytest.raises(MissingDataError, match="ecgtrain runs"):
         load_run(tmp_path)
+
+
+def test_the_documented_example_trains_a_module_of_one_s_own(beats_store, capsys):
+    page = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+    example = page.partition("```python\n")[2].partition("```")[0]
+    assert len([line for line in example.splitlines() if line.strip()]) <= 15
+    exec(compile(example, "docs/training.md", "exec"), {"STORE": beats_store.location})
+    assert "'f1':" in capsys.readouterr().out
