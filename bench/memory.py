@@ -20,7 +20,7 @@ import psutil
 
 from bench.build import fill_up
 
-REPS = "gaf,mtf,cwt,phasogram,spectrogram,rp"
+REPS = "gaf,mtf,cwt,phasogram,spectrogram"
 LOOK_S = 0.05
 
 
@@ -32,6 +32,7 @@ def main() -> None:
             _print("challenge-2017", _measure("cinc2017", arguments.dir, Path(name) / "cinc", arguments.workers))
         for n_records in map(int, arguments.records.split(",")):
             folder = Path(name) / str(n_records)
+            folder.mkdir()
             fill_up(arguments.dir, folder, n_records)
             _print(f"ptb-xl, {n_records}", _measure("ptbxl", folder, folder, arguments.workers))
 

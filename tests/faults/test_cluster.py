@@ -81,8 +81,8 @@ class Cluster:
 
 def dask(*arguments: str, folder: Path, environment: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "dask", *arguments]
-    log = (folder / f"{arguments[0]}.log").open("ab")
-    return subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+    with (folder / f"{arguments[0]}.log").open("ab") as log:
+        return subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
 
 
 @contextmanager
