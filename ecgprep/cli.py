@@ -253,18 +253,36 @@ def verify(store: StoreName = None, home: Home = None) -> None:
 @app.command()
 def plot(
     store: StoreName = None,
-    row: Annotated[int, typer.Option(help="Number of the row.")] = 0,
-    out: Annotated[Path | None, typer.Option(help="PNG or SVG file; by default <store>-row-<n>.png.")] = None,
+    row: Annotated[int, typer.Option(help="Number of the row; among those of --patient and --class if given.")] = 0,
+    patient: Annotated[str | None, typer.Option(help="Patient of the row, such as 208.")] = None,
+    class_name: Annotated[str | None, typer.Option("--class", help="Class of the row, such as V.")] = None,
+    balance: Annotated[str | None, typer.Option(help="Draw a balance instead, such as smote.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="Protocol of the balance; by default the store's own.")] = None,
+    fold: Annotated[int | None, typer.Option(help="Run of the balance, of a protocol that numbers folds.")] = None,
+    out: Annotated[Path | None, typer.Option(help="PNG or SVG file; by default named for what it shows.")] = None,
     home: Home = None,
 ) -> None:
-    """Draw one row on ECG paper, beside its pictures."""
-    from ecgprep.plot import plot_row
+    """Draw one row on ECG paper, beside its pictures; or a balance, classes and beats before and after."""
+    from ecgprep.plot import choose_row, plot_row
+    from ecgprep.plot_balance import plot_balance
     from pipelines.workspace import Workspace
+    from store.errors import UserError
     from store.read import open_store
 
+    if balance is None and (protocol is not None or fold is not None):
+        raise UserError("--protocol and --fold belong to --balance; a row has none")
+    if balance is not None and (row or patient or class_name):
+        raise UserError("--row, --patient and --class choose a row; leave them or --balance out")
     opened = open_store(Workspace.at(home).find_store(store))
-    place = out or Path(f"{opened.name.removesuffix('.zarr')}-row-{row}.png")
-    plot_row(opened, row, place)
+    name = opened.name.removesuffix(".zarr")
+    if balance is not None:
+        drawn = opened.balance(protocol, balance, fold)
+        place = out or Path(f"{name}-{drawn.path.partition('/')[2]}.png")
+        plot_balance(opened, drawn, place)
+    else:
+        chosen = choose_row(opened, row, patient, class_name)
+        place = out or Path(f"{name}-row-{chosen}.png")
+        plot_row(opened, chosen, place)
     typer.echo(place)
 
 

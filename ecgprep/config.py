@@ -45,6 +45,11 @@ class Prepare(BaseModel):
     )
     unit: str | None = Field(default=None, description="what a row is: record, window:10, beat:centred186")
     detector: str | None = Field(default=None, description="R-peak detector, for beats of a database without any")
+    max_pause_s: float = Field(
+        default=5.0,
+        gt=0,
+        description="longest stretch without a detected beat, s; a record with a longer one is left out",
+    )
     labels: str | None = Field(default=None, description="label file of the dataset wfdb: CSV with record and label")
     annotator: str | None = Field(default=None, description="suffix of the annotation files of the dataset wfdb")
     patients: str | None = Field(default=None, description="part of the patients: a share, 10%, or a range, 0-99")

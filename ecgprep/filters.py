@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -65,7 +66,7 @@ class BandPass(Filter):
 
     def apply(self, signal_mv: Array, fs_hz: float) -> Array:
         """Return the band."""
-        return _pass_both_ways(self.order, (self.low_hz, self.high_hz), "bandpass", signal_mv, fs_hz)
+        return pass_both_ways(signal_mv, fs_hz, self.order, (self.low_hz, self.high_hz))
 
 
 class HighPass(Filter):
@@ -82,7 +83,7 @@ class HighPass(Filter):
 
     def apply(self, signal_mv: Array, fs_hz: float) -> Array:
         """Return what is above the limit."""
-        return _pass_both_ways(self.order, self.low_hz, "highpass", signal_mv, fs_hz)
+        return pass_both_ways(signal_mv, fs_hz, self.order, self.low_hz, "highpass")
 
 
 class Baseline(Filter):
@@ -193,17 +194,44 @@ def _parse_one(request: str) -> Filter:
         raise UserError(f"filter {request!r}: {fault['loc'][0]}={fault['input']}: {fault['msg']}") from None
 
 
-def _pass_both_ways(
-    order: int, limits_hz: float | tuple[float, float], kind: str, signal_mv: Array, fs_hz: float
+def pass_both_ways(
+    signal_mv: Array,
+    fs_hz: float,
+    order: int,
+    limits_hz: float | tuple[float, float],
+    kind: str = "bandpass",
+    pad_s: float = 10.0,
 ) -> Array:
+    """Run a Butterworth filter forwards and backwards, which moves no wave.
+
+    Parameters
+    ----------
+    signal_mv : ndarray, shape (n_leads, n_samples)
+        Whole leads without gaps.
+    fs_hz : float
+        Sampling rate.
+    order : int
+        Order of each pass.
+    limits_hz : float or (float, float)
+        Limit, or limits, at −6 dB.
+    kind : str
+        ``bandpass`` or ``highpass``.
+    pad_s : float
+        Both ends are extended by so much, mirrored about their last point.
+    """
+    return _filter_both_ways(_butterworth(order, limits_hz, kind, fs_hz), signal_mv, fs_hz, pad_s)
+
+
+@lru_cache(maxsize=64)  # designing a filter takes as long as filtering ten seconds
+def _butterworth(order: int, limits_hz: float | tuple[float, float], kind: str, fs_hz: float) -> Array:
     from scipy.signal import butter
 
-    return _filter_both_ways(butter(order, limits_hz, kind, fs=fs_hz, output="sos"), signal_mv, fs_hz)
+    sections: Array = butter(order, limits_hz, kind, fs=fs_hz, output="sos")
+    return sections
 
 
-def _filter_both_ways(sections: Array, signal_mv: Array, fs_hz: float) -> Array:
-    """Filter forwards and backwards; the ends are extended by up to ten seconds, mirrored about their last point."""
+def _filter_both_ways(sections: Array, signal_mv: Array, fs_hz: float, pad_s: float = 10.0) -> Array:
     from scipy.signal import sosfiltfilt
 
-    filtered: Array = sosfiltfilt(sections, signal_mv, padlen=min(round(10 * fs_hz), signal_mv.shape[-1] - 1))
+    filtered: Array = sosfiltfilt(sections, signal_mv, padlen=min(round(pad_s * fs_hz), signal_mv.shape[-1] - 1))
     return filtered

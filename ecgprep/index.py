@@ -16,10 +16,12 @@ from ecgprep.datasets.base import Database, RecordRef
 from ecgprep.filters import apply_filters, parse_filters
 from ecgprep.gaps import fill_gaps
 from ecgprep.noise_records import add_recorded_noise, parse_noise
+from ecgprep.quality import find_inverted, quality_index
 from ecgprep.records import check_quality, choose_leads, to_counts
 from ecgprep.resample import move_samples, resample
 from ecgprep.rpeaks import find_r_peaks
-from ecgprep.units import FixedWindow, GivenRows, WholeRecord, parse_unit
+from ecgprep.rpeaks_multilead import find_by_all_leads
+from ecgprep.units import FixedWindow, GivenRows, Unit, WholeRecord, parse_unit
 from store.errors import RecordError
 from store.manifest import file_digest
 from store.schema import SCALE_MV
@@ -141,7 +143,7 @@ def read_clean(database: Database, ref: RecordRef, prepare: Prepare) -> CleanRec
         raise RecordError("read", f"lasts {record.n_samples / record.fs_hz:g} s, not {database.record_s:g} s")
     chosen = choose_leads(record, prepare.leads, database.substitutes)
     filled_mv, is_filled = fill_gaps(chosen.signal_mv, chosen.sources, record.fs_hz, prepare.fill_gaps_s)
-    check_quality(filled_mv, chosen.sources)
+    check_quality(filled_mv, chosen.sources, record.fs_hz)
     noisy_mv = _with_noise(database, ref, prepare, filled_mv, record.fs_hz) if prepare.noise else filled_mv
     clean_mv = apply_filters(parse_filters(prepare.filters), noisy_mv, record.fs_hz)
     counts, n_clipped = to_counts(resample(clean_mv, record.fs_hz, prepare.fs))
@@ -178,6 +180,7 @@ def index_record(database: Database, ref: RecordRef, prepare: Prepare) -> Indexe
         "age": np.full(n, record.person["age"], np.float32),
         "sex": np.full(n, record.person["sex"]),
         **_amplitude(record.counts, n),
+        **_judgement(record, parse_unit(str(prepare.unit)), n),
     }
     digests = {file.relative_to(ref.folder).as_posix(): file_digest(file) for file in ref.files}
     rows = replace(rows, columns={**whole, **rows.columns})
@@ -190,6 +193,17 @@ def _amplitude(counts: NDArray[np.int16], n: int) -> dict[str, NDArray[np.float3
     shape = (n,) if len(counts) == 1 else (n, len(counts))
     moments = {"record_mean_mv": signal_mv.mean(axis=1), "record_sd_mv": signal_mv.std(axis=1)}
     return {name: np.broadcast_to(value, shape).astype(np.float32) for name, value in moments.items()}
+
+
+def _judgement(record: CleanRecord, unit: Unit, n: int) -> dict[str, NDArray[Any]]:
+    """Return the record's quality for each row, and which of its leads are upside down: (n,), or (n, lead)."""
+    quality, inverted = float("nan"), np.zeros(len(record.sources), bool)
+    if not isinstance(unit, GivenRows):  # those are no stretch of time that a heart beats in
+        peaks = find_by_all_leads(record.raw_mv, record.fs_raw_hz)
+        quality = quality_index(record.raw_mv, peaks, record.fs_raw_hz)
+        inverted = find_inverted(record.raw_mv, record.sources, peaks, record.fs_raw_hz)
+    shape = (n,) if len(inverted) == 1 else (n, len(inverted))
+    return {"quality": np.full(n, quality, np.float32), "inverted": np.broadcast_to(inverted, shape)}
 
 
 def _cut_rows(database: Database, ref: RecordRef, record: CleanRecord, prepare: Prepare) -> CutRows:
@@ -251,7 +265,7 @@ def _frame_rows(
 
 def _located(record: CleanRecord, prepare: Prepare) -> Annotations:
     """Return the beats that a detector finds; they have no symbols."""
-    r_peaks = find_r_peaks(record.raw_mv, record.fs_raw_hz, str(prepare.detector))
+    r_peaks = find_r_peaks(record.raw_mv, record.fs_raw_hz, str(prepare.detector), prepare.max_pause_s)
     return Annotations(r_peaks, np.zeros(0, np.str_))
 
 

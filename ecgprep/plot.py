@@ -6,13 +6,70 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from store.errors import UserError
+from ecgprep.representations import dequantise, stored_rep
+from store.errors import UnknownNameError, UserError
 from store.read import Store, damage_named
 
 PAPER_MAJOR, PAPER_MINOR = "#e8a0a0", "#f6d8d8"
 MAJOR_S, MINOR_S, MAJOR_MV, MINOR_MV = 0.2, 0.04, 0.5, 0.1
 MINOR_GRID_UP_TO_S = 3.0
+VALUES = {  # of pictures whose kind or scale has a better name for the bar than its own
+    "gaf": "cos or sin of two angles",
+    "mtf": "probability of transition",
+    "log10_power": "log power, 5th to 95th percentile",
+    "log1p_magnitude": "log(1 + magnitude in mV)",
+    "phasogram": "phase, 0 to 1 for −π to π",
+    "db": "dB below the peak",
+    "linear": "magnitude, mV",
+}
+
+
+def choose_row(store: Store, row: int, patient: str | None = None, class_name: str | None = None) -> int:
+    """Return the number of a row: the one of that number among those of a patient and a class.
+
+    Parameters
+    ----------
+    store : Store
+        The store.
+    row : int
+        Number among the rows that are left, from 0.
+    patient : str, optional
+        Their patient, such as ``mitdb/208`` or ``208``; all by default.
+    class_name : str, optional
+        Their class, of the store's own label scheme; all by default.
+
+    Raises
+    ------
+    UserError
+        If there are not so many rows, or a name is unknown.
+    """
+    chosen = np.ones(store.n_rows, bool)
+    if patient is not None:
+        patients = store.column("patient").astype(str)
+        known = {name.partition("/")[2]: name for name in np.unique(patients)} | {name: name for name in patients}
+        if patient not in known:
+            raise UnknownNameError(f"patient of {store.name}", patient, sorted(known), "See the column patient.")
+        chosen &= patients == known[patient]
+    if class_name is not None:
+        chosen &= _has_class(store, class_name)
+    rows = np.flatnonzero(chosen)
+    if not 0 <= row < len(rows):
+        which = " and ".join(f"{what} {name}" for what, name in (("patient", patient), ("class", class_name)) if name)
+        of = f" of {which}" if which else ""
+        has = f"rows 0 to {len(rows) - 1}" if len(rows) else "no row"
+        raise UserError(f"--row {row}: {store.name} has {has}{of}")
+    return int(rows[row])
+
+
+def _has_class(store: Store, name: str) -> NDArray[np.bool_]:
+    label = store.label()
+    if name not in label.classes:
+        raise UnknownNameError(f"class of {label.scheme}", name, label.classes)
+    number = label.classes.index(name)
+    here = label.values[:, number] == 1 if label.multilabel else label.values == number
+    return np.asarray(here)
 
 
 def plot_row(store: Store, row: int, place: Path) -> None:
@@ -30,30 +87,68 @@ def plot_row(store: Store, row: int, place: Path) -> None:
     Raises
     ------
     UserError
-        If there is no such row, or no image of that kind can be written.
+        If no image of that kind can be written.
     """
-    if not 0 <= row < store.n_rows:
-        raise UserError(f"--row {row}: {store.name} has rows 0 to {store.n_rows - 1}")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     with damage_named(store.location):
         signal_mv = np.asarray(store.signal[row]) * store.scale_mv
-        pictures = {name: np.asarray(store.representation(name)[row], np.float32) for name in store.representations}
-    ratios = [3.0, *(1.2 for _ in pictures)]
+        pictures = {name: _planes(store, name, row) for name in store.representations}
+    ratios = [3.0, *(1.6 for _ in pictures)]
     figure = Figure(figsize=(2.2 * sum(ratios), 2.4 * len(store.leads) + 0.5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(store.leads), len(ratios), squeeze=False, width_ratios=ratios)
     for lead, name in enumerate(store.leads):
         _draw_paper(axes[lead][0], signal_mv[lead], store.fs_hz, name)
         for column, (rep, planes) in enumerate(pictures.items(), start=1):
-            axes[lead][column].imshow(planes[lead], aspect="equal", interpolation="nearest")
-            axes[lead][column].set(xticks=[], yticks=[], title=f"{rep}, {name}")
+            axes[lead][column].set_title(f"{rep}, {name}")
+            _draw_picture(figure, axes[lead][column], planes[lead], store, rep)
     figure.suptitle(_title(store, row))
+    save(figure, place)
+
+
+def save(figure: Any, place: Path) -> None:
+    """Write a figure.
+
+    Raises
+    ------
+    UserError
+        If no image of that kind can be written there.
+    """
     try:
         figure.savefig(place, dpi=120)
     except (ValueError, OSError) as error:
         raise UserError(f"--out {place}: {error}") from error
+
+
+def _planes(store: Store, name: str, row: int) -> NDArray[np.float32]:
+    """Return a row's stored pictures as the values that they stand for."""
+    array = store.representation(name)
+    stored = np.asarray(array[row])
+    rep = stored_rep(name, array.attrs)
+    return stored.astype(np.float32) if rep is None else np.asarray(dequantise(stored, rep))
+
+
+def _draw_picture(figure: Any, axis: Any, plane: NDArray[np.float32], store: Store, name: str) -> None:
+    """Draw a plane with time, or time and frequency, along its sides and its values in a bar."""
+    parameters: dict[str, Any] = dict(store.representation(name).attrs.get("parameters", {}))  # type: ignore[arg-type]
+    kind, duration_s = parameters.get("representation", ""), store.signal.shape[2] / store.fs_hz
+    edges_s = np.linspace(0, duration_s, plane.shape[1] + 1)
+    if "f_min_hz" in parameters:
+        edges = np.geomspace(parameters["f_max_hz"], parameters["f_min_hz"], plane.shape[0] + 1)
+        axis.set_yscale("log")
+    elif "nfft" in parameters:
+        edges = np.arange(plane.shape[0], -1, -1) * store.fs_hz / parameters["nfft"]
+    else:
+        edges = np.linspace(0, duration_s, plane.shape[0] + 1)
+    drawn = axis.pcolormesh(
+        edges_s, edges, plane, cmap="twilight" if kind == "phasogram" else "viridis", rasterized=True
+    )
+    if edges[0] < edges[-1]:
+        axis.invert_yaxis()  # the first row is at the top, as in the array
+    axis.set(xlabel="s", ylabel="Hz" if edges[0] > edges[-1] else "s")
+    figure.colorbar(drawn, ax=axis, label=VALUES.get(parameters.get("value", parameters.get("scale", kind)), kind))
 
 
 def _title(store: Store, row: int) -> str:

@@ -25,13 +25,15 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgprep.filters import pass_both_ways
+
 RATE_HZ = 125.0
 BAND_HZ = (5.0, 18.0)
 ENERGY_WINDOW_S = 0.1
 BLOCK_S = 2.0
 N_BLOCKS = 9
 FLOOR_SHARE = 0.2  # of a lead's overall height: a pause is not scaled up until its noise looks like beats
-MIN_WEIGHT = 0.1
+MIN_WEIGHT, MAX_WEIGHT = 0.1, 100.0
 
 SURE_HEIGHT = 0.35  # 1 is the usual height of a QRS complex
 SURE_DISTANCE_S = 0.25
@@ -76,13 +78,12 @@ def find_by_all_leads(signal_mv: NDArray[np.float64], fs_hz: float) -> NDArray[n
 def _slope_energy(signal_mv: NDArray[np.float64], fs_hz: float) -> NDArray[np.float64]:
     """Return the RMS slope in the band of the QRS complex, at `RATE_HZ`."""
     from scipy.ndimage import uniform_filter1d
-    from scipy.signal import butter, resample_poly, sosfiltfilt
+    from scipy.signal import resample_poly
 
     centred = signal_mv - np.median(signal_mv, axis=-1, keepdims=True)  # phases of the filter differ in gain by 1e-4
     ratio = Fraction(RATE_HZ).limit_denominator(1000) / Fraction(fs_hz).limit_denominator(1000)
     slow = resample_poly(centred, ratio.numerator, ratio.denominator, axis=-1, padtype="line")
-    sections = butter(2, BAND_HZ, "bandpass", fs=RATE_HZ, output="sos")
-    band = sosfiltfilt(sections, slow, padlen=min(round(RATE_HZ), slow.shape[-1] - 1))
+    band = pass_both_ways(slow, RATE_HZ, 2, BAND_HZ, pad_s=1.0)
     power = uniform_filter1d(np.gradient(band, axis=-1) ** 2, round(ENERGY_WINDOW_S * RATE_HZ), axis=-1)
     energy: NDArray[np.float64] = np.sqrt(np.maximum(power, 0))
     return energy
@@ -93,7 +94,7 @@ def _combine(energy: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[
     tiny = np.finfo(np.float64).tiny
     height = _level(energy, np.max) + tiny
     height = np.maximum(height, FLOOR_SHARE * np.median(height, axis=1, keepdims=True))
-    weight = np.maximum(height / (_level(energy, np.median) + tiny) - 1, MIN_WEIGHT)
+    weight = np.clip(height / (_level(energy, np.median) + tiny) - 1, MIN_WEIGHT, MAX_WEIGHT)
     weight[energy.max(axis=1) == 0] = MIN_WEIGHT
     evidence = (weight / height * energy).sum(axis=0) / weight.sum(axis=0)
     return evidence, weight.mean(axis=1)

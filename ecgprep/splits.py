@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgprep.stratify import deal_patients
 from store.plan import Values
 from store.vocabulary import AAMI_CLASSES, AAMI_SCORE_CLASSES, TEST, TRAIN, UNUSED, VALIDATION
 
@@ -77,45 +78,51 @@ def strata(label: Values) -> NDArray[np.int64]:
     return np.where(unknown, -1, combination)
 
 
-def patient_folds(
-    stratum: NDArray[np.int64], patients: NDArray[Any], usable: NDArray[np.bool_], n_folds: int, seed: int
+def patient_parts(
+    stratum: NDArray[np.int64],
+    patients: NDArray[Any],
+    usable: NDArray[np.bool_],
+    shares: Sequence[float],
+    seed: int,
 ) -> NDArray[np.int8] | None:
-    """Return the fold of each usable row, no patient in two; −1 elsewhere.
+    """Return the part of each usable row, no patient in two; −1 elsewhere.
 
     Parameters
     ----------
     stratum : ndarray of int64, shape (n_rows,)
-        What to spread evenly over the folds.
+        What to spread evenly over the parts.
     patients : ndarray of str, shape (n_rows,)
         Whose row it is.
     usable : ndarray of bool, shape (n_rows,)
         Rows that take part.
-    n_folds : int
-        Number of folds.
+    shares : sequence of float
+        Share of each part; they add to 1.
     seed : int
         Seed of the draw.
 
     Returns
     -------
     ndarray of int8, shape (n_rows,), or None
-        None where there are fewer patients than folds, or fewer rows than folds in every stratum.
+        None where there are too few patients to give every part one, or fewer rows than parts in every stratum.
     """
     rows = np.flatnonzero(usable)
     _, n_rows = np.unique(stratum[rows], return_counts=True)
-    if len(np.unique(patients[rows])) < n_folds or n_rows.max() < n_folds:
+    enough = round(len(np.unique(patients[rows])) * min(shares), 6) >= 1
+    if not enough or n_rows.max() < len(shares):
         return None
-    import warnings
+    dealt = deal_patients(stratum[rows], np.asarray(patients[rows], np.str_), shares, seed)
+    if len(np.unique(dealt)) < len(shares):
+        return None
+    parts = np.full(len(usable), UNUSED, np.int8)
+    parts[rows] = dealt
+    return parts
 
-    from sklearn.model_selection import StratifiedGroupKFold
 
-    folds = np.full(len(usable), UNUSED, np.int8)
-    splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
-    with warnings.catch_warnings():
-        # A class with fewer rows than folds cannot be in each of them; that is so, and the audit shows it.
-        warnings.simplefilter("ignore", UserWarning)
-        for fold, (_, held_out) in enumerate(splitter.split(rows, stratum[rows], patients[rows])):
-            folds[rows[held_out]] = fold
-    return folds
+def patient_folds(
+    stratum: NDArray[np.int64], patients: NDArray[Any], usable: NDArray[np.bool_], n_folds: int, seed: int
+) -> NDArray[np.int8] | None:
+    """Return `patient_parts` of equal shares."""
+    return patient_parts(stratum, patients, usable, (1 / n_folds,) * n_folds, seed)
 
 
 def patient_protocols(
@@ -138,19 +145,17 @@ def patient_protocols(
     """
     stratum = strata(rows.labels[scheme])
     usable = usable & (stratum >= 0)
-    patients = rows.columns["patient"]
+    drawn = {
+        "patient-70-15-15": ((0.70, 0.15, 0.15), "into 70/15/15 %", "split"),
+        "kfold-5": ((0.2,) * 5, "into 5 folds", "folds"),
+        "kfold-10": ((0.1,) * 10, "into 10 folds", "folds"),
+    }
     protocols = []
-    twentieths = patient_folds(stratum, patients, usable, 20, seed)
-    if twentieths is not None:
-        part = np.where(twentieths < 14, TRAIN, np.where(twentieths < 17, VALIDATION, TEST))
-        values = np.where(twentieths == UNUSED, UNUSED, part)
-        rule = f"patients drawn at random into 70/15/15 %, classes spread evenly, seed {seed}"
-        protocols.append(Protocol("patient-70-15-15", values.astype(np.int8), scheme, score_classes, rule))
-    for k in (5, 10):
-        folds = patient_folds(stratum, patients, usable, k, seed)
-        if folds is not None:
-            rule = f"patients drawn at random into {k} folds, classes spread evenly, seed {seed}"
-            protocols.append(Protocol(f"kfold-{k}", folds, scheme, score_classes, rule, kind="folds"))
+    for name, (shares, into, kind) in drawn.items():
+        values = patient_parts(stratum, rows.columns["patient"], usable, shares, seed)
+        if values is not None:
+            rule = f"patients drawn {into}, classes spread as evenly as whole patients allow, seed {seed}"
+            protocols.append(Protocol(name, values, scheme, score_classes, rule, kind=kind))
     return protocols
 
 
@@ -222,10 +227,12 @@ def cross_protocol(
     tested = usable & (database == test_on)
     trained = usable & (database == train_on) & ~np.isin(patients, np.unique(patients[tested]))
     n_folds = min(CROSS_FOLDS, len(np.unique(patients[trained])))
-    folds = patient_folds(stratum, patients, trained, n_folds, seed) if n_folds > 1 and tested.any() else None
-    if folds is None:
+    if n_folds < 2 or not tested.any():
         return None
-    values = np.where(folds == UNUSED, UNUSED, np.where(folds == 0, VALIDATION, TRAIN))
+    parts = patient_parts(stratum, patients, trained, (1 - 1 / n_folds, 1 / n_folds), seed)
+    if parts is None:
+        return None
+    values = np.select([parts == 0, parts == 1], [TRAIN, VALIDATION], UNUSED)
     rule = (
         f"train on {train_on}, validate on one patient in {n_folds} of it, drawn at random with seed {seed}, "
         f"test on {test_on}"

@@ -96,6 +96,23 @@ def _signal(match: re.Match[str]) -> SignalLine:
     )
 
 
+def signals_without_gain(text: str) -> list[int]:
+    """Return the numbers of the signals for which a header states no gain, or 0, which means the same.
+
+    Parameters
+    ----------
+    text : str
+        The header file's text.
+
+    References
+    ----------
+    .. [1] header(5): such a signal is not calibrated, and readers assume 200 units per mV.
+    """
+    lines = [line.strip() for line in text.splitlines()]
+    matches = [SIGNAL_LINE.match(line) for line in lines if line and not line.startswith("#")][1:]
+    return [i for i, match in enumerate(matches) if match and not float(match["gain"] or 0)]
+
+
 def read_signals(folder: Path, header: Header) -> NDArray[np.int16]:
     """Return the digital signals of a record, int16, shape (n_signals, n_samples).
 

@@ -208,17 +208,17 @@ def models() -> None:
 
 @app.command()
 def runs(home: Home = None) -> None:
-    """List the runs of the workspace: state, epochs, and the best validation figures."""
+    """List the runs of the workspace, folds below their parent: state, epochs, and the best validation figures."""
     from ecgtrain.run_folder import list_runs
 
     workspace = Workspace.at(home)
     found = list_runs(workspace.runs)
     if not found:
         typer.echo(f"no runs in {workspace.runs}; `ecgtrain run` trains some")
-    for folder in found:
-        history = folder.history()
+    for folder in [one for run in found for one in (run, *list_runs(run.path))]:
+        history, indent = folder.history(), "" if folder in found else "  "
         figures = "  ".join(f"best macro {key} {_best(history, key)}" for key in ("f1", "auroc"))
-        typer.echo(f"{folder.name:40} {folder.state:9} {len(history):3} epochs  {figures}")
+        typer.echo(f"{indent + folder.name:40} {folder.state:9} {len(history):3} epochs  {figures}")
 
 
 def _best(history: list[dict[str, Any]], key: str) -> str:

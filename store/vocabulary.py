@@ -14,6 +14,10 @@ from typing import NamedTuple
 
 STANDARD_LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 
+# the direction of P, QRS and T in nearly every heart; ECG: the single lead of a hand-held or patch recorder
+UPWARD_LEADS = ("I", "II", "V4", "V5", "V6", "MLII", "ECG")
+DOWNWARD_LEADS = ("aVR",)
+
 MV_PER_UNIT = {"mv": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "v": 1e3, "nv": 1e-6}
 
 

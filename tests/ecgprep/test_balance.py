@@ -28,7 +28,7 @@ from store.vocabulary import TRAIN
 
 Build = Callable[..., BuildResult]
 PER_CLASS, SEED = 60, 42
-N_RUNS = 3 + 5 + 10  # DS1/DS2 twice, random beats, and the folds; for patient-70-15-15 there are too few patients
+N_RUNS = 4 + 5 + 10  # DS1/DS2 twice, random beats, 70/15/15, and the folds
 METHODS = ("smote", "adasyn", "over", "under")
 REQUEST: Mapping[str, Any] = {
     "dataset": "mitdb",

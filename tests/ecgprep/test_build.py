@@ -275,7 +275,7 @@ DAMAGES = {
     "missing lead": (other_leads, "leads", "lead MLII is missing; the record has V2, V1"),
     "wrong checksum": (wrong_checksum, "read", "checksum of"),
     "no beats": (lambda place, name: write_beats(place, name, [18], ["+"]), "label", "100.atr marks no beat"),
-    "gain of another unit": (clipped, "quantise", "% of the samples exceed ±32.767 mV"),
+    "gain of another unit": (clipped, "quality", "mV in a typical second, which no ECG does"),
     "unit that is no voltage": (rewrite_header("/mV", "/mmHg"), "read", "is in 'mmHg', which is not a voltage"),
 }
 

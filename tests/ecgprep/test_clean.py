@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from ecgprep.config import Prepare
+from ecgprep.datasets import get_database
 from ecgprep.filters import apply_filters, parse_filters
+from ecgprep.index import IndexedRecord, Quarantined, index_record
 from ecgprep.records import read_record
+from ecgprep.synth import write_ptbdb
 from store.errors import UserError
 from store.read import open_store
 from tests.ecgprep.conftest import Build
@@ -58,3 +63,27 @@ def test_short_gaps_are_filled_and_counted_or_refused(
     filled_s = store.column("filled_s")
     assert set(filled_s[store.column("record") == "mitdb/100"].round(6)) == {np.float32(0.1)}
     assert not filled_s[store.column("record") != "mitdb/100"].any()
+
+
+def silence(record: Path, start_s: float, stop_s: float, fs_hz: int = 1000, n_leads: int = 12) -> None:
+    """Write zeros into a stretch of a record of format 16, and take its checksums away."""
+    counts = np.fromfile(record.with_suffix(".dat"), "<i2").reshape(-1, n_leads)
+    counts[int(start_s * fs_hz) : int(stop_s * fs_hz)] = 0
+    counts.tofile(record.with_suffix(".dat"))
+    header = record.with_suffix(".hea")
+    header.write_text(re.sub(r"(?m)^(\S+ 16 \S+ \d+ -?\d+ -?\d+) -?\d+ ", r"\1 0 ", header.read_text()))
+
+
+@pytest.mark.parametrize("max_pause_s", [5.0, 12.0])
+def test_a_long_pause_is_refused_unless_it_is_allowed(tmp_path: Path, max_pause_s: float) -> None:
+    folder = write_ptbdb(tmp_path, n_records=1, n_minutes=0.5)
+    database = get_database("ptbdb")
+    prepare = database.resolve(Prepare(dataset="ptbdb", unit="beat:centred186", max_pause_s=max_pause_s))
+    (ref,) = database.find(folder, prepare).records
+    silence(ref.path, 8, 16)
+    made = index_record(database, ref, prepare)
+    if max_pause_s > 8:
+        assert isinstance(made, IndexedRecord)
+    else:
+        assert isinstance(made, Quarantined)
+        assert "multilead finds no R peak from" in made.reason

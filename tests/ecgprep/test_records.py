@@ -72,4 +72,37 @@ def test_clipping_is_counted_and_refused_above_one_in_a_thousand() -> None:
 
 def test_flat_lead_is_refused() -> None:
     with pytest.raises(RecordError, match="lead V1 is flat"):
-        check_quality(np.stack([np.arange(9.0), np.full(9, 2.0)]), ["II", "V1"])
+        check_quality(np.stack([np.arange(9.0), np.full(9, 2.0)]), ["II", "V1"], 100.0)
+
+
+@pytest.mark.parametrize(
+    ("factor", "spans"), [(1e3, "lead (II|V1) spans .* mV"), (1e-3, "lead (II|V1) is flat|spans 0.00")]
+)
+def test_a_unit_that_is_off_by_a_thousand_is_refused(factor: float, spans: str) -> None:
+    check_quality(SIGNAL, ["II", "V1"], 360.0)
+    with pytest.raises(RecordError, match=spans):
+        check_quality(SIGNAL * factor, ["II", "V1"], 360.0)
+
+
+def test_one_artefact_does_not_make_a_unit_wrong() -> None:
+    signal_mv = SIGNAL.copy()
+    signal_mv[:, 500:700] = 25.0
+    check_quality(signal_mv, ["II", "V1"], 360.0)
+
+
+@pytest.mark.parametrize("gain", ["0", ""])
+@pytest.mark.parametrize("extra", ["", "x1"], ids=["our reader", "wfdb"])
+def test_a_lead_without_gain_is_read_but_not_taken(tmp_path: Path, gain: str, extra: str) -> None:
+    write_mitdb_record(tmp_path, "100", SIGNAL, ("MLII", "V1"))
+    header = tmp_path / "100.hea"
+    first, ml2, v1, *_ = header.read_text().strip().split("\n")
+    file, kind, _, rest = v1.split(" ", 3)
+    v1 = f"{file} {kind}{extra} 0 {rest}" if gain else f"{file} {kind}{extra}"
+    header.write_text("\n".join([first, ml2.replace(" 212 ", f" 212{extra} "), v1]) + "\n")
+    record = read_record(tmp_path / "100")
+    name = record.leads[1]
+    assert record.uncalibrated == (name,)
+    assert choose_leads(record, ["MLII"], {}).sources == ("MLII",)
+    if gain:
+        with pytest.raises(RecordError, match="lead V1 has no gain in the header, so that its unit is unknown"):
+            choose_leads(record, ["V1"], {})

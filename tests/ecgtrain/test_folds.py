@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from ecgtrain.cli import runs
 from ecgtrain.config import RunConfig
 from ecgtrain.plan import default_runs, resolve
 from ecgtrain.predictions import read_predictions
@@ -62,6 +63,13 @@ def test_a_fold_trains_on_the_rest_and_validates_on_the_next(folds_run, beats_st
     for k in range(3):
         table, _ = read_predictions(folds_run.path / f"fold-{k}" / "predictions" / "validation.parquet")
         assert set(folds[table["row"].to_numpy()]) == {(k + 1) % 3}
+
+
+def test_folds_are_listed_below_their_parent(folds_run, tmp_path, capsys):
+    (tmp_path / "runs").symlink_to(folds_run.path.parent)
+    runs(tmp_path)
+    names = [line.partition(" finished")[0].rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert names == ["folds-1", "  fold-0", "  fold-1", "  fold-2"]
 
 
 def test_thresholds_stay_with_their_folds(folds_run):

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
 import yaml
+import zarr
 from safetensors import safe_open
 
 from ecgtrain.config import RunConfig
@@ -16,6 +18,7 @@ from ecgtrain.progress import Display
 from ecgtrain.run import execute
 from ecgtrain.run_folder import RunFolder, find_run, list_runs, new_run
 from store.errors import MissingDataError, UserError
+from store.read import open_store
 from store.vocabulary import TEST, VALIDATION
 
 BEATS = {"model": "resnet1d_wang", "epochs": 2, "batch_size": 200, "protocol": "interpatient", "device": "cpu"}
@@ -217,6 +220,26 @@ def test_a_resumed_run_ends_with_the_same_predictions(beats_run, beats_store, tm
         ours, _ = read_predictions(folder.path / "predictions" / f"{part}.parquet")
         theirs, _ = read_predictions(beats_run.path / "predictions" / f"{part}.parquet")
         assert ours.equals(theirs)
+
+
+def test_tensorboard_has_a_point_a_step_and_an_epoch(beats_run):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    board = EventAccumulator(str(beats_run.path / "tensorboard")).Reload()
+    losses = [event.value for event in board.Scalars("loss/step")]
+    np.testing.assert_allclose(losses, [entry["loss"] for entry in beats_run.steps()], rtol=1e-6)
+    scores = [event.value for event in board.Scalars("validation/macro_f1")]
+    np.testing.assert_allclose(scores, [entry["validation"]["f1"] for entry in beats_run.history()], rtol=1e-6)
+
+
+def test_a_class_that_training_lacks_is_named(beats_store, tmp_path, capsys):
+    place = Path(shutil.copytree(beats_store.location, tmp_path / "beats.zarr"))
+    label = zarr.open_group(place, mode="r+")["label/aami"]
+    label[:] = np.where(label[:] == 3, 0, label[:])
+    folder = new_run(tmp_path / "runs", "lacking", "")
+    store = open_store(place)
+    assert execute(RunConfig(**BEATS | {"epochs": 1}, store=store.location), store, folder)
+    assert "no training row has the class F" in capsys.readouterr().err
 
 
 def test_checkpoints_hold_tensors_and_json_alone(beats_run):

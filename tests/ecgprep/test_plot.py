@@ -1,0 +1,104 @@
+"""A row is found by number, patient and class; figures say what they show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from ecgprep.build import build
+from ecgprep.config import Prepare
+from ecgprep.plot import choose_row, plot_row
+from ecgprep.plot_balance import plot_balance
+from pipelines.workspace import Workspace
+from store.errors import UnknownNameError, UserError
+from store.read import Store, open_store
+
+PICTURES = "gaf:size=16,cwt:size=16,spectrogram:size=16,phasogram:size=16"
+
+
+@pytest.fixture(scope="module")
+def beats(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    section = {"dataset": "mitdb", "reps": PICTURES, "balance": "smote", "samples_per_class": 60, "workers": 0}
+    prepare = Prepare.model_validate({**section, "balance_protocols": "kfold-5", "balance_neighbours": 2})
+    return open_store(build(prepare, Workspace(tmp_path_factory.mktemp("plot")), raw).place)
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that are saved."""
+    figures: list[Figure] = []
+    save = Figure.savefig
+
+    def keep(figure: Figure, *given: Any, **named: Any) -> None:
+        save(figure, *given, **named)
+        figures.append(figure)
+
+    monkeypatch.setattr(Figure, "savefig", keep)
+    return figures
+
+
+def test_row_is_the_one_of_that_number_among_those_of_a_patient_and_a_class(beats: Store) -> None:
+    label, patient = beats.label(), beats.column("patient")
+    of_208 = patient == "mitdb/208"
+    v = label.values == label.classes.index("V")
+    assert choose_row(beats, 7) == 7
+    assert choose_row(beats, 0, "208") == choose_row(beats, 0, "mitdb/208") == np.flatnonzero(of_208)[0]
+    assert choose_row(beats, 2, class_name="V") == np.flatnonzero(v)[2]
+    assert choose_row(beats, 1, "208", "V") == np.flatnonzero(of_208 & v)[1]
+
+
+def test_row_that_is_not_there(beats: Store) -> None:
+    with pytest.raises(UserError, match=r"--row 9999: .* has rows 0 to \d+ of patient 208 and class V"):
+        choose_row(beats, 9999, "208", "V")
+    with pytest.raises(UserError, match=r"--row -1: .* has rows 0 to"):
+        choose_row(beats, -1)
+    with pytest.raises(UnknownNameError, match="Did you mean '208'"):
+        choose_row(beats, 0, "2088")
+    with pytest.raises(UnknownNameError, match="Did you mean 'V'"):
+        choose_row(beats, 0, class_name="v")
+
+
+def test_axes_have_units_and_pictures_a_colour_bar(beats: Store, tmp_path: Path, drawn: list[Figure]) -> None:
+    plot_row(beats, 3, tmp_path / "row.png")
+    (figure,) = drawn
+    axes = {axis.get_title(): axis for axis in figure.axes if axis.get_title()}
+    signal = figure.axes[0]
+    assert (signal.get_xlabel(), signal.get_ylabel()) == ("s", "MLII (mV)")
+    sides = {title: (axis.get_xlabel(), axis.get_ylabel()) for title, axis in axes.items()}
+    time, frequency = ("s", "s"), ("s", "Hz")
+    assert sides == {
+        "gaf, MLII": time,
+        "cwt, MLII": frequency,
+        "phasogram, MLII": frequency,
+        "spectrogram, MLII": frequency,
+    }
+    bars = [axis for axis in figure.axes if axis.get_label() == "<colorbar>"]
+    assert len(bars) == 4
+    assert all(bar.get_ylabel() for bar in bars)
+    assert axes["cwt, MLII"].get_ylim()[0] < axes["cwt, MLII"].get_ylim()[1], "high frequencies are at the top"
+    assert axes["gaf, MLII"].get_ylim()[0] > axes["gaf, MLII"].get_ylim()[1], "the first row is at the top"
+    assert axes["cwt, MLII"].get_xlim() == pytest.approx((0, 186 / 360))
+
+
+def test_balance_is_drawn_with_its_counts_and_beats(beats: Store, tmp_path: Path, drawn: list[Figure]) -> None:
+    balance = beats.balance("kfold-5", "smote-60-k2", 1)
+    plot_balance(beats, balance, tmp_path / "balance.png")
+    (figure,) = drawn
+    counts, *others = figure.axes
+    heights = [round(bar.get_height()) for bar in counts.patches]
+    names = [name for name in balance.facts["classes"] if balance.facts["before"][name]]
+    assert heights == [balance.facts[when][name] for when in ("before", "after") for name in names]
+    made = [name for i, name in enumerate(balance.facts["classes"]) if (balance.classes == i).any()]
+    assert [axis.get_title() for axis in others] == [
+        f"{name}, {what}" for name in made for what in ("real", "synthetic")
+    ]
+    assert figure.get_suptitle() == "kfold-5, run 1: training rows balanced by smote-60-k2"
+
+
+def test_image_that_cannot_be_written(beats: Store, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--out"):
+        plot_row(beats, 0, tmp_path / "x.docx")
