@@ -96,7 +96,8 @@ def default_workers() -> int:
 def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
     from distributed import Client, LocalCluster
 
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    for name in ("distributed", "distributed.client"):  # what goes wrong is said once, by the error that is raised
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     if scheduler is None:
         with _interruption_ignored():
             cluster = LocalCluster(
