@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from ecgeval.block import Block
@@ -70,8 +71,9 @@ def _run_data(label: str, run: Evaluation) -> dict[str, Any]:
         "calibration": {how: {n: _plain(v) for n, v in figures.items()} for how, figures in run.calibration.items()},
         "environment": run.run.environment,
         "config": run.run.config,
+        "passport": asdict(run.source),
         "numbers": [as_data(number) for number in run.numbers.values()],
-        "numbers_at_half": [as_data(number) for number in run.at_half.values()],
+        "at_half": [[*number.key, _plain(number.value)] for number in run.at_half.values()],
     }
 
 

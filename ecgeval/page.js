@@ -56,6 +56,13 @@ for (const table of document.querySelectorAll("table.sortable")) {
     moveFocus(event.target, event.key);
   });
 }
+for (const card of document.querySelectorAll(".card[title]")) {
+  card.dataset.passport = card.title;
+  card.removeAttribute("title");
+  card.tabIndex = 0;
+  for (const event of ["mouseenter", "focus"]) card.addEventListener(event, () => showPassport(card));
+  for (const event of ["mouseleave", "blur"]) card.addEventListener(event, () => showPassport(null));
+}
 const theme = document.getElementById("theme");
 theme.hidden = false;
 theme.addEventListener("click", () => {

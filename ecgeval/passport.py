@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ecgeval.header import Header
@@ -14,6 +14,10 @@ AVERAGES = {
     "micro": "counts pooled over the scored classes first",
     "weighted": "mean over the scored classes, weighted by the rows that have each",
 }
+BESIDE_EACH_NUMBER = (
+    "run", "split", "protocol", "leaks", "n_rows", "n_records", "n_patients", "split_digest", "data_version",
+    "store_digest", "rows_digest", "recipe_hash", "seed",
+)  # fmt: skip
 PATIENTS = "95 % interval, resamples of the patients"
 
 
@@ -197,7 +201,9 @@ def databases(header: Header) -> list[dict[str, Any]]:
 
 
 def as_data(number: Number) -> dict[str, Any]:
-    """Return a number with its whole passport as plain data; undefined figures are None.
+    """Return a number with its passport as plain data; undefined figures are None.
+
+    Versions, scored classes and the other long fields of its source stand once, in its run's ``passport``.
 
     Parameters
     ----------
@@ -215,7 +221,7 @@ def as_data(number: Number) -> dict[str, Any]:
         "undefined_resamples": number.undefined_resamples,
         "note": number.reason,
         "definition": number.definition,
-        **asdict(number.source),
+        **{name: getattr(number.source, name) for name in BESIDE_EACH_NUMBER},
     }
 
 

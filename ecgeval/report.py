@@ -105,7 +105,7 @@ def _write(blocks: Sequence[Block], config: Evaluate, folder: Path) -> None:
         "leakage": [table.name for table in leaks],
         "files": sorted([*_files(folder), DATA]),
     }
-    (folder / DATA).write_text(json.dumps(data, indent=1, default=str, allow_nan=False), encoding="utf-8")
+    (folder / DATA).write_text(json.dumps(data, default=str, allow_nan=False), encoding="utf-8")
 
 
 def _write_block(block: Block, folder: Path, config: Evaluate, created: datetime) -> Section:

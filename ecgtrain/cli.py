@@ -12,14 +12,18 @@ import typer
 from pipelines.command_line import run_program
 from pipelines.recipe import RecipeError, read_recipe
 from pipelines.workspace import Workspace
+from store.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from ecgtrain.config import RunConfig
     from ecgtrain.plan import PlannedRun
+    from ecgtrain.reopened import Reopened
     from ecgtrain.run_folder import RunFolder
     from store.read import Store
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+EXPORTS = ("onnx", "weights")
 
 Home = Annotated[Path | None, typer.Option(help="The workspace; else $ECG_HOME, else ./ecg-workspace.")]
 
@@ -58,6 +62,9 @@ def run(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="A key of the recipe: optimizer.lr=3e-4, train.NAME.epochs=5.")
     ] = None,
+    baselines: Annotated[
+        bool, typer.Option(help="Fit the cheap models that every report shows, where they are not there yet.")
+    ] = True,
     resume: Annotated[str | None, typer.Option(help="Go on with this run; takes no other option but --home.")] = None,
     home: Home = None,
 ) -> None:
@@ -82,7 +89,7 @@ def run(
         "device": device,
     }
     given = {key: value for key, value in options.items() if value is not None}
-    asked = Asked(_names(model), _names(inputs), store, given, seeds, recipe, settings or [])
+    asked = Asked(_names(model), _names(inputs), store, given, seeds, recipe, settings or [], baselines)
     if resume is not None and asked != Asked():
         raise RecipeError("--resume goes on with a run as it was set up; give no other option but --home")
     with joined():
@@ -100,15 +107,19 @@ class Asked:
     seeds: int = 1
     recipe: str | None = None
     settings: list[str] = field(default_factory=list)
+    baselines: bool = True
 
 
 def _train(workspace: Workspace, asked: Asked) -> int:
     from ecgtrain.distributed import this_world
+    from ecgtrain.fitting import baseline_configs
     from ecgtrain.plan import expect
     from store.read import open_store
 
     store = open_store(workspace.find_store(asked.store))
     configs = _plan(store, asked)
+    if asked.baselines and this_world().size == 1:
+        configs += baseline_configs(configs, store, workspace.runs)
     if this_world().first:
         _print_plan(store, [expect(config, store) for config in configs])
     return _end(_train_all(workspace, store, configs))
@@ -148,8 +159,7 @@ def _train_all(workspace: Workspace, store: Store, configs: list[RunConfig]) -> 
 
 
 def _resume(workspace: Workspace, name: str) -> int:
-    from ecgtrain.run import check_same_store
-    from ecgtrain.run_folder import find_run
+    from ecgtrain.run_folder import check_same_store, find_run
     from store.read import open_store
 
     folder = find_run(workspace.runs, name)
@@ -224,6 +234,75 @@ def runs(home: Home = None) -> None:
 def _best(history: list[dict[str, Any]], key: str) -> str:
     values = [entry["validation"][key] for entry in history if entry["validation"][key] is not None]
     return f"{max(values):.3f}" if values else "–"
+
+
+Run = Annotated[str, typer.Argument(help="A finished run; of one over folds a fold, such as NAME/fold-0.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+
+
+def _reopen(run: str, home: Path | None, device: str) -> Reopened:
+    from ecgtrain.reopened import reopen
+    from ecgtrain.run_folder import find_run
+
+    return reopen(find_run(Workspace.at(home).runs, run), device)
+
+
+@app.command()
+def features(run: Run, device: Device = "auto", home: Home = None) -> None:
+    """Write what a run's network makes of each test row just before it decides, for the report's map of them."""
+    from ecgtrain.reopened import save_features
+
+    typer.echo(save_features(_reopen(run, home, device)))
+
+
+@app.command()
+def explain(
+    run: Run,
+    method: Annotated[str, typer.Option(help="integrated_gradients or grad_cam.")] = "integrated_gradients",
+    device: Device = "auto",
+    home: Home = None,
+) -> None:
+    """Write which samples decided the rows that are right and wrong with most confidence, and those between."""
+    from ecgtrain.reopened import save_explanations
+
+    typer.echo(save_explanations(_reopen(run, home, device), method))
+
+
+@app.command()
+def benchmark(run: Run, device: Device = "auto", home: Home = None) -> None:
+    """Measure a run's network: parameters, operations, latency and throughput at batches of 1 to 256 rows."""
+    from ecgtrain.reopened import save_benchmark
+
+    measured = save_benchmark(_reopen(run, home, device))
+    macs = "unknown" if measured["macs"] is None else f"{measured['macs'] / 1e6:.1f} M"
+    typer.echo(
+        f"{measured['parameters']:,} parameters, {macs} multiply-adds a row, {measured['size_bytes'] / 1e6:.1f} MB, "
+        f"{measured['device']}"
+    )
+    for one in measured["batches"]:
+        typer.echo(
+            f"  batch {one['batch']:4}: {one['mean_ms']:9.2f} ms (SD {one['sd_ms']:.2f}, {one['min_ms']:.2f} to "
+            f"{one['max_ms']:.2f}), {one['rows_per_s']:10.0f} rows/s"
+        )
+
+
+@app.command()
+def export(
+    run: Run,
+    to: Annotated[str, typer.Option(help="onnx or weights.")],
+    without_head: Annotated[bool, typer.Option(help="Leave out the layer that gives the logits (weights).")] = False,
+    folder: Annotated[Path | None, typer.Option(help="Where to; else the run's folder export.")] = None,
+    home: Home = None,
+) -> None:
+    """Write a run's network for others, as ONNX or as weights, with a card beside it."""
+    from ecgtrain.reopened import export_run
+
+    if to not in EXPORTS:
+        raise UnknownNameError("form of export", to, EXPORTS)
+    if without_head and to != "weights":
+        raise RecipeError("--without-head is for --to weights: ONNX holds whole networks")
+    for file in export_run(_reopen(run, home, "cpu"), to, head=not without_head, folder=folder):
+        typer.echo(file)
 
 
 @app.command()

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 
 from ecgtrain.config import RunConfig
-from ecgtrain.predictions import FOOTER_KEY, NOT_IN_HASH, read_predictions, write_predictions
+from ecgtrain.predictions import FOOTER_KEY, NOT_IN_HASH, read_predictions, write_table
 from ecgtrain.run_folder import RunFolder
 from pipelines.recipe import recipe_hash
 from store.errors import UserError
@@ -54,7 +54,7 @@ def join_predictions(config: RunConfig, folds: Sequence[RunFolder], folder: RunF
         tables = [table.replace_schema_metadata(None) for table, _ in found]
         footer = {**found[0][1], "run": folder.name, "recipe_hash": recipe_hash(config, exclude=NOT_IN_HASH)}
         joined = pa.concat_tables(tables).replace_schema_metadata({FOOTER_KEY: json.dumps(footer)})
-        write_predictions(folder.path / "predictions" / f"{part}.parquet", joined)
+        write_table(folder.path / "predictions" / f"{part}.parquet", joined)
     by_fold = {fold.name: fold.read_json("calibration.json") for fold in folds}
     folder.write_json(
         "calibration.json", {"thresholds": {}, "temperature": None, "fitted_on": "validation", "folds": by_fold}

@@ -37,7 +37,7 @@ from ecgtrain.losses import class_shares, make_loss, weights_beside
 from ecgtrain.predicting import combined, forward, predict_logits, probabilities
 from ecgtrain.samplers import step_seed
 from ecgtrain.schedules import make_optimizer, rate_factor, set_rate
-from ecgtrain.scores import Scores, score
+from ecgtrain.scores import Scores, plain, score
 from store.errors import EcgError, UnknownNameError
 
 LAST, BEST = "last.safetensors", "best.safetensors"
@@ -289,9 +289,9 @@ class _Training:
             "watched": self.monitor,
             "learning_rate": self._rate(),
             "seconds": round(seconds, 3),
-            "validation": _plain(scores.macro(score_classes)),
+            "validation": plain(scores.macro(score_classes)),
             "per_class": {
-                name: _plain({"f1": float(scores.f1[c]), "auroc": float(scores.auroc[c])})
+                name: plain({"f1": float(scores.f1[c]), "auroc": float(scores.auroc[c])})
                 for c, name in enumerate(self.classes)
             },
         }
@@ -356,8 +356,3 @@ def _monitor(config: TrainingConfig, loaders: Loaders) -> str:
     if wanted not in known:
         raise UnknownNameError("early_stopping.monitor", wanted, known)
     return wanted
-
-
-def _plain(values: dict[str, float]) -> dict[str, float | None]:
-    """Return values as JSON knows them: what is undefined is null."""
-    return {name: None if math.isnan(value) else value for name, value in values.items()}

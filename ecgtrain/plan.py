@@ -17,6 +17,7 @@ from ecgtrain.inputs import input_shape
 from ecgtrain.items import known_rows, stored_items, training_items
 from ecgtrain.losses import class_shares, make_loss, weights_beside
 from ecgtrain.models import InputShape, create_model, list_models, model_facts
+from ecgtrain.models.baselines import FittedModel
 from ecgtrain.models.registry import InputKind
 from ecgtrain.pictures import find_pictures
 from ecgtrain.predicting import HALF
@@ -242,12 +243,15 @@ def time_step(config: RunConfig, shape: InputShape, *, multilabel: bool) -> tupl
     n = min(config.batch_size, TIMED_ROWS)
     device = pick_device(config.device)
     model = create_model(config.model, **vars(shape)).to(device).train()
-    inputs = {name: torch.zeros(n, *size, device=device) for name, size in _sizes(config, shape).items()}
+    inputs = {name: torch.zeros(n, *size, device=device) for name, size in input_sizes(config, shape).items()}
     target = torch.zeros(n, shape.n_classes) if multilabel else torch.zeros(n, dtype=torch.int64)
     loss = make_loss(target, shape.n_classes, LossConfig(), "none")
     shares = class_shares(target, shape.n_classes).to(device)
 
     def step() -> None:
+        if isinstance(model, FittedModel):
+            model.describe(**inputs)
+            return
         with torch.autocast(device.type, dtype=HALF.get(config.precision), enabled=config.precision in HALF):
             logits = model(**inputs)
         loss.mean(logits.float(), shares).backward()  # type: ignore[no-untyped-call]
@@ -265,7 +269,8 @@ def _seconds(step: Callable[[], None]) -> float:
     return time.perf_counter() - started
 
 
-def _sizes(config: RunConfig, shape: InputShape) -> dict[str, tuple[int, ...]]:
+def input_sizes(config: RunConfig, shape: InputShape) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each keyword tensor of one row."""
     sizes: dict[str, tuple[int, ...]] = {}
     if SIGNAL in config.inputs:
         sizes["signal"] = (shape.n_leads, shape.n_samples)

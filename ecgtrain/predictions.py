@@ -127,8 +127,8 @@ def context_of(preprocessing: Mapping[str, Any]) -> list[str]:
     return [*(["rr"] if "features" in preprocessing else []), *(name for name in names if beside.get(name))]
 
 
-def write_predictions(path: Path, table: pa.Table) -> None:
-    """Write a predictions table whole."""
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write a Parquet file whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     pq.write_table(table, aside, compression="zstd", write_page_checksum=True)

@@ -17,19 +17,21 @@ from ecgtrain.curves import draw_curves
 from ecgtrain.devices import pick_device
 from ecgtrain.distributed import this_world
 from ecgtrain.environment import code_state, devices, versions
+from ecgtrain.fitting import fit
 from ecgtrain.folds import fold_runs, join_predictions
 from ecgtrain.listener import Listener
 from ecgtrain.loader import Loader, Loaders, load
 from ecgtrain.loop import Trained, train
 from ecgtrain.models import create_model
+from ecgtrain.models.baselines import FittedModel
 from ecgtrain.models.timm_networks import load_pretrained
 from ecgtrain.predicting import Said, one_hot, predict
-from ecgtrain.predictions import context_of, predictions_footer, predictions_table, write_predictions
+from ecgtrain.predictions import context_of, predictions_footer, predictions_table, write_table
 from ecgtrain.progress import Display
 from ecgtrain.run_folder import FAILED, FINISHED, RUNNING, RunFolder, silent_log
 from ecgtrain.tracking import describe_scores, following
 from ecgtrain.trained_run import described
-from store.errors import EcgError, ResourceError, UserError
+from store.errors import EcgError, ResourceError
 from store.read import Store
 
 
@@ -116,7 +118,13 @@ def _train(config: RunConfig, store: Store, folder: RunFolder, log: logging.Logg
     with (
         following(folder, config, log, display, len(data.train.rows)) if first else nullcontext(Listener()) as listener
     ):
-        trained = train(model, data, config, folder.checkpoints, listener=listener)
+        if isinstance(model, FittedModel):
+            listener.go_on(0, 0)
+            entry = fit(model, data)
+            listener.epoch(entry)
+            trained = Trained(model, [entry], 0)
+        else:
+            trained = train(model, data, config, folder.checkpoints, listener=listener)
     said = {name: _predict(config, data, part, trained.model) for name, part in _parts(data).items()}
     if first:
         draw_curves(trained.history, trained.best_epoch, folder.path / "curves.png")
@@ -166,19 +174,6 @@ def environment(config: RunConfig, store: Store) -> dict[str, Any]:
         "device": str(pick_device(config.device)),
         "store": {"name": store.name, "digest": store.digest, "rows_digest": store.rows_digest},
     }
-
-
-def check_same_store(folder: RunFolder, store: Store) -> None:
-    """Raise if a store is not the one that a run was started on.
-
-    Raises
-    ------
-    UserError
-        If rows, labels, columns or splits differ.
-    """
-    started_on = folder.read_json("environment.json")["store"]
-    if started_on["rows_digest"] != store.rows_digest:
-        raise UserError(f"{folder.name} was started on other rows than {store.location} holds now; start a new run")
 
 
 def _introduce(
@@ -244,4 +239,4 @@ def _write_predictions(
         if name == "validation":
             folder.write_json("calibration.json", calibrate(said[name], truth, classes, multilabel=multilabel))
         table = predictions_table(store, part.rows, classes, truth, said[name], footer, config.fold)
-        write_predictions(folder.path / "predictions" / f"{name}.parquet", table)
+        write_table(folder.path / "predictions" / f"{name}.parquet", table)

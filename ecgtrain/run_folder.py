@@ -18,6 +18,7 @@ from ecgtrain.config import RunConfig
 from pipelines.recipe import nearest, validate
 from store.errors import MissingDataError, UserError
 from store.files import write_whole
+from store.read import Store
 
 RUNNING, FINISHED, FAILED = "running", "finished", "failed"
 FILE_ONLY = "file_only"  # of a line of the log that a person sees elsewhere
@@ -157,6 +158,19 @@ def silent_log() -> logging.Logger:
     log = logging.Logger("ecgtrain.silent")
     log.addHandler(logging.NullHandler())
     return log
+
+
+def check_same_store(folder: RunFolder, store: Store) -> None:
+    """Raise if a store is not the one that a run was started on.
+
+    Raises
+    ------
+    UserError
+        If rows, labels, columns or splits differ.
+    """
+    started_on = folder.read_json("environment.json")["store"]
+    if started_on["rows_digest"] != store.rows_digest:
+        raise UserError(f"{folder.name} was started on other rows than {store.location} holds now; start a new run")
 
 
 def new_run(runs: Path, name: str | None, stem: str) -> RunFolder:

@@ -5,6 +5,7 @@ A score that is undefined, because a class does not occur, is NaN and is left ou
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -44,6 +45,11 @@ def score(truth: Flags, probability: Floats, *, multilabel: bool) -> Scores:
         f1=np.array([f1(truth[:, c], predicted[:, c]) for c in classes]),
         auroc=np.array([auroc(truth[:, c], probability[:, c]) for c in classes]),
     )
+
+
+def plain(values: dict[str, float]) -> dict[str, float | None]:
+    """Return values as JSON knows them: what is undefined is null."""
+    return {name: None if math.isnan(value) else value for name, value in values.items()}
 
 
 def f1(truth: Flags, predicted: Flags) -> float:

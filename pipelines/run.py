@@ -11,7 +11,9 @@ from typing import Annotated
 import typer
 
 from pipelines.command_line import run_program
-from pipelines.recipe import find_recipe, shipped_names
+from pipelines.quick import synthesise, write_quick
+from pipelines.recipe import find_recipe, read_recipe, shipped_names
+from pipelines.workspace import Workspace
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -37,6 +39,24 @@ def commands(recipe: str, source: Path | None, home: Path | None) -> list[list[s
     ]
 
 
+def quick_commands(recipe: str, source: Path | None, home: Path | None) -> list[list[str]]:
+    """Return the commands that stand for a recipe made small.
+
+    Parameters
+    ----------
+    recipe : str
+        A shipped recipe's name, or a YAML file.
+    source : Path or None
+        Folder of the raw recordings; None: synthetic ones are made in the workspace.
+    home : Path or None
+        The workspace; None for the default one.
+    """
+    sections, workspace = read_recipe(recipe), Workspace.at(home).home
+    made = source or workspace / "synthetic" / str(sections["prepare"]["dataset"])
+    first = [] if source else synthesise(sections, made)
+    return [*first, *commands(str(write_quick(sections, recipe, workspace)), made, home)]
+
+
 def run_all(lines: Sequence[Sequence[str]]) -> int:
     """Run commands until one fails; return the exit code of the last that ran."""
     for program, *arguments in lines:
@@ -60,10 +80,13 @@ def run(
     recipe: Annotated[str, typer.Argument(help="A recipe's name, see `list`, or a YAML file.")],
     source: Annotated[Path | None, typer.Option("--from", help="Folder that holds the database's folder.")] = None,
     home: Annotated[Path | None, typer.Option(help="Workspace; else $ECG_HOME or ./ecg-workspace.")] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Few rows, small pictures, two epochs; synthetic recordings without --from.")
+    ] = False,
 ) -> None:
     """Build, train and report as a recipe says."""
     find_recipe(recipe)
-    raise typer.Exit(run_all(commands(recipe, source, home)))
+    raise typer.Exit(run_all((quick_commands if quick else commands)(recipe, source, home)))
 
 
 def main() -> None:

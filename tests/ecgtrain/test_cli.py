@@ -20,7 +20,7 @@ from pipelines.command_line import run_program
 from store.errors import UserError
 from store.read import open_store
 
-QUICK = ["--epochs", "1", "--device", "cpu"]
+QUICK = ["--epochs", "1", "--device", "cpu", "--no-baselines"]
 
 
 def call(capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -218,6 +218,17 @@ def test_without_a_store_the_build_command_is_named(tmp_path, capfd):
     code, _, err = call(capfd, "run", "--home", str(tmp_path))
     assert code == 2
     assert "ecgprep build" in err
+
+
+def test_baselines_stand_beside_a_run_and_are_fitted_once(home, capfd):
+    for number in (1, 2):
+        code, _, _ = call(
+            capfd, "run", "--home", str(home), "--model", "resnet1d_wang", "--epochs", "1", "--device", "cpu"
+        )
+        assert code == 0
+        runs = {path.name for path in (home / "runs").iterdir()}
+        baselines = {f"{name}-interpatient-1" for name in ("boosting", "class_prior", "random_encoder")}
+        assert runs == baselines | {f"resnet1d_wang-interpatient-{i}" for i in range(1, number + 1)}
 
 
 def test_models_lists_every_model_with_its_paper(capfd):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from ecgtrain.fitting import BASELINES
 from ecgtrain.models import create_model, list_families, list_models, model_facts, register_family, register_model
 from ecgtrain.models.recurrent import AttentionEncoder, Recurrence
 from store.errors import UnknownNameError, UserError
@@ -13,6 +14,7 @@ from store.errors import UnknownNameError, UserError
 N_ROWS, N_SAMPLES, N_FEATURES, N_CLASSES = 4, 186, 14, 5
 SIDE = 64
 PADDED = {"signal", "both"}
+NETWORKS = [name for name in list_models() if name not in BASELINES]
 HUGE = {"vgg_historical", "alexnet_historical"}  # 134 and 57 million weights: counted, and run once
 SMALLEST = {
     "alexnet": ("alexnet", "alexnet_channel", "alexnet_spatial", "alexnet_cbam", "alexnet_self", "vgg"),
@@ -78,7 +80,7 @@ def batch(name: str, n_rows: int = N_ROWS, n_leads: int = 1, n_features: int = 0
     return {key: made[key] for key in [*wanted, *(["features"] if n_features and reads != "picture" else [])]}
 
 
-@pytest.mark.parametrize("name", sorted(set(list_models()) - HUGE))
+@pytest.mark.parametrize("name", sorted(set(NETWORKS) - HUGE))
 def test_model_maps_a_batch_to_logits_and_gradients_reach_every_weight(name):
     inputs = batch(name, n_leads=2, n_features=N_FEATURES)
     model = made(name, n_leads=2, n_features=N_FEATURES if "features" in inputs else 0)
@@ -91,7 +93,7 @@ def test_model_maps_a_batch_to_logits_and_gradients_reach_every_weight(name):
     assert all(torch.isfinite(weight.grad).all() for _, weight in trainable)
 
 
-@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize("name", NETWORKS)
 def test_a_row_alone_and_other_rows_change_nothing_in_evaluation(name):
     model = made(name).eval()
     inputs = batch(name)
@@ -103,7 +105,7 @@ def test_a_row_alone_and_other_rows_change_nothing_in_evaluation(name):
     torch.testing.assert_close(among_zeros[:1], together[:1], rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", [name for name in list_models() if model_facts(name).reads in PADDED])
+@pytest.mark.parametrize("name", [name for name in NETWORKS if model_facts(name).reads in PADDED])
 @pytest.mark.parametrize("extent", [(0, 120), (64, N_SAMPLES)], ids=["padded behind", "padded in front"])
 def test_what_stands_in_the_padding_changes_nothing_in_evaluation(name, extent):
     model = made(name).eval()
@@ -119,7 +121,7 @@ def test_what_stands_in_the_padding_changes_nothing_in_evaluation(name, extent):
 
 LENGTH_FREE = [
     name
-    for name in list_models()
+    for name in NETWORKS
     if model_facts(name).reads == "signal" and not name.startswith(("ecgtransform", "inception_time_", "nsht"))
 ]
 
