@@ -8,7 +8,7 @@ local ones and a cluster run the same code and write the same bytes.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +24,7 @@ from ecgprep.beats import cut
 from ecgprep.config import Prepare
 from ecgprep.datasets import get_database
 from ecgprep.datasets.base import Database, Found, RecordRef
+from ecgprep.download.databases import Wish, is_wanting
 from ecgprep.execute import TaskRunner
 from ecgprep.filters import parse_filters
 from ecgprep.index import IndexedRecord, Quarantined, index_record, read_clean
@@ -55,6 +56,8 @@ from store.schema import SCALE_MV
 from store.shards import JOURNAL, Receipt, find_receipt, write_task
 from store.verify import find_damage
 from store.write import Building, merge_addition, publish, publish_addition
+
+Download = Callable[[list[Wish]], object]
 
 INDEX_BYTES = 2_000_000  # of raw data that one call of the first pass reads
 
@@ -137,6 +140,7 @@ def build(
     replace: bool = False,
     progress: Progress = lambda what, done, total: None,
     target: str | None = None,
+    download: Download | None = None,
 ) -> BuildResult:
     """Build the store that a recipe describes, go on with a stopped build, or add to a complete store what it lacks.
 
@@ -154,6 +158,8 @@ def build(
         Called with what is being done, how much of it is done and how much there is.
     target : str, optional
         Folder or URL that the store is put in; by default the workspace's folder of stores.
+    download : callable, optional
+        Given the databases that are not in the workspace, or not whole, and brings them.
 
     Raises
     ------
@@ -168,6 +174,8 @@ def build(
     """
     for name in prepare.databases if source is None else ():
         get_database(name).make_raw(workspace.raw)
+    if download is not None and source is None:
+        download(_to_download(prepare, workspace))
     with TaskRunner(prepare.workers, prepare.scheduler) as runner:
         indexes, prepare = index_databases(prepare, workspace, source, runner, progress)
         plan, reps = make_plan(indexes, prepare)
@@ -256,6 +264,21 @@ def resolve(prepare: Prepare, databases: Sequence[Database]) -> tuple[Prepare, l
 def _for_database(database: Database, prepare: Prepare) -> Prepare:
     rule = prepare.label_rule if prepare.label_rule in database.label_rules else None
     return prepare.model_copy(update={"dataset": database.name, "label_rule": rule})
+
+
+def _to_download(prepare: Prepare, workspace: Workspace) -> list[Wish]:
+    """Return the published databases that are not in the workspace, or whose download was stopped."""
+    databases = [get_database(name) for name in prepare.databases]
+    places = {database.name: workspace.raw / database.folder for database in databases if database.published_path}
+    if not any(is_wanting(place) for place in places.values()):
+        return []
+    _, own = resolve(prepare, databases)
+    wishes = zip(databases, own, strict=True)
+    return [
+        Wish(base, item, places[base.name])
+        for base, item in wishes
+        if base.name in places and is_wanting(places[base.name])
+    ]
 
 
 def index_databases(
@@ -491,7 +514,8 @@ def make_fills(
     for task in tasks:
         pieces = []
         first = int(np.searchsorted(first_row, task.start, side="right")) - 1
-        for record, offset in zip(records[first:], first_row[first:], strict=False):
+        for number in range(first, len(records)):
+            record, offset = records[number], first_row[number]
             if offset >= task.stop:
                 break
             rows = slice(max(task.start - offset, 0), task.stop - offset)

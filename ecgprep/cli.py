@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -192,9 +193,12 @@ def build(
     target: Annotated[
         str | None, typer.Option("--to", help="Folder or URL for the store, such as s3://bucket/stores.")
     ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Download more than 5 GB where databases are not here.")] = False,
 ) -> None:
     """Build a store, go on with a stopped build, or add pictures and balances to a complete store."""
     from ecgprep.build import build as build_store
+    from ecgprep.download.databases import Options
+    from ecgprep.download.databases import download as download_databases
     from ecgprep.inspect import print_result
     from ecgprep.progress import show_progress
     from pipelines.workspace import Workspace
@@ -217,7 +221,8 @@ def build(
     }
     prepare = _read_section(options, recipe, settings)
     with show_progress() as progress:
-        result = build_store(prepare, Workspace.at(home), source, replace, progress, target)
+        fetch = partial(download_databases, options=Options(yes=yes), say=_say, progress=progress)
+        result = build_store(prepare, Workspace.at(home), source, replace, progress, target, fetch)
     print_result(result)
 
 
