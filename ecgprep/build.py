@@ -212,7 +212,12 @@ def _build_at(
         return _extend(place, plan, reps, prepare, runner, progress)
     building = Building(place.building_site().location, plan)
     state = "resumed" if building.prepare() else "built"
-    _run_fills(building, list(_fills(building, indexes, prepare, reps)), runner, progress)
+    _run_fills(
+        building,
+        list(make_fills(plan, building.open_tasks(), building.place.location, indexes, prepare, reps)),
+        runner,
+        progress,
+    )
     return state, publish(building, place.location).digest
 
 
@@ -494,14 +499,19 @@ def _check_same_picture(store: Store, rep: Representation) -> None:
         )
 
 
-def _fills(
-    building: Building, indexes: Sequence[Index], prepare: Prepare, reps: tuple[Representation, ...]
+def make_fills(
+    plan: StorePlan,
+    tasks: Sequence[Task],
+    location: str,
+    indexes: Sequence[Index],
+    prepare: Prepare,
+    reps: tuple[Representation, ...],
 ) -> Iterator[Fill]:
-    """Yield what each open task needs."""
+    """Yield what each task needs, whose rows are those of some records."""
     records = [record for index in indexes for record in index.records]
     first_row = np.cumsum([0, *(len(record.rows.start) for record in records)])
     n_samples = row_samples(indexes, prepare)
-    for task in building.open_tasks():
+    for task in tasks:
         pieces = []
         first = int(np.searchsorted(first_row, task.start, side="right")) - 1
         for number in range(first, len(records)):
@@ -510,9 +520,7 @@ def _fills(
                 break
             rows = slice(max(task.start - offset, 0), task.stop - offset)
             pieces.append(Piece(record.ref, record.rows.start[rows], record.rows.valid_n[rows]))
-        yield Fill(
-            building.place.location, task, prepare, n_samples, tuple(pieces), _valid_n(building.plan, task), reps
-        )
+        yield Fill(location, task, prepare, n_samples, tuple(pieces), _valid_n(plan, task), reps)
 
 
 def _valid_n(plan: StorePlan, task: Task) -> NDArray[np.int32] | None:
@@ -542,9 +550,9 @@ def fill(job: Fill) -> Receipt:
     if done := find_receipt(job.location, job.task):
         return done
     with threadpool_limits(limits=1):  # workers share the cores; and sums must not depend on the number of threads
-        signal = _stored_rows(job) if job.signals else _cut_rows(job)
+        signal = _stored_rows(job) if job.signals else cut_rows(job)
         blocks = {} if job.signals else {"signal": signal}
-        blocks |= {f"rep/{name}": planes for name, planes in _pictures(job, signal).items()}
+        blocks |= {f"rep/{name}": planes for name, planes in draw_pictures(job, signal).items()}
         return write_task(job.location, job.task, blocks)
 
 
@@ -555,7 +563,14 @@ def _stored_rows(job: Fill) -> NDArray[np.int16]:
     return rows
 
 
-def _cut_rows(job: Fill) -> NDArray[np.int16]:
+def cut_rows(job: Fill) -> NDArray[np.int16]:
+    """Return a task's rows as counts, cut from its records.
+
+    Raises
+    ------
+    DamagedStoreError
+        If a record is no longer what the first pass read.
+    """
     blocks = []
     for piece in job.pieces:
         database = get_database(piece.ref.record.partition("/")[0])
@@ -567,7 +582,7 @@ def _cut_rows(job: Fill) -> NDArray[np.int16]:
     return np.concatenate(blocks)
 
 
-def _pictures(job: Fill, signal: NDArray[np.int16]) -> dict[str, NDArray[Any]]:
+def draw_pictures(job: Fill, signal: NDArray[np.int16]) -> dict[str, NDArray[Any]]:
     """Draw the representations of a task's rows, from the stored counts alone."""
     if job.prepare.engine == "reference":
         signal_mv = signal * SCALE_MV

@@ -134,9 +134,10 @@ def plan(
     source: Source = None,
     home: Home = None,
 ) -> None:
-    """Say what a build would make: rows, bytes and classes; write nothing."""
+    """Say what a build would make: rows, bytes, time and classes; write nothing."""
     from ecgprep.balance import plan_balances
     from ecgprep.build import index_databases
+    from ecgprep.estimate import estimate
     from ecgprep.execute import TaskRunner
     from ecgprep.inspect import print_plan
     from ecgprep.plan import make_plan
@@ -157,8 +158,10 @@ def plan(
     prepare = _read_section(options, recipe, settings)
     with show_progress() as progress, TaskRunner(prepare.workers, prepare.scheduler) as runner:
         indexes, resolved = index_databases(prepare, Workspace.at(home), source, runner, progress)
-    planned = make_plan(indexes, resolved)[0]
-    print_plan(planned, plan_balances(planned.values, resolved))
+        planned, pictures = make_plan(indexes, resolved)
+        balances = plan_balances(planned.values, resolved)
+        made = estimate(planned, indexes, resolved, pictures, balances, progress)
+    print_plan(planned, made, balances)
 
 
 @app.command()
