@@ -16,9 +16,11 @@ from ecgtrain.config import RunConfig
 from ecgtrain.curves import draw_curves
 from ecgtrain.devices import pick_device
 from ecgtrain.distributed import this_world
-from ecgtrain.environment import code_state, devices, versions
+from ecgtrain.environment import code_state, command, devices, versions
+from ecgtrain.features import penultimate_features, write_features
 from ecgtrain.fitting import fit
 from ecgtrain.folds import fold_runs, join_predictions
+from ecgtrain.heads import find_head
 from ecgtrain.listener import Listener
 from ecgtrain.loader import Loader, Loaders, load
 from ecgtrain.loop import Trained, train
@@ -111,6 +113,8 @@ def _train(config: RunConfig, store: Store, folder: RunFolder, log: logging.Logg
     model = create_model(config.model, **vars(data.shape))
     if config.pretrained is not None:
         load_pretrained(model, config.pretrained)
+    if config.save_features:
+        find_head(model, len(data.label.classes))  # a network without one is named before hours of training
     first = this_world().first
     if first:
         folder.write_json("preprocessing.json", {**data.preprocessing, **described(data)})
@@ -129,6 +133,9 @@ def _train(config: RunConfig, store: Store, folder: RunFolder, log: logging.Logg
     if first:
         draw_curves(trained.history, trained.best_epoch, folder.path / "curves.png")
         _write_predictions(config, store, folder, data, trained.model, said)
+        if config.save_features:
+            features = penultimate_features(trained.model, data.test, config.precision)
+            write_features(folder.path, data.test.rows, features)
         log.info(
             "%s finished: best epoch %d, %s", folder.name, trained.best_epoch + 1, describe_scores(_best_entry(trained))
         )
@@ -170,6 +177,7 @@ def environment(config: RunConfig, store: Store) -> dict[str, Any]:
     return {
         "versions": versions(),
         **code_state(),
+        "command": command(),
         "devices": devices(),
         "device": str(pick_device(config.device)),
         "store": {"name": store.name, "digest": store.digest, "rows_digest": store.rows_digest},
