@@ -70,8 +70,8 @@ def save(figure: Figure, path: Path) -> list[Path]:
             engine.execute(figure)
             figure.set_layout_engine("none")  # laid out once, not once a file
         figure.set_dpi(DPI)
-        FigureCanvasAgg(figure).print_png(files[0])  # savefig would draw it twice
-        FigureCanvasSVG(figure).print_svg(files[1], metadata={"Date": None})
+        FigureCanvasAgg(figure).print_png(files[0])  # type: ignore[no-untyped-call]  # savefig would draw it twice
+        FigureCanvasSVG(figure).print_svg(files[1], metadata={"Date": None})  # type: ignore[no-untyped-call]
     return files
 
 
