@@ -77,6 +77,7 @@ def test_a_run_leaves_what_the_contract_names(beats_run):
         "run.log",
         "state",
         "steps.jsonl",
+        "trained_on.json",
     }
     assert beats_run.name == "resnet1d_wang-interpatient-1"
     assert beats_run.state == "finished"
