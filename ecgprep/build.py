@@ -8,7 +8,7 @@ local ones and a cluster run the same code and write the same bytes.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +24,7 @@ from ecgprep.beats import cut
 from ecgprep.config import Prepare
 from ecgprep.datasets import get_database
 from ecgprep.datasets.base import Database, Found, RecordRef
+from ecgprep.download.databases import Wish, is_wanting
 from ecgprep.execute import TaskRunner
 from ecgprep.filters import parse_filters
 from ecgprep.index import IndexedRecord, Quarantined, index_record, read_clean
@@ -55,6 +56,8 @@ from store.schema import SCALE_MV
 from store.shards import JOURNAL, Receipt, find_receipt, write_task
 from store.verify import find_damage
 from store.write import Building, merge_addition, publish, publish_addition
+
+Download = Callable[[list[Wish]], object]
 
 INDEX_BYTES = 2_000_000  # of raw data that one call of the first pass reads
 
@@ -137,6 +140,7 @@ def build(
     replace: bool = False,
     progress: Progress = lambda what, done, total: None,
     target: str | None = None,
+    download: Download | None = None,
 ) -> BuildResult:
     """Build the store that a recipe describes, go on with a stopped build, or add to a complete store what it lacks.
 
@@ -154,6 +158,8 @@ def build(
         Called with what is being done, how much of it is done and how much there is.
     target : str, optional
         Folder or URL that the store is put in; by default the workspace's folder of stores.
+    download : callable, optional
+        Given the databases that are not in the workspace, or not whole, and brings them.
 
     Raises
     ------
@@ -168,6 +174,8 @@ def build(
     """
     for name in prepare.databases if source is None else ():
         get_database(name).make_raw(workspace.raw)
+    if download is not None and source is None:
+        download(_to_download(prepare, workspace))
     with TaskRunner(prepare.workers, prepare.scheduler) as runner:
         indexes, prepare = index_databases(prepare, workspace, source, runner, progress)
         plan, reps = make_plan(indexes, prepare)
@@ -204,7 +212,12 @@ def _build_at(
         return _extend(place, plan, reps, prepare, runner, progress)
     building = Building(place.building_site().location, plan)
     state = "resumed" if building.prepare() else "built"
-    _run_fills(building, list(_fills(building, indexes, prepare, reps)), runner, progress)
+    _run_fills(
+        building,
+        list(make_fills(plan, building.open_tasks(), building.place.location, indexes, prepare, reps)),
+        runner,
+        progress,
+    )
     return state, publish(building, place.location).digest
 
 
@@ -251,6 +264,21 @@ def resolve(prepare: Prepare, databases: Sequence[Database]) -> tuple[Prepare, l
 def _for_database(database: Database, prepare: Prepare) -> Prepare:
     rule = prepare.label_rule if prepare.label_rule in database.label_rules else None
     return prepare.model_copy(update={"dataset": database.name, "label_rule": rule})
+
+
+def _to_download(prepare: Prepare, workspace: Workspace) -> list[Wish]:
+    """Return the published databases that are not in the workspace, or whose download was stopped."""
+    databases = [get_database(name) for name in prepare.databases]
+    places = {database.name: workspace.raw / database.folder for database in databases if database.published_path}
+    if not any(is_wanting(place) for place in places.values()):
+        return []
+    _, own = resolve(prepare, databases)
+    wishes = zip(databases, own, strict=True)
+    return [
+        Wish(base, item, places[base.name])
+        for base, item in wishes
+        if base.name in places and is_wanting(places[base.name])
+    ]
 
 
 def index_databases(
@@ -471,24 +499,28 @@ def _check_same_picture(store: Store, rep: Representation) -> None:
         )
 
 
-def _fills(
-    building: Building, indexes: Sequence[Index], prepare: Prepare, reps: tuple[Representation, ...]
+def make_fills(
+    plan: StorePlan,
+    tasks: Sequence[Task],
+    location: str,
+    indexes: Sequence[Index],
+    prepare: Prepare,
+    reps: tuple[Representation, ...],
 ) -> Iterator[Fill]:
-    """Yield what each open task needs."""
+    """Yield what each task needs, whose rows are those of some records."""
     records = [record for index in indexes for record in index.records]
     first_row = np.cumsum([0, *(len(record.rows.start) for record in records)])
     n_samples = row_samples(indexes, prepare)
-    for task in building.open_tasks():
+    for task in tasks:
         pieces = []
         first = int(np.searchsorted(first_row, task.start, side="right")) - 1
-        for record, offset in zip(records[first:], first_row[first:], strict=False):
+        for number in range(first, len(records)):
+            record, offset = records[number], first_row[number]
             if offset >= task.stop:
                 break
             rows = slice(max(task.start - offset, 0), task.stop - offset)
             pieces.append(Piece(record.ref, record.rows.start[rows], record.rows.valid_n[rows]))
-        yield Fill(
-            building.place.location, task, prepare, n_samples, tuple(pieces), _valid_n(building.plan, task), reps
-        )
+        yield Fill(location, task, prepare, n_samples, tuple(pieces), _valid_n(plan, task), reps)
 
 
 def _valid_n(plan: StorePlan, task: Task) -> NDArray[np.int32] | None:
@@ -518,9 +550,9 @@ def fill(job: Fill) -> Receipt:
     if done := find_receipt(job.location, job.task):
         return done
     with threadpool_limits(limits=1):  # workers share the cores; and sums must not depend on the number of threads
-        signal = _stored_rows(job) if job.signals else _cut_rows(job)
+        signal = _stored_rows(job) if job.signals else cut_rows(job)
         blocks = {} if job.signals else {"signal": signal}
-        blocks |= {f"rep/{name}": planes for name, planes in _pictures(job, signal).items()}
+        blocks |= {f"rep/{name}": planes for name, planes in draw_pictures(job, signal).items()}
         return write_task(job.location, job.task, blocks)
 
 
@@ -531,7 +563,14 @@ def _stored_rows(job: Fill) -> NDArray[np.int16]:
     return rows
 
 
-def _cut_rows(job: Fill) -> NDArray[np.int16]:
+def cut_rows(job: Fill) -> NDArray[np.int16]:
+    """Return a task's rows as counts, cut from its records.
+
+    Raises
+    ------
+    DamagedStoreError
+        If a record is no longer what the first pass read.
+    """
     blocks = []
     for piece in job.pieces:
         database = get_database(piece.ref.record.partition("/")[0])
@@ -543,7 +582,7 @@ def _cut_rows(job: Fill) -> NDArray[np.int16]:
     return np.concatenate(blocks)
 
 
-def _pictures(job: Fill, signal: NDArray[np.int16]) -> dict[str, NDArray[Any]]:
+def draw_pictures(job: Fill, signal: NDArray[np.int16]) -> dict[str, NDArray[Any]]:
     """Draw the representations of a task's rows, from the stored counts alone."""
     if job.prepare.engine == "reference":
         signal_mv = signal * SCALE_MV

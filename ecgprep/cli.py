@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -133,9 +134,10 @@ def plan(
     source: Source = None,
     home: Home = None,
 ) -> None:
-    """Say what a build would make: rows, bytes and classes; write nothing."""
+    """Say what a build would make: rows, bytes, time and classes; write nothing."""
     from ecgprep.balance import plan_balances
     from ecgprep.build import index_databases
+    from ecgprep.estimate import estimate
     from ecgprep.execute import TaskRunner
     from ecgprep.inspect import print_plan
     from ecgprep.plan import make_plan
@@ -156,8 +158,10 @@ def plan(
     prepare = _read_section(options, recipe, settings)
     with show_progress() as progress, TaskRunner(prepare.workers, prepare.scheduler) as runner:
         indexes, resolved = index_databases(prepare, Workspace.at(home), source, runner, progress)
-    planned = make_plan(indexes, resolved)[0]
-    print_plan(planned, plan_balances(planned.values, resolved))
+        planned, pictures = make_plan(indexes, resolved)
+        balances = plan_balances(planned.values, resolved)
+        made = estimate(planned, indexes, resolved, pictures, balances, progress)
+    print_plan(planned, made, balances)
 
 
 @app.command()
@@ -189,9 +193,12 @@ def build(
     target: Annotated[
         str | None, typer.Option("--to", help="Folder or URL for the store, such as s3://bucket/stores.")
     ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Download more than 5 GB where databases are not here.")] = False,
 ) -> None:
     """Build a store, go on with a stopped build, or add pictures and balances to a complete store."""
     from ecgprep.build import build as build_store
+    from ecgprep.download.databases import Options
+    from ecgprep.download.databases import download as download_databases
     from ecgprep.inspect import print_result
     from ecgprep.progress import show_progress
     from pipelines.workspace import Workspace
@@ -214,7 +221,8 @@ def build(
     }
     prepare = _read_section(options, recipe, settings)
     with show_progress() as progress:
-        result = build_store(prepare, Workspace.at(home), source, replace, progress, target)
+        fetch = partial(download_databases, options=Options(yes=yes), say=_say, progress=progress)
+        result = build_store(prepare, Workspace.at(home), source, replace, progress, target, fetch)
     print_result(result)
 
 

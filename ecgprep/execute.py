@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import islice
@@ -18,6 +19,8 @@ Result = TypeVar("Result")
 
 IN_FLIGHT_PER_WORKER = 2
 CONNECT_S = 10
+POLL_S = 1.0
+LOST_S = 60.0  # workers that a cluster has lost for longer are not waited for
 WORTH_PROCESSES = 8  # fewer tasks are done before worker processes have started
 
 
@@ -57,7 +60,7 @@ class TaskRunner:
         Raises
         ------
         ResourceError
-            If workers die, which is most often for lack of memory.
+            If workers die, which is most often for lack of memory, or the cluster loses its workers or its scheduler.
         UserError
             If the scheduler does not answer.
         """
@@ -65,6 +68,8 @@ class TaskRunner:
         if alone and self.scheduler is None:
             yield from map(function, arguments)
             return
+        from distributed import CancelledError
+        from distributed.comm import CommClosedError
         from distributed.scheduler import KilledWorker
 
         if self._client is None:
@@ -74,6 +79,11 @@ class TaskRunner:
         except KilledWorker as error:
             raise ResourceError(
                 "worker processes died, most likely for lack of memory; run the same command again with fewer --workers"
+            ) from error
+        except (CancelledError, CommClosedError) as error:
+            raise ResourceError(
+                f"the scheduler {self.scheduler or 'of the worker processes'} is gone; start it and run the same "
+                "command again, it goes on from here"
             ) from error
 
 
@@ -86,7 +96,8 @@ def default_workers() -> int:
 def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
     from distributed import Client, LocalCluster
 
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    for name in ("distributed", "distributed.client"):  # what goes wrong is said once, by the error that is raised
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     if scheduler is None:
         with _interruption_ignored():
             cluster = LocalCluster(
@@ -125,13 +136,43 @@ def _interruption_ignored() -> Iterator[None]:
 
 
 def _bounded(client: Any, function: Callable[[Any], Any], arguments: Sequence[Any]) -> Iterator[Any]:
-    """Submit so that few tasks wait: each result makes room for one more."""
-    from distributed import as_completed
-
+    """Submit so that few tasks wait: each result makes room for one more, and each new worker for a few."""
     waiting = iter(arguments)
-    limit = IN_FLIGHT_PER_WORKER * max(len(client.scheduler_info(n_workers=-1)["workers"]), 1)
-    running = as_completed(client.submit(function, argument, pure=False) for argument in islice(waiting, limit))
-    for future in running:
-        yield future.result()
-        for argument in islice(waiting, 1):
-            running.add(client.submit(function, argument, pure=False))
+    running: set[Any] = set()
+    while True:
+        room = IN_FLIGHT_PER_WORKER * max(_n_workers(client), 1) - len(running)
+        running |= {client.submit(function, argument, pure=False) for argument in islice(waiting, max(room, 0))}
+        if not running:
+            return
+        ended = _wait_for_some(client, running)
+        running -= ended
+        for future in ended:
+            yield future.result()
+
+
+def _wait_for_some(client: Any, running: set[Any]) -> set[Any]:
+    """Return the tasks that have ended, once some have.
+
+    Raises
+    ------
+    ResourceError
+        If the cluster has no workers for a while.
+    """
+    from distributed import wait
+
+    seen = time.monotonic()
+    while True:
+        try:
+            return set(wait(running, timeout=POLL_S, return_when="FIRST_COMPLETED").done)
+        except TimeoutError:
+            if _n_workers(client):
+                seen = time.monotonic()
+        if time.monotonic() - seen > LOST_S:
+            raise ResourceError(
+                f"the cluster has had no workers for {LOST_S:g} s; start some and run the same command again, "
+                "it goes on from here"
+            )
+
+
+def _n_workers(client: Any) -> int:
+    return len(client.scheduler_info(n_workers=-1)["workers"])

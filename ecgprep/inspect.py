@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -19,6 +17,7 @@ if TYPE_CHECKING:
     from ecgprep.balance import BalanceTask
     from ecgprep.build import BuildResult
     from ecgprep.datasets.base import Database
+    from ecgprep.estimate import Estimate
     from ecgprep.index import Quarantined
 
 SHOWN_RECORDS = 10
@@ -41,18 +40,30 @@ def print_databases(databases: Iterable[Database], raw: Path) -> None:
     Console().print(table)
 
 
-def print_plan(plan: StorePlan, balances: Sequence[BalanceTask] = ()) -> None:
-    """Print what a build would make, and what balances would make of its training rows."""
+def print_plan(plan: StorePlan, made: Estimate, balances: Sequence[BalanceTask] = ()) -> None:
+    """Print what a build would make, how large and in what time, and what balances make of its training rows."""
     console = Console()
     console.print(f"[bold]{plan.name}[/bold]: {plan.n_rows:,} rows, {len(plan.tasks())} tasks")
-    arrays = Table("array", "shape", "type", "MB uncompressed")
-    for spec in plan.filled:
-        size_mb = prod(spec.shape) * np.dtype(spec.dtype).itemsize / 1e6
-        arrays.add_row(spec.path, _shape(spec.shape), spec.dtype, f"{size_mb:,.1f}")
+    shapes = {spec.path: (_shape(spec.shape), spec.dtype) for spec in plan.filled}
+    arrays = Table("array", "shape", "type", "MB")
+    for path, n_bytes in made.n_bytes.items():
+        arrays.add_row(path, *shapes.get(path, ("", "")), f"{n_bytes / 1e6:,.1f}")
+    arrays.add_row("together", "", "", f"{sum(made.n_bytes.values()) / 1e6:,.1f}")
     console.print(arrays)
+    console.print(f"about {_duration(made.seconds)} to build, measured on a sample of the rows", highlight=False)
     _print_audit(console, plan.attributes["audit"])
     facts = {task.path: {"classes": task.classes, "before": task.before, "after": task.wanted} for task in balances}
     _print_balances(console, facts)
+
+
+def _duration(seconds: float) -> str:
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 120
+        else f"{seconds / 60:.0f} min"
+        if seconds < 7200
+        else f"{seconds / 3600:.1f} h"
+    )
 
 
 def print_result(result: BuildResult) -> None:

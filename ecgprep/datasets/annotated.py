@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -51,10 +52,17 @@ class AnnotatedDatabase(Database):
         }
 
     def protocols(self, rows: Rows, facts: Sequence[Mapping[str, Any]], prepare: Prepare) -> list[Protocol]:
-        """Return the draws by patient."""
-        scheme = self.schemes(prepare)[0]
+        """Return the draws by patient; frames have each for every scheme, such as ``patient-70-15-15-heart_rate``."""
+        scheme, *others = self.schemes(prepare)
         usable = self.usable(rows, facts, prepare)
-        return patient_protocols(rows, scheme, score_classes(rows.labels[scheme]), usable, prepare.seed)
+        drawn = patient_protocols(rows, scheme, score_classes(rows.labels[scheme]), usable, prepare.seed)
+        frames = [other for other in others if other in FRAME_SCHEMES]
+        return drawn + [_for_scheme(protocol, other, rows.labels[other]) for other in frames for protocol in drawn]
+
+
+def _for_scheme(protocol: Protocol, scheme: str, label: Values) -> Protocol:
+    """Return the same parts for another scheme."""
+    return replace(protocol, name=f"{protocol.name}-{scheme}", scheme=scheme, score_classes=score_classes(label))
 
 
 def _aami_label(scheme: str, symbols: NDArray[Any]) -> Values:

@@ -190,8 +190,9 @@ class Database(ABC):
     def how_to_get(self) -> str:
         """Return, for an error message, where the recordings come from."""
         return (
-            f"Get them ({self.download_size}, {self.licence}) from {self.url} and name the folder that holds "
-            f"{self.folder}/ by --from DIR; or make synthetic ones: ecgprep synth DIR --like {self.name}"
+            f"Get them ({self.download_size}, {self.licence}; {self.url}) by `ecgprep download {self.name}`, or "
+            f"name the folder that holds {self.folder}/ by --from DIR; or make synthetic ones: "
+            f"ecgprep synth DIR --like {self.name}"
         )
 
     @property

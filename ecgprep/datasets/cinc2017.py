@@ -48,6 +48,8 @@ class Cinc2017(Database):
     url = "https://physionet.org/content/challenge-2017/1.0.0/"
     published_records = 8528
     download_size = "165 MB"
+    mean_record_bytes = 19_600
+    optional_files = ("*.zip", "sample2017/*", "validation/*")
     rates_hz = (300.0,)
     leads = ("ECG",)
     default_leads = ("ECG",)

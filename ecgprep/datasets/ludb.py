@@ -58,6 +58,7 @@ class Ludb(Database):
     url = "https://physionet.org/content/ludb/1.0.1/"
     published_records = 200
     download_size = "25 MB"
+    mean_record_bytes = 125_000
     rates_hz = (500.0,)
     leads = STANDARD_LEADS
     default_leads = ("II", "V1", "V5")

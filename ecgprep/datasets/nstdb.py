@@ -40,6 +40,8 @@ class NoiseStressTest(AnnotatedDatabase):
     url = "https://physionet.org/content/nstdb/1.0.0/"
     published_records = 12
     download_size = "31 MB"
+    mean_record_bytes = 2_500_000
+    optional_files = ("*.xws",)
     rates_hz = (360.0,)
     leads = ("MLII", "V1")
     default_leads = ("MLII",)

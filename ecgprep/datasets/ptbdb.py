@@ -43,6 +43,7 @@ class PtbDb(Database):
     url = "https://physionet.org/content/ptbdb/1.0.0/"
     published_records = 549
     download_size = "1.7 GB"
+    mean_record_bytes = 3_100_000
     rates_hz = (1000.0,)
     leads = (*STANDARD_LEADS, "Vx", "Vy", "Vz")
     default_leads = ("II",)

@@ -38,6 +38,7 @@ class Supraventricular(AnnotatedDatabase):
     url = "https://physionet.org/content/svdb/1.0.0/"
     published_records = 78
     download_size = "75 MB"
+    optional_files = ("*.xws", "*.at_")
     mean_record_bytes = 700_000
     rates_hz = (128.0,)
     leads = ("ECG1", "ECG2")

@@ -164,6 +164,8 @@ def download(
     ResourceError
         If no source answers, files are not to be had whole, or the disk is too small.
     """
+    if not wishes:
+        return []
     for wish in wishes:
         _check_wish(wish)
     with open_client(options.patience, options.connections) as client:
@@ -186,9 +188,18 @@ def is_downloading(folder: Path) -> bool:
     return (folder / MARK_NAME).exists()
 
 
+def is_wanting(folder: Path) -> bool:
+    """Tell whether a database is not here, or only the part that a stopped download has brought."""
+    return not folder.is_dir() or is_downloading(folder)
+
+
 def _check_wish(wish: Wish) -> None:
     if wish.database.published_path is None:
         raise UserError(f"{wish.database.name}: is no published database; there is nothing to download")
+    try:
+        wish.folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{wish.folder.parent}: cannot be made ({error.strerror}); name another --home") from error
     if is_synthetic(wish.folder):
         raise UserError(f"{wish.folder} holds synthetic recordings; remove it, or download to another --home")
 

@@ -125,6 +125,15 @@ class TestIcentia:
             assert (of[:, 1] == episode).all()
         assert (names[np.char.endswith(record, "s02")] == "normal").all()
 
+    def test_each_label_of_a_frame_has_its_splits(self, icentia: Store) -> None:
+        beats = (
+            icentia.split("patient-70-15-15") if "patient-70-15-15" in icentia.protocols else icentia.split("kfold-5")
+        )
+        for scheme in ("frame_rhythm", "heart_rate"):
+            split = icentia.split(f"{beats.protocol}-{scheme}")
+            np.testing.assert_array_equal(split.values, beats.values)
+            assert (split.scheme, split.score_classes) == (scheme, icentia.label(scheme).classes)
+
     def test_heart_rate_needs_no_annotated_class(self, icentia: Store, synthetic: Path) -> None:
         label = icentia.label("heart_rate")
         marks = wfdb.rdann(str(synthetic / "icentia11k-continuous-ecg/p00/p00000/p00000_s00"), "atr")

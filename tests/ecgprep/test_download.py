@@ -14,17 +14,20 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from ecgprep.build import build
 from ecgprep.config import Prepare
 from ecgprep.datasets import get_database
-from ecgprep.datasets.mitdb import MitBih
+from ecgprep.datasets.mitdb import DS1, DS2, PACED, MitBih
 from ecgprep.datasets.ptbxl import PtbXl
 from ecgprep.download import databases, sources
 from ecgprep.download.databases import Options, Wish, download, is_downloading
 from ecgprep.download.sources import Patience
+from pipelines.workspace import Workspace
 from store.errors import ResourceError, UnknownNameError, UserError
 from tests.ecgprep.faulty_server import (
     Fault,
@@ -42,7 +45,9 @@ from tests.ecgprep.faulty_server import (
     wrong_bytes_of_range,
     wrong_range,
 )
+from tests.recordings import write_mitdb
 
+MITDB_RECORDS = f"{DS1} {DS2} {PACED}".split()
 QUICK = Patience(connect_s=1, read_s=0.25, min_bytes_per_s=200, attempts=4, first_wait_s=0.01, longest_wait_s=1.5)
 AT = "/mitdb/1.0.0/"
 LIST = f"{AT}SHA256SUMS.txt"
@@ -502,6 +507,40 @@ def test_command_line_says_the_size_first_and_prints_the_folder(server: FaultySe
     done = ecgprep(*options)
     assert done.returncode == 4
     assert done.stderr.splitlines()[-1].startswith("ecgprep: 1 of 144 files are missing")
+
+
+def test_build_downloads_what_is_not_here_first(server: FaultyServer, tmp_path: Path) -> None:
+    """Stopped in mid-download, it goes on downloading; it does not build the part."""
+    write_mitdb(tmp_path / "published", [f"{number}" for number in MITDB_RECORDS], seconds=8)
+    files = {path.name: path.read_bytes() for path in (tmp_path / "published/mitdb").iterdir()}
+    server.files.clear()
+    publish(server, files)
+    prepare, workspace = Prepare(dataset="mitdb", workers=0), Workspace(tmp_path / "home")
+    fetch = partial(download, options=Options(mirror=server.url, offline=True, patience=QUICK))
+    server.always[DAT] = drop(0)
+    with pytest.raises(ResourceError, match=r"1 of \d+ files are missing"):
+        build(prepare, workspace, download=fetch)
+    server.always.clear()
+    made = build(prepare, workspace, download=fetch)
+    assert made.plan.attributes["card"]["databases"][0]["records_used"] == 48
+    server.requests.clear()
+    assert build(prepare, workspace, download=fetch).digest == made.digest
+    assert not server.requests, "what is here is built from without a look at the network"
+
+
+def test_build_without_a_network_exits_with_4(tmp_path: Path) -> None:
+    """Names that nobody answers to stand for a machine without a network."""
+    code = (
+        "from ecgprep.download import sources\n"
+        "sources.BUCKET = sources.PHYSIONET = 'http://127.0.0.1:9'\n"
+        "from ecgprep.cli import main; main()"
+    )
+    command = [sys.executable, "-c", code, "build", "--dataset", "mitdb", "--home", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 4
+    (line,) = done.stderr.splitlines()
+    assert "no source answers" in line
+    assert not list(tmp_path.rglob("mitdb"))
 
 
 MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {

@@ -1,0 +1,130 @@
+"""How large a store will be and how long it takes, from a sample of its rows that is made but not kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+import numpy as np
+from numcodecs import Zstd
+from numpy.typing import NDArray
+
+from ecgprep.balance import BalanceTask
+from ecgprep.build import cut_rows, draw_pictures, make_fills
+from ecgprep.config import Prepare
+from ecgprep.execute import default_workers
+from ecgprep.progress import Progress
+from ecgprep.representations import Representation
+from ecgprep.rows import Index
+from store.codecs import ZSTD_LEVEL
+from store.plan import StorePlan, Task
+
+SAMPLES = 24  # places in the store, evenly spread
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a build will take.
+
+    Parameters
+    ----------
+    n_bytes : mapping
+        Compressed bytes by array; all labels, columns and splits are one, all balances another.
+    seconds : float
+        Time of cutting, drawing and compressing with the workers that are asked for.
+    """
+
+    n_bytes: Mapping[str, int]
+    seconds: float
+
+
+def estimate(
+    plan: StorePlan,
+    indexes: Sequence[Index],
+    prepare: Prepare,
+    reps: tuple[Representation, ...],
+    balances: Sequence[BalanceTask],
+    progress: Progress = lambda what, done, total: None,
+) -> Estimate:
+    """Return what a build will take.
+
+    Parameters
+    ----------
+    plan : StorePlan
+        The plan.
+    indexes : sequence of Index
+        The first pass over each database.
+    prepare : Prepare
+        The resolved recipe.
+    reps : tuple of Representation
+        The pictures.
+    balances : sequence of BalanceTask
+        The balances.
+    progress : callable
+        Told how much of the sample is done.
+    """
+    samples = _samples(plan)
+    sizes: dict[str, list[float]] = {spec.path: [] for spec in plan.filled}
+    reading_s, drawing_s = [], []
+    for done, fill in enumerate(make_fills(plan, samples, "", indexes, prepare, reps), start=1):
+        start = time.perf_counter()
+        signal = cut_rows(fill)
+        reading_s.append((time.perf_counter() - start) / len(fill.pieces))
+        start = time.perf_counter()
+        blocks = {"signal": signal} | {f"rep/{name}": planes for name, planes in draw_pictures(fill, signal).items()}
+        for spec in plan.filled:
+            sizes[spec.path].append(_compressed(blocks[spec.path], spec.chunks) / len(signal))
+        drawing_s.append((time.perf_counter() - start) / len(signal))
+        progress("measuring a sample", done, len(samples))
+    n_bytes = {path: round(float(np.mean(each)) * plan.n_rows) for path, each in sizes.items()}
+    n_bytes["labels, columns, splits"] = sum(_values_bytes(item.values) for item in plan.values.values())
+    if balances:
+        n_bytes["balances"] = sum(_balance_bytes(task) for task in balances)
+    n_records = sum(len(index.records) for index in indexes)
+    one_s = float(np.mean(reading_s)) * n_records + float(np.mean(drawing_s)) * plan.n_rows
+    workers = default_workers() if prepare.workers is None else max(prepare.workers, 1)
+    return Estimate(n_bytes, one_s / workers)
+
+
+def _samples(plan: StorePlan) -> list[Task]:
+    """Return runs of rows, as long as the smallest chunk, evenly spread over the store."""
+    n = min(min(spec.chunks[0] for spec in plan.filled), plan.n_rows)
+    places = np.unique(np.linspace(0, plan.n_rows - n, min(SAMPLES, ceil(plan.n_rows / n))).astype(int))
+    return [Task(number, int(start), int(start) + n) for number, start in enumerate(places)]
+
+
+def _compressed(block: NDArray[Any], chunks: Sequence[int]) -> int:
+    """Return the bytes of a block whose trailing axes are cut as chunks are."""
+    pieces = [block]
+    for axis in range(1, block.ndim):
+        n = ceil(block.shape[axis] / chunks[axis])
+        pieces = [part for piece in pieces for part in np.array_split(piece, n, axis=axis)]
+    return sum(_zstd_bytes(np.ascontiguousarray(piece).tobytes()) for piece in pieces)
+
+
+def _zstd_bytes(data: bytes) -> int:
+    return len(Zstd(level=ZSTD_LEVEL, checksum=True).encode(data))
+
+
+def _values_bytes(values: NDArray[Any]) -> int:
+    if values.dtype.kind in "UOT":
+        texts = [str(text).encode() for text in values.ravel()]
+        return _zstd_bytes(b"".join(len(text).to_bytes(4, "little") + text for text in texts))
+    return _zstd_bytes(np.ascontiguousarray(values).tobytes())
+
+
+def _balance_bytes(task: BalanceTask) -> int:
+    """Return the bytes of a balance whose parents are drawn blindly: their size depends on how many there are."""
+    generator = np.random.default_rng(0)
+    rows = np.flatnonzero(task.label >= 0)
+    n_new = task.n_new() if task.method != "under" else {}
+    n_synthetic = sum(n_new.values())
+    parents = [generator.choice(np.flatnonzero(task.label == number), (n, 2)) for number, n in n_new.items()]
+    weights = generator.random(n_synthetic, dtype=np.float32) if task.method != "over" else np.zeros(n_synthetic)
+    keep = np.zeros(len(task.label), bool)
+    keep[generator.choice(rows, min(sum(task.wanted.values()), len(rows)), replace=False)] = True
+    arrays = [*parents, weights.astype(np.float32), np.repeat(list(n_new), list(n_new.values())).astype(np.int8), keep]
+    return sum(_values_bytes(array) for array in arrays)

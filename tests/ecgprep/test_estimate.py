@@ -1,0 +1,77 @@
+"""A plan says how many bytes a build writes, within 15 %, and writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ecgprep.balance import plan_balances
+from ecgprep.build import build, index_databases
+from ecgprep.config import Prepare
+from ecgprep.estimate import Estimate, estimate
+from ecgprep.execute import TaskRunner
+from ecgprep.plan import make_plan
+from pipelines.workspace import Workspace
+
+TOLERANCE = 0.15
+
+
+def predict(section: Mapping[str, Any], home: Path, raw: Path) -> tuple[int, Estimate]:
+    prepare = Prepare.model_validate({"workers": 0, **section})
+    with TaskRunner(0, None) as runner:
+        indexes, prepare = index_databases(prepare, Workspace(home), raw, runner, lambda what, done, total: None)
+    plan, reps = make_plan(indexes, prepare)
+    return plan.n_rows, estimate(plan, indexes, prepare, reps, plan_balances(plan.values, prepare))
+
+
+def written(place: Path) -> dict[str, int]:
+    """Return the bytes of a store's chunks by what they are part of."""
+    sizes: dict[str, int] = {}
+    for file in place.rglob("*"):
+        group, name, *_ = (*file.relative_to(place).parts, "", "")
+        if not file.is_file() or "c" not in file.relative_to(place).parts:
+            continue
+        of = {"rep": f"rep/{name}", "signal": "signal", "synthetic": "balances"}.get(group, "labels, columns, splits")
+        sizes[of] = sizes.get(of, 0) + file.stat().st_size
+    return sizes
+
+
+def assert_predicted(section: Mapping[str, Any], home: Path, raw: Path) -> None:
+    n_rows, made = predict(section, home, raw)
+    assert not home.exists(), "a plan writes nothing"
+    result = build(Prepare.model_validate({"workers": 0, **section}), Workspace(home), raw)
+    assert result.plan.n_rows == n_rows
+    sizes = written(result.place)
+    assert sizes.keys() == made.n_bytes.keys()
+    for path in ("signal", *(path for path in sizes if path.startswith("rep/"))):
+        assert made.n_bytes[path] == pytest.approx(sizes[path], rel=TOLERANCE), path
+    assert sum(made.n_bytes.values()) == pytest.approx(sum(sizes.values()), rel=TOLERANCE)
+    assert made.seconds > 0
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"dataset": "mitdb", "reps": "gaf:size=64,spectrogram:size=64", "balance": "under", "samples_per_class": 50},
+        {"dataset": "ptbxl", "reps": "mtf:size=64", "leads": "II,V1"},
+    ],
+    ids=["beats", "records"],
+)
+def test_bytes_are_predicted(raw: Path, tmp_path: Path, section: dict[str, Any]) -> None:
+    assert_predicted(section, tmp_path / "home", raw)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"dataset": "mitdb", "patients": "0-15", "reps": "mtf:size=16", "balance": "over"},
+        {"dataset": "ptbxl", "leads": "II,V1", "reps": "gaf:size=32,cwt:size=32"},
+    ],
+    ids=["mitdb", "ptbxl"],
+)
+def test_bytes_of_real_recordings_are_predicted(real_data: Path, tmp_path: Path, section: dict[str, Any]) -> None:
+    assert_predicted(section, tmp_path / "home", real_data)
