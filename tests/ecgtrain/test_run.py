@@ -152,6 +152,7 @@ def test_the_footer_says_what_a_report_needs(beats_run, beats_store):
         "balance": "none",
         "test_time_copies": 0,
         "seed": 0,
+        "pretraining": {"fraction": 0.0},
         "parameters": 470_085,
         "store": {
             "name": "beats.zarr",
