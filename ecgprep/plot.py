@@ -18,6 +18,7 @@ MINOR_GRID_UP_TO_S = 3.0
 VALUES = {  # of pictures whose kind or scale has a better name for the bar than its own
     "gaf": "cos or sin of two angles",
     "mtf": "probability of transition",
+    "rp": "distance, share of the largest",
     "log10_power": "log power, 5th to 95th percentile",
     "log1p_magnitude": "log(1 + magnitude in mV)",
     "phasogram": "phase, 0 to 1 for −π to π",

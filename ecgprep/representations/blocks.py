@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 from array_api_compat import array_namespace, device, is_numpy_array
 
-from ecgprep.representations.taps import bilinear
+from ecgprep.representations.taps import bilinear, block_limits, block_sums, resample_time
 
 Array = Any
 Shared = TypeVar("Shared")
@@ -57,6 +57,21 @@ class Block:
         if self.valid_n is None:
             return None
         return self.xp.arange(self.n_samples, device=self.device) < self.valid_n[:, None]
+
+    def means(self, size: int) -> tuple[Array, Array | None]:
+        """Return the mean count of each of `size` blocks of samples, and which hold a valid sample (None: all do)."""
+        xp = self.xp
+        limits = xp.asarray(block_limits(self.n_samples, size), device=self.device)
+        # Whole numbers add up exactly, so that a constant row stays constant.
+        counts = xp.astype(self.counts, xp.float32)
+        if self.valid is not None:
+            counts *= self.valid
+        sums = resample_time(counts, block_sums(self.n_samples, size))
+        if self.valid_n is None:
+            return sums / xp.astype(limits[1:] - limits[:-1], xp.float32), None
+        upto = xp.minimum(limits, self.valid_n[:, None])
+        n_valid = upto[:, 1:] - upto[:, :-1]
+        return sums / xp.astype(xp.clip(n_valid, 1, None), xp.float32), n_valid > 0
 
     def empty(self, key: Hashable, shape: tuple[int, ...]) -> Array:
         """Return a float32 array of any content, in the memory that the block before had under this key."""
@@ -116,3 +131,29 @@ class Block:
             self._shared[key] = make()
         result: Shared = self._shared[key]
         return result
+
+
+def share_of_range(xp: Any, series: Array, valid: Array | None) -> Array:
+    """Return where between its lowest and highest value each value of a series lies.
+
+    Parameters
+    ----------
+    xp : namespace
+        The arrays' library.
+    series : array of float32, shape (n_planes, n)
+        Values.
+    valid : array of bool, shape (n_planes, n), optional
+        Which of them count; absent where all do.
+
+    Returns
+    -------
+    array of float32, shape (n_planes, n)
+        From 0 to 1; 0.5 in a constant series.
+    """
+    inner_low = series if valid is None else xp.where(valid, series, float("inf"))
+    inner_high = series if valid is None else xp.where(valid, series, -float("inf"))
+    low = xp.min(inner_low, axis=-1, keepdims=True)
+    span = xp.max(inner_high, axis=-1, keepdims=True) - low
+    varies = span > 0
+    share = (series - xp.where(varies, low, 0.0)) / xp.where(varies, span, 1.0)
+    return xp.clip(xp.where(varies, share, 0.5), 0, 1)

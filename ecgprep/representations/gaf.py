@@ -8,8 +8,8 @@ import numpy as np
 from pydantic import Field
 
 from ecgprep.representations.base import Representation, RowFormat
-from ecgprep.representations.blocks import COUNTS_PER_MV, Block
-from ecgprep.representations.taps import bilinear, block_limits, block_sums, dense, resample_time
+from ecgprep.representations.blocks import COUNTS_PER_MV, Block, share_of_range
+from ecgprep.representations.taps import bilinear, block_limits, dense, resample_time
 
 Array = Any
 
@@ -83,7 +83,7 @@ class GramianAngularField(Representation):
     def _angles(self, block: Block) -> tuple[Array, Array]:
         """Return cosine and sine of each angle, each of shape (n_planes, size)."""
         xp = block.xp
-        series, valid = _block_means(block, min(self.size, block.n_samples))
+        series, valid = block.means(min(self.size, block.n_samples))
         share = self._share(xp, series, valid)
         cos = 2 * share - 1
         sin = 2 * xp.sqrt(share * (1 - share))
@@ -99,13 +99,7 @@ class GramianAngularField(Representation):
         if self.range_mv is not None:
             counts = self.range_mv * COUNTS_PER_MV
             return xp.clip(series / (2 * counts) + 0.5, 0, 1)
-        inner_low = series if valid is None else xp.where(valid, series, float("inf"))
-        inner_high = series if valid is None else xp.where(valid, series, -float("inf"))
-        low = xp.min(inner_low, axis=-1, keepdims=True)
-        span = xp.max(inner_high, axis=-1, keepdims=True) - low
-        varies = span > 0
-        share = (series - xp.where(varies, low, 0.0)) / xp.where(varies, span, 1.0)
-        return xp.clip(xp.where(varies, share, 0.5), 0, 1)
+        return share_of_range(xp, series, valid)
 
     def reference_plane(self, signal_mv: np.ndarray, valid_n: int) -> np.ndarray:
         """Draw one plane with pyts; blocks and resizing that it does not offer are added around it."""
@@ -136,19 +130,3 @@ class GramianAngularField(Representation):
         else:
             return np.asarray(Pyts(image_size=size, method=self.method).transform(series[None])[0])
         return np.asarray(Pyts(image_size=size, sample_range=None, method=self.method).transform(scaled)[0])
-
-
-def _block_means(block: Block, size: int) -> tuple[Array, Array | None]:
-    """Return the mean count of each block, and which blocks hold a valid sample (None where all do)."""
-    xp = block.xp
-    limits = xp.asarray(block_limits(block.n_samples, size), device=block.device)
-    # Whole numbers add up exactly, so that a constant row stays constant.
-    counts = xp.astype(block.counts, xp.float32)
-    if block.valid is not None:
-        counts *= block.valid
-    sums = resample_time(counts, block_sums(block.n_samples, size))
-    if block.valid_n is None:
-        return sums / xp.astype(limits[1:] - limits[:-1], xp.float32), None
-    upto = xp.minimum(limits, block.valid_n[:, None])
-    n_valid = upto[:, 1:] - upto[:, :-1]
-    return sums / xp.astype(xp.clip(n_valid, 1, None), xp.float32), n_valid > 0

@@ -14,7 +14,7 @@ BEAT = {"kind": "beat", "fs_hz": 360.0, "n_samples": 186}
 
 
 def test_list_representations():
-    assert list_representations() == ["cwt", "gaf", "mtf", "phasogram", "spectrogram"]
+    assert list_representations() == ["cwt", "gaf", "mtf", "phasogram", "rp", "spectrogram"]
 
 
 def test_request_with_parameters_and_names():

@@ -25,6 +25,9 @@ TOLERANCE = {
     "mtf": 1e-6,
     "mtf:strategy=uniform:n_bins=4": 1e-6,
     "mtf:size=61": 1e-6,
+    "rp": 1e-6,
+    "rp:size=61": 1e-6,
+    "rp:size=64:dimension=3:delay=4": 1e-6,
     "spectrogram": 0.02,  # dB; near the floor of -80 single precision is left with few digits
     "spectrogram:scale=linear": 2e-5,
 }
@@ -46,7 +49,16 @@ def test_drawn_as_the_library_draws(text, rows, row, request):
     np.testing.assert_allclose(drawn, rep.reference(counts / 1000), rtol=0, atol=TOLERANCE[text])
 
 
-@pytest.mark.parametrize("text", ["gaf:size=224", "gaf:method=difference:size=224", "mtf:size=224"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "gaf:size=224",
+        "gaf:method=difference:size=224",
+        "mtf:size=224",
+        "rp:size=224",
+        "rp:size=180:dimension=3:delay=4",
+    ],
+)
 def test_a_picture_larger_than_the_row_is_the_resized_field(text, beat_counts):
     rep = one(text, BEAT)
     np.testing.assert_allclose(
@@ -54,7 +66,18 @@ def test_a_picture_larger_than_the_row_is_the_resized_field(text, beat_counts):
     )
 
 
-@pytest.mark.parametrize("text", ["gaf:size=64", "gaf:method=difference:size=64", "mtf:size=64", "mtf:size=224"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "gaf:size=64",
+        "gaf:method=difference:size=64",
+        "mtf:size=64",
+        "mtf:size=224",
+        "rp:size=64",
+        "rp:size=224",
+        "rp:size=64:dimension=2:delay=3",
+    ],
+)
 def test_padding_is_left_out(text, beat_counts):
     rep = one(text, BEAT)
     valid_n = np.array([186, 120, 1, 0])
@@ -67,6 +90,14 @@ def test_padding_is_left_out(text, beat_counts):
     assert not drawn[3].any()
     changed = padded + np.where(np.arange(186) < valid_n[:, None, None], 0, 700).astype(np.int16)
     np.testing.assert_array_equal(rep.render(changed / np.float32(1000), valid_n), drawn)
+
+
+def test_states_recur_where_the_library_says(beat_counts):
+    rep = one("rp:size=96:dimension=2:delay=2:threshold=0.1", BEAT)
+    drawn, expected = rep.render(beat_counts / np.float32(1000)), rep.reference(beat_counts / 1000)
+    assert set(np.unique(drawn)) == {0, 1}
+    assert 0.05 < expected.mean() < 0.95
+    assert (drawn != expected).mean() < 1e-4  # distances at the threshold itself may round either way
 
 
 def coefficients(rep: WaveletPicture, signal_mv: np.ndarray) -> np.ndarray:

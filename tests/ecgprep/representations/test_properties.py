@@ -13,7 +13,7 @@ from ecgprep.representations.blocks import Block
 from ecgprep.representations.mtf import MarkovTransitionField
 
 ALL = (
-    "gaf:size=32:method=both,gaf:range_mv=2.5:as=fixed:size=32,mtf:size=32,cwt:size=32,cwt:size=32:preset=cwt_ptbxl_log:as=log,"
+    "gaf:size=32:method=both,gaf:range_mv=2.5:as=fixed:size=32,mtf:size=32,rp:size=32,rp:size=32:dimension=3:delay=2:threshold=0.2:as=recurs,cwt:size=32,cwt:size=32:preset=cwt_ptbxl_log:as=log,"
     "phasogram:size=32,spectrogram:height=32:width=20,spectrogram:scale=linear:size=32:as=linear"
 )
 BEAT = {"kind": "beat", "fs_hz": 360.0, "n_samples": 100}
@@ -43,7 +43,7 @@ def test_values_are_finite_and_within_their_range(counts):
 
 @pytest.mark.parametrize("level", [0, 1234, -32767])
 def test_a_constant_row_is_defined(level):
-    expected = {"gasf": -1, "gadf": 0, "mtf": 1, "cwt": 0, "log": 0, "phasogram": 0.5}
+    expected = {"gasf": -1, "gadf": 0, "mtf": 1, "rp": 0, "recurs": 1, "cwt": 0, "log": 0, "phasogram": 0.5}
     drawn = render_all(list(REPS.values()), np.full((2, 100), level, np.int16), stored=False)
     for name, value in expected.items():
         np.testing.assert_array_equal(drawn[name], value, err_msg=name)
@@ -66,11 +66,20 @@ def test_gramian_fields_are_symmetric_and_antisymmetric(counts):
 
 
 @few
+@given(counts=rows_of_counts)
+def test_distances_are_symmetric_and_zero_to_oneself(counts):
+    drawn = render_all(list(REPS.values()), counts, stored=False)
+    for name, to_itself in (("rp", 0), ("recurs", 1)):
+        np.testing.assert_array_equal(drawn[name], np.swapaxes(drawn[name], -1, -2), err_msg=name)
+        np.testing.assert_array_equal(np.diagonal(drawn[name], axis1=-2, axis2=-1), to_itself, err_msg=name)
+
+
+@few
 @given(counts=rows_of_counts, gain=st.integers(1, 5), offset=st.integers(-3000, 3000))
 def test_fields_do_not_depend_on_gain_and_offset(counts, gain, offset):
     changed = (counts.astype(np.int32) * gain + offset).clip(-32768, 32767)
     same = (changed - offset == counts.astype(np.int32) * gain).all(axis=-1)
-    for name in ("gasf", "gadf", "mtf"):
+    for name in ("gasf", "gadf", "mtf", "rp"):
         before, after = (REPS[name].render(x[same] / np.float32(1000)) for x in (counts, changed))
         np.testing.assert_allclose(after, before, atol=2e-4, err_msg=name)
 
