@@ -169,18 +169,21 @@ class TrainedRun:
 
     def _raw(self, counts: Tensor, record_mv: Any, rr_s: Any, valid_n: Any) -> Raw:
         signal, n = self.facts.get(SIGNAL, {}), len(counts)
-        at = torch.arange(n)
-        beats = [counts]
+        own = torch.arange(n)
+        places = [own]
         if NEIGHBOURS in signal or PREVIOUS in signal:
-            beats.insert(0, counts[(at - 1).clamp(min=0)])
+            places.insert(0, (own - 1).clamp(min=0))
         if NEIGHBOURS in signal:
-            beats.append(counts[(at + 1).clamp(max=n - 1)])
+            places.append((own + 1).clamp(max=n - 1))
+        beats = [counts[place] for place in places]
         if TYPICAL in signal:
             median = np.median(counts.numpy(), axis=0)
             beats.append(torch.from_numpy(np.rint(median).astype(np.int16)).expand_as(counts))
-        lengths = (
-            None if valid_n is None else torch.as_tensor(np.asarray(valid_n, np.int64))[:, None].expand(-1, len(beats))
-        )
+            places.append(own)  # a typical beat is as long as the row that it stands beside
+        lengths = None
+        if valid_n is not None:
+            row_lengths = torch.as_tensor(np.asarray(valid_n, np.int64))
+            lengths = torch.stack([row_lengths[place] for place in places], dim=1)
         mean, sd = self._moments(counts, record_mv)
         features = None
         if "features" in self.facts:
