@@ -120,7 +120,7 @@ def _train(config: RunConfig, store: Store, folder: RunFolder, log: logging.Logg
     data = data if past is None else with_leaks(data, store, past)
     first = this_world().first
     if first:
-        folder.write_json("preprocessing.json", {**data.preprocessing, **described(data)})
+        folder.write_json("preprocessing.json", {**data.preprocessing, **described(data, store)})
         folder.write_json(TRAINED_ON, trained_on(config, store, data, folder.name, past))
         _introduce(log, folder, config, store, data, model)
     with (
