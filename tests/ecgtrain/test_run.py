@@ -80,6 +80,7 @@ def test_a_run_leaves_what_the_contract_names(beats_run):
         "run.log",
         "state",
         "steps.jsonl",
+        "trained_on.json",
     }
     assert beats_run.name == "resnet1d_wang-interpatient-1"
     assert beats_run.state == "finished"
@@ -174,6 +175,7 @@ def test_the_footer_says_what_a_report_needs(beats_run, beats_store):
         "balance": "none",
         "test_time_copies": 0,
         "seed": 0,
+        "pretraining": {"fraction": 0.0},
         "parameters": 470_085,
         "store": {
             "name": "beats.zarr",
