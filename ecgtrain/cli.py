@@ -71,6 +71,9 @@ def run(
     baselines: Annotated[
         bool, typer.Option(help="Fit the cheap models that every report shows, where they are not there yet.")
     ] = True,
+    save_features: Annotated[
+        bool, typer.Option("--save-features", help="Then do what `ecgtrain features` does, for each run trained.")
+    ] = False,
     resume: Annotated[str | None, typer.Option(help="Go on with this run; takes no other option but --home.")] = None,
     home: Home = None,
 ) -> None:
@@ -94,6 +97,7 @@ def run(
         "batch_size": batch_size,
         "seed": seed,
         "device": device,
+        "save_features": save_features or None,
     }
     given = {key: value for key, value in options.items() if value is not None}
     asked = Asked(

@@ -276,6 +276,9 @@ class RunConfig(TrainingConfig, DataConfig):
     test_time_copies: int = Field(
         0, ge=0, description="changed copies of a row whose probabilities are averaged with its own in the predictions"
     )
+    save_features: bool = Field(
+        False, description="write what the network's last layer reads of each test row, as `ecgtrain features` does"
+    )
 
     @model_validator(mode="after")
     def _check_that_there_is_something_to_transfer(self) -> Self:

@@ -18,9 +18,11 @@ from ecgtrain.config import RunConfig
 from ecgtrain.curves import draw_curves
 from ecgtrain.devices import pick_device
 from ecgtrain.distributed import this_world
-from ecgtrain.environment import code_state, devices, versions
+from ecgtrain.environment import code_state, command, devices, versions
+from ecgtrain.features import penultimate_features, write_features
 from ecgtrain.fitting import fit
 from ecgtrain.folds import fold_runs, join_predictions
+from ecgtrain.heads import find_head
 from ecgtrain.listener import Listener
 from ecgtrain.loader import Loader, Loaders, load
 from ecgtrain.loop import Trained, train
@@ -116,6 +118,8 @@ def _train(config: RunConfig, store: Store, folder: RunFolder, log: logging.Logg
     model = create_model(config.model, **vars(data.shape))
     if config.pretrained is not None:
         load_pretrained(model, config.pretrained)
+    if config.save_features:
+        find_head(model, len(data.label.classes))  # a network without one is named before hours of training
     past = None if config.init_from is None else _transfer(config, data, model, folder, log)
     data = data if past is None else with_leaks(data, store, past)
     first = this_world().first
@@ -140,6 +144,9 @@ def _train(config: RunConfig, store: Store, folder: RunFolder, log: logging.Logg
             config, store, folder.name, data, _parameters(trained.model), pretraining_note(config, past)
         )
         _write_predictions(config, store, folder, data, footer, said)
+        if config.save_features:
+            features = penultimate_features(trained.model, data.test, config.precision)
+            write_features(folder.path, data.test.rows, features)
         log.info(
             "%s finished: best epoch %d, %s", folder.name, trained.best_epoch + 1, describe_scores(_best_entry(trained))
         )
@@ -198,6 +205,7 @@ def environment(config: RunConfig, store: Store) -> dict[str, Any]:
     return {
         "versions": versions(),
         **code_state(),
+        "command": command(),
         "devices": devices(),
         "device": str(pick_device(config.device)),
         "store": {"name": store.name, "digest": store.digest, "rows_digest": store.rows_digest},
