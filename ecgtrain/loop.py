@@ -224,10 +224,10 @@ class _Training:
         """Move the weights by one batch, and remember its loss on the device."""
         k, epoch = self.progress.step, self.progress.epoch
         number = epoch * self.loaders.train.n_batches + k
-        badness = [badness(entry) for entry in self.progress.history]
+        past = [badness(entry) for entry in self.progress.history]
         set_rate(
             self.optimizer,
-            rate_factor(self.config.schedule, number, self.loaders.train.n_batches, self.config.epochs, badness),
+            rate_factor(self.config.schedule, number, self.loaders.train.n_batches, self.config.epochs, past),
         )
         torch.manual_seed(step_seed(self.config.seed, epoch, k, self.world.rank))
         self.pending.append(_Taken(self._gradient(batch), len(batch.rows), int(batch.rows.min()), self._rate()))
