@@ -94,6 +94,11 @@ MISTAKES = {
     "rate of zero": ((*BUILD, "ptbxl", "--fs", "0"), "fs: Input should be greater than 0"),
     "rate in words": ((*BUILD, "ptbxl", "--fs", "fast"), "Invalid value for '--fs'"),
     "rate that is not here": ((*BUILD, "ptbxl", "--fs", "500"), "no record of ptbxl at 500 Hz is here"),
+    "engine of no pictures": ((*BUILD, "mitdb", "--engine", "reference"), "draws pictures, and none is asked for"),
+    "rows a class of no balance": (
+        (*BUILD, "mitdb", "--samples-per-class", "10"),
+        "samples_per_class belongs to a balance, and none is asked for",
+    ),
     "engine": ((*BUILD, "mitdb", "--engine", "quick"), "engine: Input should be 'fast' or 'reference'"),
     "workers": ((*BUILD, "mitdb", "--workers", "-1"), "workers: Input should be greater than or equal to 0"),
     "option": ((*BUILD, "mitdb", "--rep", "gaf"), "--reps"),

@@ -35,7 +35,7 @@ COLUMNS = {
     "symbol": pa.string(),
     "sex": pa.string(),
     "age": pa.float64(),
-    "quality": pa.string(),
+    "quality": pa.float64(),
 }
 
 
