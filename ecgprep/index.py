@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from ecgprep.filters import apply_filters, parse_filters
 from ecgprep.gaps import fill_gaps
 from ecgprep.noise_records import add_recorded_noise, parse_noise
 from ecgprep.quality import find_inverted, quality_index
-from ecgprep.records import check_quality, choose_leads, to_counts
+from ecgprep.records import Record, check_quality, choose_leads, to_counts
 from ecgprep.resample import move_samples, resample
 from ecgprep.rpeaks import find_r_peaks
 from ecgprep.rpeaks_multilead import find_by_all_leads
@@ -136,20 +136,51 @@ def read_clean(database: Database, ref: RecordRef, prepare: Prepare) -> CleanRec
     RecordError
         If the record cannot be used.
     """
-    assert prepare.leads is not None
-    assert prepare.fs is not None
     record = database.read(ref, prepare)
     if database.record_s is not None and record.n_samples != round(database.record_s * record.fs_hz):
         raise RecordError("read", f"lasts {record.n_samples / record.fs_hz:g} s, not {database.record_s:g} s")
-    chosen = choose_leads(record, prepare.leads, database.substitutes)
+
+    def with_noise(signal_mv: NDArray[np.float64], fs_hz: float) -> NDArray[np.float64]:
+        return _with_noise(database, ref, prepare, signal_mv, fs_hz)
+
+    clean = clean_record(record, prepare, database.substitutes, with_noise if prepare.noise else None)
+    return replace(clean, person=database.person(ref, record))
+
+
+def clean_record(
+    record: Record,
+    prepare: Prepare,
+    substitutes: Mapping[str, str],
+    add_noise: Callable[[NDArray[np.float64], float], NDArray[np.float64]] | None = None,
+) -> CleanRecord:
+    """Return a record's leads as a store holds them.
+
+    Parameters
+    ----------
+    record : Record
+        As it was read.
+    prepare : Prepare
+        The resolved recipe.
+    substitutes : mapping
+        Lead that stands in where another is absent.
+    add_noise : callable, optional
+        Adds noise to voltages in mV at a rate in Hz, before they are filtered.
+
+    Raises
+    ------
+    RecordError
+        If the record cannot be used.
+    """
+    assert prepare.leads is not None
+    assert prepare.fs is not None
+    chosen = choose_leads(record, prepare.leads, substitutes)
     filled_mv, is_filled = fill_gaps(chosen.signal_mv, chosen.sources, record.fs_hz, prepare.fill_gaps_s)
     check_quality(filled_mv, chosen.sources, record.fs_hz)
-    noisy_mv = _with_noise(database, ref, prepare, filled_mv, record.fs_hz) if prepare.noise else filled_mv
+    noisy_mv = filled_mv if add_noise is None else add_noise(filled_mv, record.fs_hz)
     clean_mv = apply_filters(parse_filters(prepare.filters), noisy_mv, record.fs_hz)
     counts, n_clipped = to_counts(resample(clean_mv, record.fs_hz, prepare.fs))
     n_filled = int(is_filled.any(axis=0).sum())
-    person = database.person(ref, record)
-    return CleanRecord(counts, chosen.sources, chosen.substituted, n_clipped, n_filled, clean_mv, record.fs_hz, person)
+    return CleanRecord(counts, chosen.sources, chosen.substituted, n_clipped, n_filled, clean_mv, record.fs_hz, {})
 
 
 def _with_noise(
@@ -208,16 +239,38 @@ def _judgement(record: CleanRecord, unit: Unit, n: int) -> dict[str, NDArray[Any
 
 def _cut_rows(database: Database, ref: RecordRef, record: CleanRecord, prepare: Prepare) -> CutRows:
     unit, marked = parse_unit(str(prepare.unit)), database.annotations(ref, prepare)
+    if isinstance(unit, GivenRows):
+        return _given_rows(database, ref)
+    if isinstance(unit, BeatPreset) and marked is not None and not len(marked.r_peaks):
+        raise RecordError("label", f"{ref.path.name}.{database.annotator(prepare)} marks no beat")
+    return cut_rows(record, marked, prepare)
+
+
+def cut_rows(record: CleanRecord, marked: Annotations | None, prepare: Prepare) -> CutRows:
+    """Return where the rows of a recording lie: its beats, windows of it, or the whole of it.
+
+    Parameters
+    ----------
+    record : CleanRecord
+        The recording.
+    marked : Annotations or None
+        What is marked in it; None: a detector finds the beats.
+    prepare : Prepare
+        The resolved recipe.
+
+    Raises
+    ------
+    RecordError
+        If no beat is found, or the recording is shorter than a row.
+    """
+    unit = parse_unit(str(prepare.unit))
     if isinstance(unit, BeatPreset):
-        if marked is not None and not len(marked.r_peaks):
-            raise RecordError("label", f"{ref.path.name}.{database.annotator(prepare)} marks no beat")
         if marked is None:
             return _beat_rows(_located(record, prepare), record, unit, "R peak detected")
         return _beat_rows(marked, record, unit, "annotation marks a beat")
-    if isinstance(unit, GivenRows):
-        return _given_rows(database, ref)
     if isinstance(unit, FixedWindow):
         return _window_rows(marked, record, unit, prepare)
+    assert isinstance(unit, WholeRecord)
     return _record_row(marked, record, unit, prepare)
 
 

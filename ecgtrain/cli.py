@@ -12,7 +12,7 @@ import typer
 from pipelines.command_line import run_program
 from pipelines.recipe import RecipeError, read_recipe
 from pipelines.workspace import Workspace
-from store.errors import UnknownNameError
+from store.errors import NothingLeftError, UnknownNameError
 
 if TYPE_CHECKING:
     from ecgtrain.config import RunConfig
@@ -303,6 +303,39 @@ def export(
         raise RecipeError("--without-head is for --to weights: ONNX holds whole networks")
     for file in export_run(_reopen(run, home, "cpu"), to, head=not without_head, folder=folder):
         typer.echo(file)
+
+
+@app.command()
+def predict(
+    run: Run,
+    recordings: Annotated[list[Path], typer.Argument(help="WFDB (.hea), EDF (.edf) or CSV (.csv) files.")],
+    fs: Annotated[float | None, typer.Option(min=0.001, help="Sampling rate of CSV files, Hz.")] = None,
+    unit: Annotated[str | None, typer.Option(help="Unit of CSV files: mV, uV or V; else mV.")] = None,
+    annotator: Annotated[
+        str | None, typer.Option(help="Suffix of annotation files that mark the beats of WFDB records, such as atr.")
+    ] = None,
+    to: Annotated[Path | None, typer.Option(help="Folder of the results; else the run's folder predicted.")] = None,
+    device: Device = "auto",
+    home: Home = None,
+) -> None:
+    """Say of each beat, window or whole of a recording of one's own which class it is; `ecgeval recording` reads it.
+
+    A recording is prepared as the run's store was. One that cannot be used is said, and the others go on.
+    """
+    from ecgtrain.recordings import FileFacts, predict_all
+    from ecgtrain.run_folder import find_run
+    from ecgtrain.trained_run import load_run
+
+    folder = find_run(Workspace.at(home).runs, run)
+    place = to or folder.path / "predicted"
+    facts = FileFacts(fs, unit, annotator)
+    done = 0
+    for found in predict_all(load_run(folder.path, device), folder.path, recordings, place, facts):
+        typer.echo(found, err=isinstance(found, str))
+        done += isinstance(found, Path)
+    if not done:
+        raise NothingLeftError("no recording could be predicted")
+    typer.echo("next: ecgeval recording FOLDER")
 
 
 @app.command()

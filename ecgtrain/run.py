@@ -113,7 +113,7 @@ def _train(config: RunConfig, store: Store, folder: RunFolder, log: logging.Logg
         load_pretrained(model, config.pretrained)
     first = this_world().first
     if first:
-        folder.write_json("preprocessing.json", {**data.preprocessing, **described(data)})
+        folder.write_json("preprocessing.json", {**data.preprocessing, **described(data, store)})
         _introduce(log, folder, config, store, data, model)
     with (
         following(folder, config, log, display, len(data.train.rows)) if first else nullcontext(Listener()) as listener

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,13 @@ from ecgtrain.preparation import Preparation, window_starts
 from ecgtrain.reading import Raw
 from ecgtrain.run_folder import FINISHED, RunFolder
 from store.errors import MissingDataError, UserError
+from store.read import Store
+
+ROWS_AT_ONCE = 256  # so that a day's beats need no more memory than a minute's
 
 
-def described(data: Loaders) -> dict[str, Any]:
-    """Return what has to be known of loaders to prepare other rows as theirs, as plain data."""
+def described(data: Loaders, store: Store) -> dict[str, Any]:
+    """Return what has to be known of a store's loaders to prepare other rows as theirs, as plain data."""
     preparation = data.train.preparation
     return {
         "shape": dict(vars(data.shape)),
@@ -43,6 +47,8 @@ def described(data: Loaders) -> dict[str, Any]:
         },
         "classes": list(data.label.classes),
         "multilabel": data.label.multilabel,
+        "recipe": store.attributes.get("recipe"),
+        "padded": data.train.reader.valid_n is not None,
     }
 
 
@@ -81,6 +87,7 @@ class TrainedRun:
         record_mv: tuple[ArrayLike, ArrayLike] | None = None,
         rr_s: tuple[ArrayLike, ArrayLike] | None = None,
         valid_n: ArrayLike | None = None,
+        temperature: float = 1.0,
     ) -> NDArray[np.float32]:
         """Return the probability of each class for the rows of one recording, shape (n, n_classes).
 
@@ -97,6 +104,8 @@ class TrainedRun:
             unknown.
         valid_n : array of int, optional
             Samples of each row before its padding; by default all.
+        temperature : float
+            What the logits are divided by.
 
         Raises
         ------
@@ -105,18 +114,25 @@ class TrainedRun:
         """
         counts = self._counts(np.asarray(signal_mv, dtype=np.float64))
         raw = self._raw(counts, record_mv, rr_s, valid_n)
-        device = next(self.model.parameters()).device
-        raw = raw.map(lambda values: values.to(device))
-        preparation = self.preparation()
-        starts = window_starts(counts.shape[2], preparation.crop)
-        total = torch.zeros(len(counts), len(self.classes), device=device)
+        places = [slice(first, first + ROWS_AT_ONCE) for first in range(0, len(counts), ROWS_AT_ONCE)]
         self.model.eval()
         with torch.inference_mode():
-            for first in starts:
-                start = torch.full((len(counts),), first) if preparation.crop else None
-                inputs = preparation.inputs(raw, start=start)
-                logits = self.model(**{name: inputs[name] for name in keywords_of(self.model, inputs)}).float()
-                total += logits.sigmoid() if self.facts["multilabel"] else logits.softmax(dim=1)
+            parts = [self._probability(raw.map(itemgetter(place)), temperature) for place in places]
+        return np.concatenate(parts) if parts else np.zeros((0, len(self.classes)), np.float32)
+
+    def _probability(self, raw: Raw, temperature: float) -> NDArray[np.float32]:
+        """Return the mean probability over the windows of some rows."""
+        device = next(self.model.parameters()).device
+        raw, preparation = raw.map(lambda values: values.to(device)), self.preparation()
+        assert raw.counts is not None
+        n, starts = len(raw.counts), window_starts(raw.counts.shape[-1], preparation.crop)
+        total = torch.zeros(n, len(self.classes), device=device)
+        for first in starts:
+            start = torch.full((n,), first) if preparation.crop else None
+            inputs = preparation.inputs(raw, start=start)
+            logits = self.model(**{name: inputs[name] for name in keywords_of(self.model, inputs)}).float()
+            logits = logits / temperature
+            total += logits.sigmoid() if self.facts["multilabel"] else logits.softmax(dim=1)
         probability: NDArray[np.float32] = (total / len(starts)).cpu().numpy()
         return probability
 
@@ -153,18 +169,21 @@ class TrainedRun:
 
     def _raw(self, counts: Tensor, record_mv: Any, rr_s: Any, valid_n: Any) -> Raw:
         signal, n = self.facts.get(SIGNAL, {}), len(counts)
-        at = torch.arange(n)
-        beats = [counts]
+        own = torch.arange(n)
+        places = [own]
         if NEIGHBOURS in signal or PREVIOUS in signal:
-            beats.insert(0, counts[(at - 1).clamp(min=0)])
+            places.insert(0, (own - 1).clamp(min=0))
         if NEIGHBOURS in signal:
-            beats.append(counts[(at + 1).clamp(max=n - 1)])
+            places.append((own + 1).clamp(max=n - 1))
+        beats = [counts[place] for place in places]
         if TYPICAL in signal:
             median = np.median(counts.numpy(), axis=0)
             beats.append(torch.from_numpy(np.rint(median).astype(np.int16)).expand_as(counts))
-        lengths = (
-            None if valid_n is None else torch.as_tensor(np.asarray(valid_n, np.int64))[:, None].expand(-1, len(beats))
-        )
+            places.append(own)  # a typical beat is as long as the row that it stands beside
+        lengths = None
+        if valid_n is not None:
+            row_lengths = torch.as_tensor(np.asarray(valid_n, np.int64))
+            lengths = torch.stack([row_lengths[place] for place in places], dim=1)
         mean, sd = self._moments(counts, record_mv)
         features = None
         if "features" in self.facts:
@@ -207,6 +226,8 @@ def load_run(path: str | Path, device: str = "auto") -> TrainedRun:
         If its weights are damaged.
     """
     folder = RunFolder(Path(path))
+    if (folder.path / "fold-0").is_dir():
+        raise UserError(f"{folder.name} is a run over folds; name one of them, such as {folder.name}/fold-0")
     if folder.state != FINISHED or not (folder.path / "preprocessing.json").is_file():
         raise MissingDataError(f"{path}: no finished run here; `ecgtrain runs` lists them")
     facts, config = folder.read_json("preprocessing.json"), folder.config()

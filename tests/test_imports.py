@@ -19,8 +19,7 @@ ALLOWED = {
     "ecgtrain": (
         "store",
         "ecgprep.representations",
-        "ecgprep.records",
-        "ecgprep.resample",
+        "ecgprep.recording",
         "ecgprep.beats",
         *PIPELINES,
     ),
