@@ -175,7 +175,13 @@ def test_nothing_is_overwritten_unless_told_and_nothing_is_left_half_done(beats:
     with pytest.raises(UserError, match=r"is there already.*--replace"):
         export_store(beats, place, find_format("pt"))
     export_store(beats, place, find_format("pt"), replace=True)
-    assert sorted(path.name for path in place.iterdir()) == ["export.json", "test.pt", "train.pt", "val.pt"]
+    assert sorted(path.name for path in place.iterdir()) == [
+        "SYNTHETIC",
+        "export.json",
+        "test.pt",
+        "train.pt",
+        "val.pt",
+    ]
     (tmp_path / "mine").mkdir()
     with pytest.raises(UserError, match=r"no export made it"):
         export_store(beats, tmp_path / "mine", find_format("pt"), replace=True)
