@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgeval.comparable import differences
-from ecgeval.evaluation import Evaluation
+from ecgeval.config import Evaluate
+from ecgeval.evaluation import Evaluation, read_test
 from ecgeval.header import Header
 from ecgeval.predictions import Predictions
 from ecgeval.runs import short_labels
@@ -76,7 +77,7 @@ class Block:
 
 @dataclass(frozen=True)
 class BestRows:
-    """The test rows of a block's best run, for tables and figures that need rows.
+    """The test rows of one run of a block, mostly its best, for tables and figures that need rows.
 
     Parameters
     ----------
@@ -99,6 +100,22 @@ class BestRows:
     def wrong(self) -> NDArray[np.bool_]:
         """Which rows have a label wrong, shape (n,)."""
         return np.asarray((self.rows.y != self.predicted).any(axis=1))
+
+
+def read_rows(label: str, evaluation: Evaluation, config: Evaluate) -> BestRows:
+    """Return the test rows of a scored run, read again.
+
+    Parameters
+    ----------
+    label : str
+        What tables call the run.
+    evaluation : Evaluation
+        The run, scored.
+    config : Evaluate
+        How it was scored.
+    """
+    rows = read_test(evaluation.run, config)
+    return BestRows(label, evaluation, rows, evaluation.decision.predict(rows))
 
 
 def make_blocks(groups: Sequence[Sequence[Evaluation]]) -> list[Block]:

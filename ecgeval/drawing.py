@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 from ecgeval import calibration, figures
-from ecgeval.block import BestRows, Block
+from ecgeval.block import BestRows, Block, read_rows
+from ecgeval.config import Evaluate
 from ecgeval.explanations import Explanations, read_explanations
 from ecgeval.features import MOST_ROWS, choose_rows, project, read_features
+from ecgeval.figures.curves import NAMED
 from ecgeval.metrics import METRICS, confusion_matrix, count_by_group, divide
-from ecgeval.tables.comparison import MACRO
+from ecgeval.tables.comparison import MACRO, pretraining_curve
 from ecgeval.tables.table import format_number
 
 HEATMAPS = {"f1": "f1_score", "sensitivity": "sensitivity", "specificity": "specificity", "auroc": "auc_roc"}
@@ -20,7 +22,7 @@ MOST_MODELS = 20  # in bars and heatmaps; the tables hold all
 WORST_RECORDS = 25
 
 
-def draw(block: Block, best: BestRows, seed: int) -> Iterator[tuple[str, Any]]:
+def draw(block: Block, best: BestRows, config: Evaluate) -> Iterator[tuple[str, Any]]:
     """Yield file name and figure of each figure of a block, one at a time so that memory stays flat.
 
     Parameters
@@ -29,8 +31,8 @@ def draw(block: Block, best: BestRows, seed: int) -> Iterator[tuple[str, Any]]:
         The runs.
     best : BestRows
         The rows of its best run.
-    seed : int
-        Of what is drawn by chance.
+    config : Evaluate
+        How the runs were scored.
     """
     note = _note(block)
     yield "06_model_comparison_bars", _bars(block, note)
@@ -41,12 +43,20 @@ def draw(block: Block, best: BestRows, seed: int) -> Iterator[tuple[str, Any]]:
     yield "calibration_curve", _calibration(best, note)
     if len(best.rows.records) > 1:
         yield "error_map", _error_map(best, note)
-    trainings = [figures.Training(label, run.run.history) for label, run in block.labelled() if run.run.history]
-    if trainings:
-        yield "training_curves", figures.training_curves(trainings, block.best_label, block.header.classes, note)
+    trainings = [figures.Training(label, run.run.history) for label, run in block.labelled()]
+    if trainings := [training for training in trainings if len(training.history) > 1]:  # one epoch has no curve
+        yield "training_curves", figures.training_curves(trainings, trainings[0].label, block.header.classes, note)
     yield from _pretraining(block, note)
-    yield from _features(best, note, seed)
-    yield from _explanations(best, note)
+    yield from _features(block, best, note, config)
+    yield from _explanations(block, best, note, config)
+
+
+def _first_with(block: Block, best: BestRows, pattern: str, config: Evaluate) -> BestRows | None:
+    """Return the rows of the best of the runs that hold such files: a baseline may be ahead and have none."""
+    for label, run in block.labelled():
+        if any(run.run.path.glob(pattern)):
+            return best if label == best.label else read_rows(label, run, config)
+    return None
 
 
 def _note(block: Block) -> str:
@@ -100,9 +110,10 @@ def _curves(block: Block, best: BestRows, note: str) -> Iterator[tuple[str, Any]
 def _calibration(best: BestRows, note: str) -> Any:
     rows = best.rows
     support = rows.y.sum(axis=0)
-    order = np.argsort(-support, kind="stable")
+    n_classes = len(support)  # a few keep the colours that they have in the other curves
+    order = np.argsort(-support, kind="stable") if n_classes > NAMED else range(n_classes)
     bins = {rows.header.classes[i]: calibration.bin_equal_width(rows.p[:, i], rows.y[:, i]) for i in order}
-    if len(bins) > len(rows.header.score_classes):
+    if n_classes > NAMED:
         note = f"The most frequent classes come first. {note}"
     return figures.calibration(bins, f"Calibration of each class, {best.label}", note)
 
@@ -122,39 +133,42 @@ def _error_map(best: BestRows, note: str) -> Any:
 
 def _pretraining(block: Block, note: str) -> Iterator[tuple[str, Any]]:
     scores: dict[str, dict[float, list[float]]] = {}
-    for _, run in block.labelled():
-        if run.header.pretraining is not None:
-            by_fraction = scores.setdefault(run.header.input or "input", {})
-            by_fraction.setdefault(run.header.pretraining.fraction, []).append(run.of("f1").value)
+    for run in pretraining_curve(block):
+        assert run.header.pretraining is not None
+        by_fraction = scores.setdefault(run.header.input or "input", {})
+        by_fraction.setdefault(run.header.pretraining.fraction, []).append(run.of("f1").value)
     if len({fraction for by_fraction in scores.values() for fraction in by_fraction}) > 1:
         title = "Macro F1 against pre-training, mean ± SD over trials"
         yield "pretraining_fraction", figures.pretraining_fraction(scores, title, note)
 
 
-def _features(best: BestRows, note: str, seed: int) -> Iterator[tuple[str, Any]]:
-    file = best.evaluation.run.path / "features" / "test.parquet"
-    if not file.is_file():
+def _features(block: Block, best: BestRows, note: str, config: Evaluate) -> Iterator[tuple[str, Any]]:
+    shown = _first_with(block, best, "features/test.parquet", config)
+    if shown is None:
         return
-    saved = read_features(file)
-    _, at, of = np.intersect1d(best.rows.row, saved.row, return_indices=True)
-    label = np.where(best.rows.y.any(axis=1), best.rows.y.argmax(axis=1), -1)[at]
-    chosen = choose_rows(label, MOST_ROWS, seed)
-    xy, method = project(saved.values[of[chosen]], seed)
-    title = f"{method} of the features of {len(chosen):,} test rows, {best.label}"
-    if best.rows.header.task == "multi":
+    saved = read_features(shown.evaluation.run.path / "features" / "test.parquet")
+    _, at, of = np.intersect1d(shown.rows.row, saved.row, return_indices=True)
+    label = np.where(shown.rows.y.any(axis=1), shown.rows.y.argmax(axis=1), -1)[at]
+    chosen = choose_rows(label, MOST_ROWS, config.seed)
+    xy, method = project(saved.values[of[chosen]], config.seed)
+    title = f"{method} of the features of {len(chosen):,} test rows, {shown.label}"
+    if shown.rows.header.task == "multi":
         note = f"Coloured by the first of a row's labels. {note}"
-    drawn = figures.features(xy, label[chosen], best.rows.header.classes, best.wrong[at][chosen], title, note)
+    drawn = figures.features(xy, label[chosen], shown.rows.header.classes, shown.wrong[at][chosen], title, note)
     yield "features", drawn
 
 
-def _explanations(best: BestRows, note: str) -> Iterator[tuple[str, Any]]:
-    for file in sorted((best.evaluation.run.path / "explain").glob("*.npz")):
+def _explanations(block: Block, best: BestRows, note: str, config: Evaluate) -> Iterator[tuple[str, Any]]:
+    shown = _first_with(block, best, "explain/*.npz", config)
+    if shown is None:
+        return
+    for file in sorted((shown.evaluation.run.path / "explain").glob("*.npz")):
         explained = read_explanations(file)
-        yield from ((name, figures.strips(pieces, f"{foot} {note}")) for name, pieces, foot in _pages(explained, best))
+        yield from ((name, figures.strips(pieces, f"{foot} {note}")) for name, pieces, foot in _pages(explained, shown))
 
 
-def _pages(explained: Explanations, best: BestRows) -> Iterator[tuple[str, list[Any], str]]:
-    for i, label in enumerate(best.rows.header.classes):
+def _pages(explained: Explanations, shown: BestRows) -> Iterator[tuple[str, list[Any], str]]:
+    for i, label in enumerate(shown.rows.header.classes):
         if pieces := explained.strips(label):
-            foot = f"{explained.method.replace('_', ' ')} of class {label}, darker: mattered more; {best.label}."
+            foot = f"{explained.method.replace('_', ' ')} of class {label}, darker: mattered more; {shown.label}."
             yield f"explanation_{explained.method}_{i + 1}", pieces, foot

@@ -72,7 +72,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters |= {"cell": format_cell, "inline": _inline}
+    templates.filters |= {"cell": format_cell, "inline": _inline, "sentence": _sentence}
     templates.globals |= {
         "passport": describe,
         "selection_note": selection_note,
@@ -84,6 +84,12 @@ def environment() -> Environment:
 def _inline(path: Path) -> Markup:
     """Return a PNG as a data URI."""
     return Markup("data:image/png;base64,") + base64.b64encode(path.read_bytes()).decode()
+
+
+def _sentence(note: str) -> str:
+    """Return a note with a capital and a full stop."""
+    note = note.strip()
+    return f"{note[0].upper()}{note[1:]}{'' if note.endswith(('.', '!', '?')) else '.'}" if note else ""
 
 
 def _has_passport(cell: object) -> bool:

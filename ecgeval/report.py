@@ -11,13 +11,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ecgeval import figures
-from ecgeval.block import BestRows, Block, make_blocks
+from ecgeval.block import BestRows, Block, make_blocks, read_rows
 from ecgeval.comparable import group_comparable
 from ecgeval.config import Evaluate
 from ecgeval.data import block_data
 from ecgeval.drawing import draw
 from ecgeval.errors import RequestError
-from ecgeval.evaluation import evaluate, read_test
+from ecgeval.evaluation import evaluate
 from ecgeval.leakage import find_pairs
 from ecgeval.page import Section, render
 from ecgeval.runs import Run
@@ -117,16 +117,14 @@ def _write_block(block: Block, folder: Path, config: Evaluate, created: datetime
     (folder / "EVALUATION_SUMMARY.txt").write_text(evaluation_summary(block, created), encoding="utf-8")
     (folder / "DETAILED_METRICS_REPORT.txt").write_text(detailed_report(block, created), encoding="utf-8")
     drawn = {
-        name: figures.save(figure, folder / "visualizations" / name)[0]
-        for name, figure in draw(block, best, config.seed)
+        name: figures.save(figure, folder / "visualizations" / name)[0] for name, figure in draw(block, best, config)
     }
     return Section(block, made, drawn)
 
 
 def read_best(block: Block, config: Evaluate) -> BestRows:
     """Return the test rows of a block's best run, read again."""
-    rows = read_test(block.best.run, config)
-    return BestRows(block.best_label, block.best, rows, block.best.decision.predict(rows))
+    return read_rows(block.best_label, block.best, config)
 
 
 def _write_table(table: Table, folder: Path, config: Evaluate, caption: str) -> None:

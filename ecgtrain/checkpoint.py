@@ -59,13 +59,13 @@ class Checkpoint:
             If it holds another model.
         """
         try:
-            model.load_state_dict(_below(MODEL, self.tensors))
+            model.load_state_dict(below(MODEL, self.tensors))
             if average is not None:
-                average.load_state_dict(_below(AVERAGE, self.tensors))
+                average.load_state_dict(below(AVERAGE, self.tensors))
         except RuntimeError as error:
             raise CheckpointError(f"{self.path}: weights of another model: {error}") from error
         if optimizer is not None:
-            values = _below(OPTIMIZER, self.tensors)
+            values = below(OPTIMIZER, self.tensors)
             optimizer.load_state_dict({"state": _by_parameter(values), "param_groups": self.state[GROUPS_KEY]})
 
 
@@ -185,7 +185,8 @@ def _weights(prefix: str, model: nn.Module) -> dict[str, Tensor]:
     return {prefix + name: _own(value) for name, value in model.state_dict().items()}
 
 
-def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors whose names start with a prefix, by the rest of their names."""
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 

@@ -51,6 +51,12 @@ def run(
     patients: Annotated[
         str | None, typer.Option(help="Part of the training patients: a share of the database, 10%, or a range, 0-99.")
     ] = None,
+    init_from: Annotated[
+        str | None,
+        typer.Option(
+            help="Start from the weights of a run or a file (safetensors, state dict), or random; commas: from each."
+        ),
+    ] = None,
     folds: Annotated[int | None, typer.Option(help="Train a run for each of so many folds of patients.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Train each run with so many seeds.")] = 1,
     name: Annotated[str | None, typer.Option(help="Name of the run, where only one is trained.")] = None,
@@ -65,6 +71,9 @@ def run(
     baselines: Annotated[
         bool, typer.Option(help="Fit the cheap models that every report shows, where they are not there yet.")
     ] = True,
+    save_features: Annotated[
+        bool, typer.Option("--save-features", help="Then do what `ecgtrain features` does, for each run trained.")
+    ] = False,
     resume: Annotated[str | None, typer.Option(help="Go on with this run; takes no other option but --home.")] = None,
     home: Home = None,
 ) -> None:
@@ -74,9 +83,10 @@ def run(
     """
     from ecgtrain.distributed import joined
 
-    workspace = Workspace.at(home)
+    workspace, starts = Workspace.at(home), _names(init_from)
     options = {
         "protocol": protocol,
+        "init_from": starts[0] if starts else None,
         "channels": _names(channels),
         "balance": balance,
         "samples_per_class": samples_per_class,
@@ -87,9 +97,12 @@ def run(
         "batch_size": batch_size,
         "seed": seed,
         "device": device,
+        "save_features": save_features or None,
     }
     given = {key: value for key, value in options.items() if value is not None}
-    asked = Asked(_names(model), _names(inputs), store, given, seeds, recipe, settings or [], baselines)
+    asked = Asked(
+        _names(model), _names(inputs), store, given, seeds, recipe, settings or [], baselines, _names(init_from)
+    )
     if resume is not None and asked != Asked():
         raise RecipeError("--resume goes on with a run as it was set up; give no other option but --home")
     with joined():
@@ -108,16 +121,18 @@ class Asked:
     recipe: str | None = None
     settings: list[str] = field(default_factory=list)
     baselines: bool = True
+    init_from: list[str] | None = None
 
 
 def _train(workspace: Workspace, asked: Asked) -> int:
     from ecgtrain.distributed import this_world
     from ecgtrain.fitting import baseline_configs
     from ecgtrain.plan import expect
+    from ecgtrain.transfer import starting_from
     from store.read import open_store
 
     store = open_store(workspace.find_store(asked.store))
-    configs = _plan(store, asked)
+    configs = starting_from(_plan(store, asked), asked.init_from, workspace.runs)
     if asked.baselines and this_world().size == 1:
         configs += baseline_configs(configs, store, workspace.runs)
     if this_world().first:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 SIGNAL = "signal"
 NEIGHBOURS: Literal["neighbours"] = "neighbours"
@@ -182,6 +182,9 @@ class DataConfig(_SeededSection):
         "pictures are stacked as channels",
     )
     protocol: str | None = Field(None, description="the split to train on; none: the store's default")
+    scheme: str | None = Field(
+        None, description="labels of the store that are learned, such as frame_rhythm; none: those of the protocol"
+    )
     fold: Annotated[int, Field(ge=0)] | None = Field(
         None, description="the fold to test on, where the protocol numbers folds"
     )
@@ -230,6 +233,24 @@ class DataConfig(_SeededSection):
     )
 
 
+def _names(value: Any) -> Any:
+    """Return names with commas between as a list."""
+    return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+
+
+class TransferConfig(_Section):
+    """What becomes of weights that a run starts from."""
+
+    head: Literal["auto", "fresh"] = Field(
+        "auto", description="the layer that gives the logits; auto: taken over where the classes are the same"
+    )
+    freeze: Annotated[tuple[str, ...], BeforeValidator(_names)] = Field(
+        (),
+        description="layers that are not trained, by the start of their names, such as encoder.layers.0, or "
+        "all_but_head; their batch normalisation keeps its statistics",
+    )
+
+
 class RunConfig(TrainingConfig, DataConfig):
     """One run: a model, what it reads, and how it is trained."""
 
@@ -239,6 +260,12 @@ class RunConfig(TrainingConfig, DataConfig):
         None,
         description="what an image model of timm starts from: imagenet for timm's own weights, or a file; none: random",
     )
+    init_from: str | None = Field(
+        None,
+        description="start from these weights: a finished run, a safetensors file, or a file of a state dict; none: "
+        "random ones",
+    )
+    transfer: TransferConfig = Field(TransferConfig(), description="what becomes of the weights of init_from")
     store: str | None = Field(None, description="path or URL of the store; none: the newest of the workspace")
     folds: Annotated[int, Field(ge=2)] | None = Field(
         None, description="train a run for each fold of the protocol kfold-<folds>, and join their predictions"
@@ -246,3 +273,14 @@ class RunConfig(TrainingConfig, DataConfig):
     test_time_copies: int = Field(
         0, ge=0, description="changed copies of a row whose probabilities are averaged with its own in the predictions"
     )
+    save_features: bool = Field(
+        False, description="write what the network's last layer reads of each test row, as `ecgtrain features` does"
+    )
+
+    @model_validator(mode="after")
+    def _check_that_there_is_something_to_transfer(self) -> Self:
+        if self.init_from is None and self.transfer != TransferConfig():
+            raise ValueError("transfer is for weights that a run starts from; name them with init_from")
+        if self.init_from is not None and self.pretrained is not None:
+            raise ValueError("init_from and pretrained both give the weights; leave one of them out")
+        return self

@@ -62,6 +62,25 @@ def known_rows(split: Split, label: Label, part: int) -> Rows:
     return np.flatnonzero((split.values == part) & known)
 
 
+def chosen_split(store: Store, config: DataConfig, fold: int | None) -> Split:
+    """Return the protocol's split of one fold, with the labels that a run learns.
+
+    Raises
+    ------
+    UnknownNameError
+        If the store has no such protocol or labels.
+    UserError
+        If synthetic rows go with other labels.
+    """
+    split = store.split(config.protocol).of_fold(fold)
+    if config.scheme is None or config.scheme == split.scheme:
+        return split
+    label = store.label(config.scheme)
+    if config.balance != "none":
+        raise UserError(f"the balance {config.balance!r} was made for the labels {split.scheme}, not {label.scheme}")
+    return replace(split, scheme=label.scheme, score_classes=label.classes)
+
+
 def training_items(store: Store, config: DataConfig, items: Items) -> Items:
     """Return what is trained on: the training rows of the patients that a run asks for, balanced and capped.
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.utils import clip_grad_norm_
 
 from ecgtrain.averaging import WeightAverage
@@ -202,7 +203,7 @@ class _Training:
 
     def _train(self, started: float) -> None:
         """Take the steps of the epoch that are left."""
-        self.model.train()
+        train_mode(self.model)
         loader, progress = self.loaders.train, self.progress
         left = loader.shuffled(self.config.seed, progress.epoch, progress.step)
         saved = time.monotonic()
@@ -341,6 +342,14 @@ class _Training:
                 f"{self.folder / BEST}: its validation loss is {loss:.6g}, but {best['validation_loss']:.6g} was "
                 "measured when it was saved; start the run anew"
             )
+
+
+def train_mode(model: nn.Module) -> None:
+    """Set a model to training, but for the batch normalisation of frozen layers, which keeps its statistics."""
+    model.train()
+    for layer in model.modules():
+        if isinstance(layer, _NormBase) and layer.weight is not None and not layer.weight.requires_grad:
+            layer.eval()
 
 
 def _divides(every: int | None, step: int) -> bool:

@@ -14,7 +14,7 @@ from ecgtrain.config import SIGNAL, LossConfig, RunConfig
 from ecgtrain.devices import pick_device
 from ecgtrain.folds import folds_protocol
 from ecgtrain.inputs import input_shape
-from ecgtrain.items import known_rows, stored_items, training_items
+from ecgtrain.items import chosen_split, known_rows, stored_items, training_items
 from ecgtrain.losses import class_shares, make_loss, weights_beside
 from ecgtrain.models import InputShape, create_model, list_models, model_facts
 from ecgtrain.models.baselines import FittedModel
@@ -180,7 +180,7 @@ def _usual_batch(store: Store, config: RunConfig) -> int:
 
 def first_split(store: Store, config: RunConfig) -> Split:
     """Return the split of a run; of one over folds, that of its first fold."""
-    return store.split(config.protocol).of_fold(config.fold if config.folds is None else 0)
+    return chosen_split(store, config, config.fold if config.folds is None else 0)
 
 
 def _settings_of(name: str, names: Sequence[str], settings: Sequence[str]) -> list[str]:

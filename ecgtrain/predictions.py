@@ -25,7 +25,7 @@ from store.read import Store
 PREDICTIONS_SCHEMA = 1
 FOOTER_KEY = b"ecg"
 NO_FOLD = -1
-NOT_IN_HASH = {"name", "store", "device", "placement", "pictures", "checkpoint"}
+NOT_IN_HASH = {"name", "store", "device", "placement", "pictures", "checkpoint", "save_features"}
 
 
 def predictions_table(
@@ -88,8 +88,15 @@ def predictions_table(
     return pa.table(fields).replace_schema_metadata({FOOTER_KEY: json.dumps(footer)})
 
 
-def predictions_footer(config: RunConfig, store: Store, run: str, data: Loaders, parameters: int) -> dict[str, Any]:
-    """Return what a predictions file says of its run, whose model has so many parameters."""
+def predictions_footer(
+    config: RunConfig,
+    store: Store,
+    run: str,
+    data: Loaders,
+    parameters: int,
+    pretraining: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return what a predictions file says of its run, whose model has so many parameters and started so."""
     return {
         "schema": PREDICTIONS_SCHEMA,
         "task": "multi" if data.label.multilabel else "single",
@@ -107,6 +114,7 @@ def predictions_footer(config: RunConfig, store: Store, run: str, data: Loaders,
         "balance": config.balance,
         "test_time_copies": config.test_time_copies,
         "seed": config.seed,
+        "pretraining": pretraining,
         "parameters": parameters,
         "store": {
             "name": store.name,

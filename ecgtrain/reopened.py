@@ -19,6 +19,7 @@ from ecgtrain.loader import Batch, Loaders, load
 from ecgtrain.loop import BEST
 from ecgtrain.plan import input_sizes
 from ecgtrain.predictions import read_predictions
+from ecgtrain.pretraining import past_of
 from ecgtrain.run_folder import RunFolder, check_same_store
 from ecgtrain.scores import score
 from ecgtrain.trained_run import TrainedRun, load_run
@@ -162,8 +163,9 @@ def export_run(run: Reopened, to: str, *, head: bool, folder: Path | None = None
     place.mkdir(parents=True, exist_ok=True)
     model, facts = run.trained.model, {**run.trained.facts, "model": run.trained.config.model}
     if to == "weights":
+        past = {"trained_on": past_of(run.folder)}
         file = export_weights(
-            model, place / "weights.safetensors", facts, head=head, n_classes=len(run.trained.classes)
+            model, place / "weights.safetensors", facts | past, head=head, n_classes=len(run.trained.classes)
         )
     else:
         batch, _ = _batch_of(run, run.data.test.rows[:PARITY_ROWS])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,9 +18,11 @@ from ecgtrain.config import RunConfig
 from ecgtrain.curves import draw_curves
 from ecgtrain.devices import pick_device
 from ecgtrain.distributed import this_world
-from ecgtrain.environment import code_state, devices, versions
+from ecgtrain.environment import code_state, command, devices, versions
+from ecgtrain.features import penultimate_features, write_features
 from ecgtrain.fitting import fit
 from ecgtrain.folds import fold_runs, join_predictions
+from ecgtrain.heads import find_head
 from ecgtrain.listener import Listener
 from ecgtrain.loader import Loader, Loaders, load
 from ecgtrain.loop import Trained, train
@@ -27,11 +31,14 @@ from ecgtrain.models.baselines import FittedModel
 from ecgtrain.models.timm_networks import load_pretrained
 from ecgtrain.predicting import Said, one_hot, predict
 from ecgtrain.predictions import context_of, predictions_footer, predictions_table, write_table
+from ecgtrain.pretraining import FILE as TRAINED_ON
+from ecgtrain.pretraining import pretraining_note, trained_on, with_leaks
 from ecgtrain.progress import Display
 from ecgtrain.run_folder import FAILED, FINISHED, RUNNING, RunFolder, silent_log
 from ecgtrain.tracking import describe_scores, following
 from ecgtrain.trained_run import described
-from store.errors import EcgError, ResourceError
+from ecgtrain.transfer import describe_fit, freeze, read_source, start_from
+from store.errors import EcgError, ResourceError, UserError
 from store.read import Store
 
 
@@ -111,9 +118,14 @@ def _train(config: RunConfig, store: Store, folder: RunFolder, log: logging.Logg
     model = create_model(config.model, **vars(data.shape))
     if config.pretrained is not None:
         load_pretrained(model, config.pretrained)
+    if config.save_features:
+        find_head(model, len(data.label.classes))  # a network without one is named before hours of training
+    past = None if config.init_from is None else _transfer(config, data, model, folder, log)
+    data = data if past is None else with_leaks(data, store, past)
     first = this_world().first
     if first:
         folder.write_json("preprocessing.json", {**data.preprocessing, **described(data, store)})
+        folder.write_json(TRAINED_ON, trained_on(config, store, data, folder.name, past))
         _introduce(log, folder, config, store, data, model)
     with (
         following(folder, config, log, display, len(data.train.rows)) if first else nullcontext(Listener()) as listener
@@ -128,10 +140,33 @@ def _train(config: RunConfig, store: Store, folder: RunFolder, log: logging.Logg
     said = {name: _predict(config, data, part, trained.model) for name, part in _parts(data).items()}
     if first:
         draw_curves(trained.history, trained.best_epoch, folder.path / "curves.png")
-        _write_predictions(config, store, folder, data, trained.model, said)
+        footer = predictions_footer(
+            config, store, folder.name, data, _parameters(trained.model), pretraining_note(config, past)
+        )
+        _write_predictions(config, store, folder, data, footer, said)
+        if config.save_features:
+            features = penultimate_features(trained.model, data.test, config.precision)
+            write_features(folder.path, data.test.rows, features)
         log.info(
             "%s finished: best epoch %d, %s", folder.name, trained.best_epoch + 1, describe_scores(_best_entry(trained))
         )
+
+
+def _transfer(
+    config: RunConfig, data: Loaders, model: nn.Module, folder: RunFolder, log: logging.Logger
+) -> Mapping[str, Any] | None:
+    """Start a model from the weights of another, say which fit, and return what those were trained on."""
+    if isinstance(model, FittedModel):
+        raise UserError(f"{config.model} is fitted at once and starts from no weights; leave init_from out")
+    source = read_source(Path(str(config.init_from)))
+    fit_of = start_from(model, source, config.transfer, data.label.classes)
+    frozen = freeze(model, config.transfer.freeze, len(data.label.classes))
+    if this_world().first:
+        folder.write_json("transfer.json", {"source": str(source.path), **asdict(fit_of), "frozen": frozen})
+        log.info("starts from %s: %s; %d parameters frozen", source.path, describe_fit(fit_of), len(frozen))
+        if source.past is None:
+            log.warning("%s does not say whose recordings made it: a leak cannot be seen", source.path)
+    return source.past
 
 
 def _open(config: RunConfig, store: Store, folder: RunFolder) -> None:
@@ -170,6 +205,7 @@ def environment(config: RunConfig, store: Store) -> dict[str, Any]:
     return {
         "versions": versions(),
         **code_state(),
+        "command": command(),
         "devices": devices(),
         "device": str(pick_device(config.device)),
         "store": {"name": store.name, "digest": store.digest, "rows_digest": store.rows_digest},
@@ -230,9 +266,13 @@ def _predict(config: RunConfig, data: Loaders, part: Loader, model: nn.Module) -
 
 
 def _write_predictions(
-    config: RunConfig, store: Store, folder: RunFolder, data: Loaders, model: nn.Module, said: Mapping[str, Said]
+    config: RunConfig,
+    store: Store,
+    folder: RunFolder,
+    data: Loaders,
+    footer: Mapping[str, Any],
+    said: Mapping[str, Said],
 ) -> None:
-    footer = predictions_footer(config, store, folder.name, data, _parameters(model))
     classes, multilabel = data.label.classes, data.label.multilabel
     for name, part in _parts(data).items():
         truth = one_hot(part.target, len(classes))

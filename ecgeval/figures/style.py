@@ -11,6 +11,8 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -64,10 +66,12 @@ def save(figure: Figure, path: Path) -> list[Path]:
     """
     files = [path.with_name(f"{path.name}.{suffix}") for suffix in ("png", "svg")]
     with style():
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")  # laid out once, not once a file
-        figure.savefig(files[0], dpi=DPI)
-        figure.savefig(files[1], metadata={"Date": None})
+        if engine := figure.get_layout_engine():
+            engine.execute(figure)
+            figure.set_layout_engine("none")  # laid out once, not once a file
+        figure.set_dpi(DPI)
+        FigureCanvasAgg(figure).print_png(files[0])  # type: ignore[no-untyped-call]  # savefig would draw it twice
+        FigureCanvasSVG(figure).print_svg(files[1], metadata={"Date": None})  # type: ignore[no-untyped-call]
     return files
 
 

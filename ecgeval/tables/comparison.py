@@ -187,11 +187,10 @@ def ptbxl(block: Block) -> Table:
 
 
 def pretraining_fractions(block: Block) -> Table:
-    """Return the F1 of fine-tuned runs against the fraction of patients that pre-training saw."""
+    """Return the F1 of fine-tuned runs, and of those from random weights, against the fraction of pre-training."""
     rows: list[Row] = [
         (*_start(run), run.header.seed if run.header.seed is not None else "", *_fraction_scores(block, run))
-        for _, run in sorted(block.labelled(), key=lambda pair: _start(pair[1]))
-        if run.header.pretraining is not None
+        for run in sorted(pretraining_curve(block), key=_start)
     ]
     scores = ("F1_macro", *(["F1_cinc3"] if has_cinc2017(block) else []), *(f"F1_{c}" for c in block.header.classes))
     columns = ("Input", "Fraction", "Trial", *scores, "Epochs")
@@ -201,6 +200,13 @@ def pretraining_fractions(block: Block) -> Table:
 def macro_line(run: Evaluation) -> str:
     """Return a run's macro F1 and AUROC in one line."""
     return f"macro F1 {format_number(run.of('f1'))}, macro AUROC {format_number(run.of('auroc'))}"
+
+
+def pretraining_curve(block: Block) -> list[Evaluation]:
+    """Return the fine-tuned runs of a block, and those of the same models and inputs that started at random."""
+    fractions = [(run, run.header.pretraining.fraction) for _, run in block.labelled() if run.header.pretraining]
+    tuned = {(run.header.model, run.header.input) for run, fraction in fractions if fraction > 0}
+    return [run for run, _ in fractions if (run.header.model, run.header.input) in tuned]
 
 
 def _start(run: Evaluation) -> tuple[str, float]:

@@ -140,7 +140,22 @@ def test_what_a_leak_is_worth_is_named(make_run, made_up):
     assert macro[2].value - macro[3].value == pytest.approx(macro[4].value)
     assert macro[4].low > 0
     assert "is owed to the leak (neighbour, patient)" in leakage_sentence(leaking, disjoint)
-    assert find_pairs([inter, intra]) == [(intra, inter)]
+    assert [[run.run.name for run in pair] for pair in find_pairs([inter, intra])] == [["intra", "inter"]]
+
+
+def test_a_class_that_one_protocol_alone_scores_is_no_leak(make_run, made_up):
+    """Interpatient scores N, S, V, F and intrapatient Q too; predictions that are alike owe nothing to the leak."""
+    leaking = {"protocol": "intrapatient", "leaks": ["patient"], "score_classes": list("NSVFQ")}
+    folders = [
+        make_run(name, header=made_up.beat_header(run=name) | more) for name, more in (("a", {}), ("b", leaking))
+    ]
+    pair = pair_protocols(*(evaluate(run, CONFIG) for run in runs(*folders)))
+    assert pair[0].of("f1", "class", "Q").value != pytest.approx(pair[0].of("f1").value)
+    table = leakage(*pair)
+    assert [row[4].value for row in table.rows] == pytest.approx([0.0] * len(table.rows))
+    assert pair[0].of("f1").value == pytest.approx(np.mean([pair[0].of("f1", "class", c).value for c in "NSVF"]))
+    assert pair[0].of("f1").low < pair[0].of("f1").value < pair[0].of("f1").high
+    assert "scored under both: N, S, V, F." in table.note
 
 
 def test_the_leakage_meter_wants_one_model_and_two_protocols(make_run, made_up):

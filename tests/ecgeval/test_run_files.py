@@ -65,11 +65,23 @@ def test_features_and_explanations_are_drawn(make_run):
     write_features(run, range(10, 50), rng)
     write_explanations(run, rng)
     block = block_of(run)
-    drawn = dict(draw(block, read_best(block, QUICK), 0))
+    drawn = dict(draw(block, read_best(block, QUICK), QUICK))
     assert {name for name in drawn if name.startswith("explanation")} == {
         "explanation_integrated_gradients_2", "explanation_integrated_gradients_4"
     }  # fmt: skip
     assert drawn["features"]._suptitle.get_text().startswith("PCA of the features of 40 test rows")
+
+
+def test_features_and_curves_are_those_of_the_best_run_that_has_them(make_run):
+    """A baseline that was fitted at once may be ahead: it has no features and no curve of epochs."""
+    run, ahead = make_run("a", n=80), make_run("b", n=80, skill=6.0, history=1)
+    write_features(run, range(10, 50), np.random.default_rng(0))
+    block = block_of(run, ahead)
+    assert block.labels == ("b", "a")
+    drawn = dict(draw(block, read_best(block, QUICK), QUICK))
+    assert drawn["features"]._suptitle.get_text().endswith("test rows, a")
+    assert [text.get_text() for text in drawn["training_curves"].legends[0].get_texts()] == ["a"]
+    assert drawn["training_curves"].axes[3].get_title() == "F1 of each class, a"
 
 
 def test_features_of_few_rows_are_put_on_principal_components():

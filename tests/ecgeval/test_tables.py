@@ -312,6 +312,11 @@ def test_f1_against_the_fraction_of_pretraining(make_run):
     assert table.columns[-1] == "Epochs"
 
 
+def test_runs_from_random_weights_alone_make_no_curve(make_run):
+    runs = [make_run(f"f{i}", seed=i, header={"pretraining": {"fraction": 0.0}}) for i in range(2)]
+    assert comparison.pretraining_fractions(score([read_run(run) for run in runs], QUICK)[0]).rows == ()
+
+
 def test_latex_is_a_booktabs_table_with_its_special_characters_escaped(tmp_path):
     table = Table("t", "A & B, 95 %", ("Model", "F1_macro"), (("a_b", 0.5), ("ü–", float("nan"))))
     write_latex(table, tmp_path / "t.tex", "protocol x_y")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
@@ -13,6 +14,7 @@ import zarr
 from safetensors import safe_open
 
 from ecgtrain.config import RunConfig
+from ecgtrain.environment import command
 from ecgtrain.predictions import read_predictions
 from ecgtrain.progress import Display
 from ecgtrain.run import execute
@@ -47,7 +49,7 @@ def columns_of(classes):
 @pytest.fixture(scope="module")
 def beats_run(beats_store, tmp_path_factory):
     folder = new_run(tmp_path_factory.mktemp("runs"), None, "resnet1d_wang-interpatient")
-    assert execute(RunConfig(**BEATS, store=beats_store.location), beats_store, folder)
+    assert execute(RunConfig(**BEATS, store=beats_store.location, save_features=True), beats_store, folder)
     return folder
 
 
@@ -70,6 +72,7 @@ def test_a_run_leaves_what_the_contract_names(beats_run):
         "config.yaml",
         "curves.png",
         "environment.json",
+        "features/test.parquet",
         "history.jsonl",
         "predictions/test.parquet",
         "predictions/validation.parquet",
@@ -77,9 +80,30 @@ def test_a_run_leaves_what_the_contract_names(beats_run):
         "run.log",
         "state",
         "steps.jsonl",
+        "trained_on.json",
     }
     assert beats_run.name == "resnet1d_wang-interpatient-1"
     assert beats_run.state == "finished"
+
+
+def test_saved_features_are_those_of_the_test_rows(beats_run):
+    table, _ = read_predictions(beats_run.path / "predictions" / "test.parquet")
+    assert pq.read_table(beats_run.path / "features" / "test.parquet")["row"].equals(table["row"])
+
+
+def test_features_of_a_model_without_a_last_layer_are_refused_before_it_is_trained(beats_store, tmp_path):
+    folder = new_run(tmp_path, "trees", "")
+    config = RunConfig(model="boosting", store=beats_store.location, device="cpu", save_features=True)
+    assert not execute(config, beats_store, folder)
+    assert "has no linear layer" in (folder.path / "run.log").read_text()
+    assert not (folder.path / "history.jsonl").exists()
+
+
+def test_the_command_line_is_kept(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["/usr/bin/ecgtrain", "run", "--set", "name=a b"])
+    assert command() == "ecgtrain run --set 'name=a b'"
+    monkeypatch.setattr("sys.argv", ["/lib/ecgtrain/__main__.py", "run"])
+    assert command() == "ecgtrain run"
 
 
 def test_the_history_has_a_line_an_epoch(beats_run):
@@ -97,7 +121,7 @@ def test_the_history_has_a_line_an_epoch(beats_run):
 
 
 def test_the_configuration_is_read_back_as_it_was(beats_run, beats_store):
-    assert beats_run.config() == RunConfig(**BEATS, store=beats_store.location)
+    assert beats_run.config() == RunConfig(**BEATS, store=beats_store.location, save_features=True)
     assert yaml.safe_load((beats_run.path / "config.yaml").read_text())["optimizer"] == {
         "name": "adam",
         "lr": 1e-3,
@@ -151,6 +175,7 @@ def test_the_footer_says_what_a_report_needs(beats_run, beats_store):
         "balance": "none",
         "test_time_copies": 0,
         "seed": 0,
+        "pretraining": {"fraction": 0.0},
         "parameters": 470_085,
         "store": {
             "name": "beats.zarr",
