@@ -25,7 +25,7 @@ from store.read import Store
 PREDICTIONS_SCHEMA = 1
 FOOTER_KEY = b"ecg"
 NO_FOLD = -1
-NOT_IN_HASH = {"name", "store", "device", "placement", "pictures", "checkpoint", "save_features"}
+NOT_IN_HASH = {"name", "store", "device", "placement", "pictures", "checkpoint", "predict_test", "save_features"}
 
 
 def predictions_table(

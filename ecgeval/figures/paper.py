@@ -19,7 +19,7 @@ MM_PER_S, MM_PER_MV = 25.0, 10.0
 MM_PER_INCH = 25.4
 PAPER_WIDTH_MM = 250.0
 GAP_MM, TITLE_MM, EDGE_MM, NOTE_MM = 6.0, 11.0, 6.0, 8.0
-LEAST_MV, MOST_MV = 1.5, 4.0  # height of a lead's strip; what goes beyond is cut at the paper's edge
+LEAST_MV, MOST_MV = 1.5, 6.0  # height of a lead's strip; what goes beyond is cut at the paper's edge
 FINE, COARSE = "#f4c9c9", "#dd9494"
 SHADE = (0.0, 0.45, 0.70)
 

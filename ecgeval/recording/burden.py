@@ -41,7 +41,7 @@ class Trend(NamedTuple):
     n_episodes: int
 
 
-def analysed_s(about: About, beats: Beats) -> float:
+def analysed_s(about: About, beats: Beats, first_s: float = 0.0, last_s: float = math.inf) -> float:
     """Return how long the recording was analysed: its length without named gaps and without pauses of over 3 s.
 
     Parameters
@@ -50,15 +50,25 @@ def analysed_s(about: About, beats: Beats) -> float:
         Names the gaps.
     beats : Beats
         In the order of time.
+    first_s, last_s : float
+        The part of the recording; by default all of it.
     """
+    last_s = min(last_s, about.duration_s)
+    lost = (min(end, last_s) - max(start, first_s) for start, end in _holes(about, beats))
+    return last_s - first_s - sum(length for length in lost if length > 0)
+
+
+def _holes(about: About, beats: Beats) -> list[tuple[float, float]]:
+    """Return gaps and pauses, none over another."""
     edges = np.concatenate([[0.0], beats.t_s, [about.duration_s]])
-    holes = [(gap.start_s, min(gap.end_s, about.duration_s)) for gap in about.gaps]
+    holes = [(gap.start_s, gap.end_s) for gap in about.gaps]
     holes += [(float(a), float(b)) for a, b in itertools.pairwise(edges) if b - a > LONGEST_RR_S]
-    covered, reached = 0.0, 0.0
+    apart, reached = [], 0.0
     for start, end in sorted(holes):
-        covered += max(0.0, end - max(start, reached))
-        reached = max(reached, end)
-    return about.duration_s - covered
+        if end > reached:
+            apart.append((max(start, reached), end))
+            reached = end
+    return apart
 
 
 def wilson(k: int, n: int) -> tuple[float, float]:
@@ -132,23 +142,37 @@ def trends(
     ]
 
 
-def day_and_night(beats: Beats, start_time: str) -> dict[str, list[Burden]]:
-    """Return the burden by day (6 to 22 h) and by night; hours are counted from first to last RR interval in each.
+def day_and_night(start: datetime, about: About, beats: Beats) -> dict[str, list[Burden]]:
+    """Return the burden by day (6 to 22 h) and by night, over the hours of each that were analysed.
 
     Parameters
     ----------
+    start : datetime
+        The clock at the recording's start.
+    about : About
+        Names the gaps.
     beats : Beats
         In the order of time.
-    start_time : str
-        The clock at the recording's start, in ISO 8601.
     """
-    start = datetime.fromisoformat(start_time)
-    hour = np.array([(start + timedelta(seconds=float(t))).hour for t in beats.t_s], dtype=int)
-    is_night = (hour >= NIGHT[0]) | (hour < NIGHT[1])
-    rr_s = np.diff(beats.t_s, prepend=np.nan)
-    rr_s = np.where(rr_s <= LONGEST_RR_S, rr_s, 0)
-    parts = {"day": ~is_night, "night": is_night}
-    return {name: burden(_take(beats, chosen), float(rr_s[chosen].sum()) / 3600) for name, chosen in parts.items()}
+    night = np.array([_is_night(start, float(t)) for t in beats.t_s], dtype=bool)
+    seconds = {True: 0.0, False: 0.0}
+    for first_s, last_s in itertools.pairwise(_turns_s(start, about.duration_s)):
+        seconds[_is_night(start, (first_s + last_s) / 2)] += analysed_s(about, beats, first_s, last_s)
+    parts = {"day": False, "night": True}
+    return {name: burden(_take(beats, night == part), seconds[part] / 3600) for name, part in parts.items()}
+
+
+def _is_night(start: datetime, t_s: float) -> bool:
+    hour = (start + timedelta(seconds=t_s)).hour
+    return hour >= NIGHT[0] or hour < NIGHT[1]
+
+
+def _turns_s(start: datetime, duration_s: float) -> list[float]:
+    """Return the recording's start and end, and when day and night change between them."""
+    midnight = start.replace(hour=0, minute=0, second=0, microsecond=0)
+    days = range(int(duration_s // 86_400) + 2)
+    turns = [(midnight + timedelta(days=day, hours=hour) - start).total_seconds() for day in days for hour in NIGHT]
+    return [0.0, *sorted(turn for turn in turns if 0 < turn < duration_s), duration_s]
 
 
 def _trend(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ class About(BaseModel):
     duration_s: float = Field(gt=0)
     fs_hz: float = Field(gt=0)
     leads: tuple[str, ...] = ()
-    start_time: str | None = None
+    start_time: datetime | None = None
     classes: tuple[str, ...] = Field(min_length=1)
     scheme: str = ""
     run: str

@@ -77,7 +77,7 @@ def analyse(recording: Recording, *, bridge: bool = False, clinical: bool = Fals
     hours = analysed_s(about, beats) / 3600
     parts = {"whole": burden(beats, hours)}
     if about.start_time:
-        parts |= day_and_night(beats, about.start_time)
+        parts |= day_and_night(about.start_time, about, beats)
     tables = [
         burden_table(parts),
         episode_table(episodes),
@@ -148,7 +148,8 @@ def recording_facts(recording: Recording, analysis: Analysis) -> dict[str, Any]:
 
 
 def _ventricular_runs(episodes: Sequence[Episode]) -> list[Episode]:
-    return [episode for episode in episodes if episode.label == "V" and episode.kind in SIZES]
+    """Return runs of three V and more; a couplet is none."""
+    return [episode for episode in episodes if episode.label == "V" and episode.kind in SIZES and episode.n_beats > 2]
 
 
 def _say(episode: Episode) -> str:

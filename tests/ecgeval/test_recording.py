@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+from datetime import datetime
 
 import numpy as np
 import pyarrow as pa
@@ -120,8 +121,23 @@ def test_trends_by_hand():
 
 def test_day_and_night_follow_the_clock():
     beats = Beats(np.array([0.0, 1.0, 2.0, 7200.0]), np.array([0, 0, 2, 2]), np.ones(4), CLASSES)
-    parts = day_and_night(beats, "2024-05-01T21:00:00")
+    about = About(schema=1, record="r", duration_s=7201.0, fs_hz=360, classes=CLASSES, run="a", model="m")
+    parts = day_and_night(datetime(2024, 5, 1, 21), about, beats)
     assert [part[2].n_beats for part in parts.values()] == [1, 1]
+
+
+def test_hours_of_day_and_night_add_up_to_those_that_were_analysed():
+    """Three days from noon with a gap over the second dusk: 2 of its 4 hours are day, 2 are night."""
+    hour_s = 3600.0
+    beats = beats_of("NNV" * 86_400, rr_s=1.0)
+    gap = Gap(start_s=32 * hour_s, end_s=36 * hour_s, reason="off")
+    about = About(
+        schema=1, record="r", duration_s=72 * hour_s, fs_hz=360, classes=CLASSES, run="a", model="m", gaps=(gap,)
+    )
+    parts = day_and_night(datetime(2024, 5, 1, 12), about, beats)
+    hours = {name: part[2].n_beats / part[2].per_analysed_hour for name, part in parts.items()}
+    assert hours == pytest.approx({"day": 46, "night": 22})
+    assert sum(hours.values()) == pytest.approx(analysed_s(about, beats) / hour_s)
 
 
 @pytest.fixture
