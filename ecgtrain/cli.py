@@ -252,6 +252,47 @@ def _names(text: str | None) -> list[str] | None:
 
 
 @app.command()
+def sweep(
+    grid: Annotated[
+        list[str], typer.Option(help="A key and its values, optimizer.lr=1e-3,3e-4; again for the next key.")
+    ],
+    model: Annotated[str | None, typer.Option(help="The model; see `ecgtrain models`.")] = None,
+    inputs: Annotated[str | None, typer.Option("--input", help="signal and pictures, commas between.")] = None,
+    store: Annotated[str | None, typer.Option(help="Name, path or URL of a store; else the newest.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the sweep and of the run that is chosen.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="A recipe's name or file.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="A key of the recipe that all points share: epochs=5.")
+    ] = None,
+    home: Home = None,
+) -> None:
+    """Train a run for each point of a small grid, and choose one on validation alone.
+
+    Only the chosen one predicts the test rows. A sweep that was interrupted goes on when it is given again.
+    """
+    from ecgtrain.sweep import Point, check_points, grid_points, outcome_lines, sweep, sweep_folder
+    from ecgtrain.transfer import starting_from
+    from store.read import open_store
+
+    workspace = Workspace.at(home)
+    opened, points = open_store(workspace.find_store(store)), []
+    for point in grid_points(grid):
+        asked = Asked(_names(model), _names(inputs), recipe=recipe, settings=[*(settings or []), *point])
+        configs = starting_from(_plan(opened, asked), None, workspace.runs)
+        if len(configs) > 1:
+            raise RecipeError(f"a sweep is of one run, and {len(configs)} are planned; narrow them with --model")
+        points.append(Point(point, configs[0]))
+    check_points(points)
+    folder = sweep_folder(workspace.runs, points, name)
+    typer.echo(f"{folder.name}: {len(points)} points")
+    outcomes = sweep(points, opened, folder, lambda config, store, run: _execute(store, run, config))
+    for line in outcome_lines(outcomes):
+        typer.echo(line)
+    typer.echo(f"chosen on validation: {' '.join(outcomes[0].point.settings)}; {folder.name} is its run")
+    typer.echo("next: ecgeval report")
+
+
+@app.command()
 def models() -> None:
     """List the models: what each reads, its parameters (12 leads, 5 classes) and its paper."""
     from ecgtrain.models.table import model_lines

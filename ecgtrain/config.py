@@ -270,6 +270,9 @@ class RunConfig(TrainingConfig, DataConfig):
     folds: Annotated[int, Field(ge=2)] | None = Field(
         None, description="train a run for each fold of the protocol kfold-<folds>, and join their predictions"
     )
+    predict_test: bool = Field(
+        True, description="predict the test rows when the run is done; the points of a sweep leave them unseen"
+    )
     test_time_copies: int = Field(
         0, ge=0, description="changed copies of a row whose probabilities are averaged with its own in the predictions"
     )
