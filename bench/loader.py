@@ -66,13 +66,16 @@ class Samples(Dataset[torch.Tensor]):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="holds ptb-xl/ and mitdb/")
-    parser.add_argument("--records", type=int, default=2000)
+    parser.add_argument("--records", type=int, default=1000)
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--only", choices=("pictures", "beats"), help="measure one of the two")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _pictures(arguments.folder, folder, arguments.records, arguments.repeat)
-        _beats(arguments.folder, folder, arguments.repeat)
+        if arguments.only != "beats":
+            _pictures(arguments.folder, folder, arguments.records, arguments.repeat)
+        if arguments.only != "pictures":
+            _beats(arguments.folder, folder, arguments.repeat)
 
 
 def _pictures(source: Path, folder: Path, n_records: int, repeat: int) -> None:
@@ -128,7 +131,7 @@ def _beats(source: Path, folder: Path, repeat: int) -> None:
 
 
 def _build(dataset: str, reps: str, source: Path, home: Path) -> Store:
-    result = build(Prepare(dataset=dataset, reps=reps), Workspace(home / "home"), source)
+    result = build(Prepare(dataset=dataset, reps=reps, workers=0), Workspace(home / "home"), source)
     return open_store(result.place)
 
 

@@ -253,6 +253,8 @@ def resolve(prepare: Prepare, databases: Sequence[Database]) -> tuple[Prepare, l
         raise UserError(f"--{key}: {prepare.dataset} has labels of its own; leave it out, or build the folder as wfdb")
     shared_schemes(databases, own)
     check_methods(whole)
+    if whole.engine != Prepare.model_fields["engine"].default and not whole.reps:
+        raise UserError(f"--engine {whole.engine} draws pictures, and none is asked for; add --reps, or leave it out")
     parse_filters(whole.filters)
     if whole.noise:
         parse_noise(whole.noise)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ecgtrain.loader import loaders
     from ecgtrain.loop import train
     from ecgtrain.models import create_model, list_models
-    from ecgtrain.trained_run import load_run
+    from ecgtrain.trained_ensemble import load_run
 
 __all__ = ["RunConfig", "TrainingConfig", "create_model", "list_models", "load_run", "loaders", "train"]
 
@@ -28,7 +28,7 @@ _MODULES = {
     "TrainingConfig": "ecgtrain.config",
     "create_model": "ecgtrain.models",
     "list_models": "ecgtrain.models",
-    "load_run": "ecgtrain.trained_run",
+    "load_run": "ecgtrain.trained_ensemble",
     "loaders": "ecgtrain.loader",
     "train": "ecgtrain.loop",
 }

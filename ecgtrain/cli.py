@@ -15,7 +15,7 @@ from pipelines.workspace import Workspace
 from store.errors import NothingLeftError, UnknownNameError
 
 if TYPE_CHECKING:
-    from ecgtrain.config import RunConfig
+    from ecgtrain.config import EnsembleConfig, RunConfig
     from ecgtrain.plan import PlannedRun
     from ecgtrain.reopened import Reopened
     from ecgtrain.run_folder import RunFolder
@@ -133,11 +133,37 @@ def _train(workspace: Workspace, asked: Asked) -> int:
 
     store = open_store(workspace.find_store(asked.store))
     configs = starting_from(_plan(store, asked), asked.init_from, workspace.runs)
+    ensembles, n_own = _plan_ensembles(asked), len(configs)
     if asked.baselines and this_world().size == 1:
         configs += baseline_configs(configs, store, workspace.runs)
     if this_world().first:
         _print_plan(store, [expect(config, store) for config in configs])
-    return _end(_train_all(workspace, store, configs))
+    trained = _train_all(workspace, store, configs)
+    joined = _join_all(workspace, asked, ensembles, trained[:n_own])
+    return _end([*(done for _, done in trained), *joined])
+
+
+def _plan_ensembles(asked: Asked) -> list[EnsembleConfig]:
+    from ecgtrain.recipe_ensembles import recipe_ensembles
+
+    if asked.recipe is None:
+        return []
+    return recipe_ensembles(read_recipe(asked.recipe), asked.recipe, asked.models)
+
+
+def _join_all(
+    workspace: Workspace, asked: Asked, ensembles: list[EnsembleConfig], trained: list[tuple[RunFolder, bool]]
+) -> list[bool]:
+    """Join a recipe's runs to its ensembles; each run stands there once a seed."""
+    from ecgtrain.distributed import this_world
+    from ecgtrain.recipe_ensembles import join_runs, recipe_names
+
+    if not ensembles or not this_world().first or asked.recipe is None:
+        return []
+    names = recipe_names(read_recipe(asked.recipe), asked.models)
+    each = len(trained) // len(names)
+    folders = {name: [run for run, _ in trained[i * each : (i + 1) * each]] for i, name in enumerate(names)}
+    return join_runs(ensembles, folders, workspace.runs, asked.options.get("device", "auto"))
 
 
 def _plan(store: Store, asked: Asked) -> list[RunConfig]:
@@ -154,8 +180,11 @@ def _plan(store: Store, asked: Asked) -> list[RunConfig]:
     return repeated(configs, asked.seeds)
 
 
-def _train_all(workspace: Workspace, store: Store, configs: list[RunConfig]) -> list[bool]:
-    """Train runs one after the other, those that an interrupted command has left unfinished from where they stand."""
+def _train_all(workspace: Workspace, store: Store, configs: list[RunConfig]) -> list[tuple[RunFolder, bool]]:
+    """Train runs one after the other, those that an interrupted command has left unfinished from where they stand.
+
+    Returns the folder of each, and whether it is finished.
+    """
     from ecgtrain.distributed import this_world
     from ecgtrain.run_folder import FINISHED, interrupted_runs, new_run
 
@@ -164,12 +193,12 @@ def _train_all(workspace: Workspace, store: Store, configs: list[RunConfig]) -> 
     finished = []
     for config, folder in zip(configs, left, strict=True):
         if folder is not None and folder.state == FINISHED:
-            finished.append(True)
+            finished.append((folder, True))
             continue
         if folder is None:
             stem = f"{config.model}-{config.protocol}"
             folder = world.share(new_run(workspace.runs, config.name, stem) if world.first else None)
-        finished.append(_execute(store, folder, config))
+        finished.append((folder, _execute(store, folder, config)))
     return finished
 
 
@@ -223,6 +252,47 @@ def _names(text: str | None) -> list[str] | None:
 
 
 @app.command()
+def sweep(
+    grid: Annotated[
+        list[str], typer.Option(help="A key and its values, optimizer.lr=1e-3,3e-4; again for the next key.")
+    ],
+    model: Annotated[str | None, typer.Option(help="The model; see `ecgtrain models`.")] = None,
+    inputs: Annotated[str | None, typer.Option("--input", help="signal and pictures, commas between.")] = None,
+    store: Annotated[str | None, typer.Option(help="Name, path or URL of a store; else the newest.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the sweep and of the run that is chosen.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="A recipe's name or file.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="A key of the recipe that all points share: epochs=5.")
+    ] = None,
+    home: Home = None,
+) -> None:
+    """Train a run for each point of a small grid, and choose one on validation alone.
+
+    Only the chosen one predicts the test rows. A sweep that was interrupted goes on when it is given again.
+    """
+    from ecgtrain.sweep import Point, check_points, grid_points, outcome_lines, sweep, sweep_folder
+    from ecgtrain.transfer import starting_from
+    from store.read import open_store
+
+    workspace = Workspace.at(home)
+    opened, points = open_store(workspace.find_store(store)), []
+    for point in grid_points(grid):
+        asked = Asked(_names(model), _names(inputs), recipe=recipe, settings=[*(settings or []), *point])
+        configs = starting_from(_plan(opened, asked), None, workspace.runs)
+        if len(configs) > 1:
+            raise RecipeError(f"a sweep is of one run, and {len(configs)} are planned; narrow them with --model")
+        points.append(Point(point, configs[0]))
+    check_points(points)
+    folder = sweep_folder(workspace.runs, points, name)
+    typer.echo(f"{folder.name}: {len(points)} points")
+    outcomes = sweep(points, opened, folder, lambda config, store, run: _execute(store, run, config))
+    for line in outcome_lines(outcomes):
+        typer.echo(line)
+    typer.echo(f"chosen on validation: {' '.join(outcomes[0].point.settings)}; {folder.name} is its run")
+    typer.echo("next: ecgeval report")
+
+
+@app.command()
 def models() -> None:
     """List the models: what each reads, its parameters (12 leads, 5 classes) and its paper."""
     from ecgtrain.models.table import model_lines
@@ -248,7 +318,11 @@ def runs(home: Home = None) -> None:
 
 def _best(history: list[dict[str, Any]], key: str) -> str:
     values = [entry["validation"][key] for entry in history if entry["validation"][key] is not None]
-    return f"{max(values):.3f}" if values else "–"
+    return _figure(max(values, default=None))
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
 Run = Annotated[str, typer.Argument(help="A finished run; of one over folds a fold, such as NAME/fold-0.")]
@@ -321,6 +395,39 @@ def export(
 
 
 @app.command()
+def ensemble(
+    members: Annotated[list[str], typer.Argument(metavar="RUN...", help="Finished runs on the same rows.")],
+    by: Annotated[
+        str, typer.Option(help="average, top-k, weighted, fixed, learnable, attention or feature.")
+    ] = "average",
+    k: Annotated[int | None, typer.Option(help="How many runs top-k keeps; else 5.")] = None,
+    weights: Annotated[str | None, typer.Option(help="Of fixed, commas between; else 0.6,0.4 for two runs.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the run; else ensemble_BY-PROTOCOL-N.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of a network that joins them.")] = None,
+    device: Device = "auto",
+    home: Home = None,
+) -> None:
+    """Join finished runs into one; weights and choice come from validation alone."""
+    from ecgtrain.config import EnsembleConfig
+    from ecgtrain.ensemble import read_members, write_ensemble
+    from ecgtrain.run_folder import MEMBERS, find_run, new_run
+    from pipelines.recipe import validate
+
+    options = {"k": k, "weights": _names(weights), "name": name, "seed": seed}
+    given = {key: value for key, value in options.items() if value is not None}
+    config = validate(EnsembleConfig, {"ensemble": members, "by": by, **given}, "ecgtrain ensemble")
+    runs_folder = Workspace.at(home).runs
+    read = read_members([find_run(runs_folder, member) for member in config.ensemble])
+    folder = new_run(runs_folder, config.name, f"ensemble_{by}-{read[0].footer['protocol']}")
+    write_ensemble(config, read, folder, device)
+    typer.echo(folder.name)
+    for member in folder.read_json(MEMBERS)["members"]:
+        weight = "" if member["weight"] is None else f"  weight {member['weight']:.3f}"
+        typer.echo(f"  {member['run']:38} validation macro f1 {_figure(member['validation_f1'])}{weight}")
+    typer.echo("next: ecgeval report")
+
+
+@app.command()
 def predict(
     run: Run,
     recordings: Annotated[list[Path], typer.Argument(help="WFDB (.hea), EDF (.edf) or CSV (.csv) files.")],
@@ -339,7 +446,7 @@ def predict(
     """
     from ecgtrain.recordings import FileFacts, predict_all
     from ecgtrain.run_folder import find_run
-    from ecgtrain.trained_run import load_run
+    from ecgtrain.trained_ensemble import load_run
 
     folder = find_run(Workspace.at(home).runs, run)
     place = to or folder.path / "predicted"

@@ -270,6 +270,9 @@ class RunConfig(TrainingConfig, DataConfig):
     folds: Annotated[int, Field(ge=2)] | None = Field(
         None, description="train a run for each fold of the protocol kfold-<folds>, and join their predictions"
     )
+    predict_test: bool = Field(
+        True, description="predict the test rows when the run is done; the points of a sweep leave them unseen"
+    )
     test_time_copies: int = Field(
         0, ge=0, description="changed copies of a row whose probabilities are averaged with its own in the predictions"
     )
@@ -283,4 +286,36 @@ class RunConfig(TrainingConfig, DataConfig):
             raise ValueError("transfer is for weights that a run starts from; name them with init_from")
         if self.init_from is not None and self.pretrained is not None:
             raise ValueError("init_from and pretrained both give the weights; leave one of them out")
+        return self
+
+
+class EnsembleConfig(_Section):
+    """An ensemble of finished runs on the same rows."""
+
+    ensemble: tuple[str, ...] = Field(min_length=2, description="the runs that answer together")
+    by: Literal["average", "top-k", "weighted", "fixed", "learnable", "attention", "feature"] = Field(
+        "average",
+        description="average: mean probability; top-k: of the best by validation macro F1; weighted: by validation "
+        "macro F1; fixed: by given weights; learnable: a network on all logits; attention: weights by a network for "
+        "each row; feature: a network on what the members' heads read",
+    )
+    k: int = Field(5, ge=1, description="how many runs top-k keeps")
+    weights: tuple[Annotated[float, Field(gt=0)], ...] | None = Field(
+        None, description="of fixed, one a run; none: 0.6 and 0.4 for two runs"
+    )
+    name: str | None = Field(None, description="name of the run's folder; none: ensemble_<by>-<protocol>-<n>")
+    seed: int = Field(0, ge=0, description="of the networks of learnable, attention and feature")
+    steps: int = Field(300, ge=1, description="steps over all validation rows in which such a network is trained")
+    lr: float = Field(1e-2, gt=0, description="learning rate of these steps")
+
+    @model_validator(mode="after")
+    def _check_weights(self) -> Self:
+        if self.weights is not None and self.by != "fixed":
+            raise ValueError("weights are for by=fixed alone")
+        if self.by == "fixed" and self.weights is None and len(self.ensemble) != 2:
+            raise ValueError("fixed needs a weight for each run where they are not two")
+        if self.weights is not None and len(self.weights) != len(self.ensemble):
+            raise ValueError(f"{len(self.weights)} weights for {len(self.ensemble)} runs")
+        if len(set(self.ensemble)) < len(self.ensemble):
+            raise ValueError("a run is named twice")
         return self

@@ -286,8 +286,8 @@ def load(store: Store, config: DataConfig) -> Loaders:
     label = store.label(split.scheme)
     parts = {part: known_rows(split, label, part) for part in (TRAIN, VALIDATION, TEST)}
     _check_parts(store, split, parts)
-    assert store.signal.chunks is not None
-    block_rows = store.signal.chunks[0]  # pictures' chunks divide it: the order does not depend on what is read
+    assert store.signal.shards is not None
+    block_rows = store.signal.shards[0]  # the same rows in every array: the order does not depend on what is read
     shape = input_shape(store, config, label)
     device = this_world().own_device(pick_device(config.device))
     reader, preparation, facts, placed = lay_out(store, config, parts[TRAIN], block_rows, device)

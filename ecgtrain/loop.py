@@ -29,6 +29,7 @@ from ecgtrain.checkpoint import (
     save_checkpoint,
     save_keeping_one_before,
 )
+from ecgtrain.choosing import badness, best_epoch
 from ecgtrain.config import TrainingConfig
 from ecgtrain.devices import pick_device
 from ecgtrain.distributed import batch_norm_over, this_world, without_averaging
@@ -172,7 +173,7 @@ class _Training:
             self._finish_epoch()
         self.world.wait()
         self._restore_best()
-        return Trained(self.model, self.progress.history, self._best())
+        return Trained(self.model, self.progress.history, best_epoch(self.progress.history))
 
     def _go_on(self, checkpoint: Checkpoint) -> None:
         checkpoint.restore(self.model, self.optimizer, self.average.model)
@@ -196,7 +197,7 @@ class _Training:
         entry = self._entry(validation_loss, scores, time.monotonic() - started)
         self.progress = _Progress(progress.epoch + 1, history=[*progress.history, entry])
         if self.world.first:
-            if self._best() == progress.epoch:
+            if best_epoch(self.progress.history) == progress.epoch:
                 save_checkpoint(self.folder / BEST, self.average.model, {"epoch": progress.epoch})
             self._save()
         self.listener.epoch(entry)
@@ -223,10 +224,10 @@ class _Training:
         """Move the weights by one batch, and remember its loss on the device."""
         k, epoch = self.progress.step, self.progress.epoch
         number = epoch * self.loaders.train.n_batches + k
-        badness = [self._badness(entry) for entry in self.progress.history]
+        past = [badness(entry) for entry in self.progress.history]
         set_rate(
             self.optimizer,
-            rate_factor(self.config.schedule, number, self.loaders.train.n_batches, self.config.epochs, badness),
+            rate_factor(self.config.schedule, number, self.loaders.train.n_batches, self.config.epochs, past),
         )
         torch.manual_seed(step_seed(self.config.seed, epoch, k, self.world.rank))
         self.pending.append(_Taken(self._gradient(batch), len(batch.rows), int(batch.rows.min()), self._rate()))
@@ -311,30 +312,13 @@ class _Training:
         probability = combined(probabilities(logits, multilabel=multilabel))
         return loss, score(target.numpy() == 1, probability, multilabel=multilabel)
 
-    def _badness(self, entry: dict[str, Any]) -> float:
-        """Return the watched score so that less is better; infinity where it is undefined."""
-        if self.monitor == "validation_loss":
-            return float(entry["validation_loss"])
-        if ":" in self.monitor:
-            kind, _, name = self.monitor.partition(":")
-            value = entry["per_class"][name][kind]
-        else:
-            value = entry["validation"][self.monitor.removeprefix("macro_")]
-        return math.inf if value is None else -float(value)
-
-    def _best(self) -> int:
-        """Return the best epoch; of those that score alike, as perfect ones do, the one of least loss."""
-        history = self.progress.history
-        ranks = [(self._badness(entry), entry["validation_loss"], i) for i, entry in enumerate(history)]
-        return min(ranks)[2]
-
     def _stalled(self) -> bool:
         done = len(self.progress.history)
-        return bool(done) and done - 1 - self._best() >= self.config.early_stopping.patience
+        return bool(done) and done - 1 - best_epoch(self.progress.history) >= self.config.early_stopping.patience
 
     def _restore_best(self) -> None:
         """Load the best weights and score them again: a file that gives another score is not what was selected."""
-        best = self.progress.history[self._best()]
+        best = self.progress.history[best_epoch(self.progress.history)]
         read_checkpoint(self.folder / BEST).restore(self.model)
         loss, _ = self._validate(self.model)
         if not math.isclose(loss, best["validation_loss"], rel_tol=RESCORE_TOLERANCE, abs_tol=RESCORE_TOLERANCE):

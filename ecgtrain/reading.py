@@ -73,6 +73,10 @@ def mixed(first: Raw, second: Raw, weights: Tensor) -> Raw:
     return Raw(**{field.name: mix(field.name) for field in fields(Raw)})
 
 
+def _joined(pictures: Sequence[Tensor]) -> Tensor:
+    return torch.cat(list(pictures), dim=1) if len(pictures) > 1 else pictures[0]
+
+
 @dataclass(frozen=True)
 class RowReader:
     """Reads rows of a store.
@@ -115,7 +119,7 @@ class RowReader:
             valid_n=self._lengths(rows),
             mean=mean,
             sd=sd,
-            pictures=torch.cat(pictures, dim=1) if pictures else None,
+            pictures=_joined(pictures) if pictures else None,
             features=None if self.features is None else torch.from_numpy(self.features[rows]),
         )
 
@@ -132,7 +136,7 @@ class RowReader:
         stack = list(taken.chunk(len(beats)))
         if self.typical is not None and self.record is not None:
             stack.append(self.typical[torch.from_numpy(self.record[rows])].to(taken.device))
-        return torch.stack(stack, dim=1)
+        return torch.stack(stack, dim=1) if len(stack) > 1 else stack[0].unsqueeze(1)
 
     def _lengths(self, rows: Rows) -> Tensor | None:
         if self.valid_n is None:

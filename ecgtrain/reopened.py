@@ -22,7 +22,7 @@ from ecgtrain.predictions import read_predictions
 from ecgtrain.pretraining import past_of
 from ecgtrain.run_folder import RunFolder, check_same_store
 from ecgtrain.scores import score
-from ecgtrain.trained_run import TrainedRun, load_run
+from ecgtrain.trained_run import TrainedRun, load_trained
 from store.errors import UserError
 from store.read import Store, open_store
 
@@ -62,13 +62,15 @@ def reopen(folder: RunFolder, device: str = "auto") -> Reopened:
     Raises
     ------
     UserError
-        If the run is one over folds, or its store holds other rows now.
+        If the run is an ensemble or one over folds, or its store holds other rows now.
     MissingDataError
         If the run is not finished.
     """
+    if folder.is_ensemble:
+        raise UserError(f"{folder.name} is an ensemble; name one of its members: {', '.join(folder.members)}")
     if folder.config().folds is not None:
         raise UserError(f"{folder.name} is a run over folds; name one of them, such as {folder.name}/fold-0")
-    trained = load_run(folder.path, device)
+    trained = load_trained(folder.path, device)
     assert trained.config.store is not None
     store = open_store(trained.config.store)
     check_same_store(folder, store)

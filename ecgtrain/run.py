@@ -137,7 +137,7 @@ def _train(config: RunConfig, store: Store, folder: RunFolder, log: logging.Logg
             trained = Trained(model, [entry], 0)
         else:
             trained = train(model, data, config, folder.checkpoints, listener=listener)
-    said = {name: _predict(config, data, part, trained.model) for name, part in _parts(data).items()}
+    said = {name: _predict(config, data, part, trained.model) for name, part in _parts(config, data).items()}
     if first:
         draw_curves(trained.history, trained.best_epoch, folder.path / "curves.png")
         footer = predictions_footer(
@@ -250,8 +250,9 @@ def _best_entry(trained: Trained) -> dict[str, Any]:
     return trained.history[trained.best_epoch]
 
 
-def _parts(data: Loaders) -> dict[str, Loader]:
-    return {"validation": data.validation, "test": data.test}
+def _parts(config: RunConfig, data: Loaders) -> dict[str, Loader]:
+    """Return the parts of the split that are predicted."""
+    return {"validation": data.validation, **({"test": data.test} if config.predict_test else {})}
 
 
 def _predict(config: RunConfig, data: Loaders, part: Loader, model: nn.Module) -> Said:
@@ -274,7 +275,7 @@ def _write_predictions(
     said: Mapping[str, Said],
 ) -> None:
     classes, multilabel = data.label.classes, data.label.multilabel
-    for name, part in _parts(data).items():
+    for name, part in _parts(config, data).items():
         truth = one_hot(part.target, len(classes))
         if name == "validation":
             folder.write_json("calibration.json", calibrate(said[name], truth, classes, multilabel=multilabel))

@@ -14,13 +14,14 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from ecgtrain.config import RunConfig
+from ecgtrain.config import EnsembleConfig, RunConfig
 from pipelines.recipe import nearest, validate
 from store.errors import MissingDataError, UserError
 from store.files import write_whole
 from store.read import Store
 
 RUNNING, FINISHED, FAILED = "running", "finished", "failed"
+MEMBERS = "members.json"
 FILE_ONLY = "file_only"  # of a line of the log that a person sees elsewhere
 
 
@@ -56,12 +57,22 @@ class RunFolder:
         """Write the state."""
         write_whole(self.path / "state", f"{state}\n")
 
+    @property
+    def is_ensemble(self) -> bool:
+        """Whether the run is an ensemble of others."""
+        return (self.path / MEMBERS).is_file()
+
+    @property
+    def members(self) -> list[str]:
+        """Names of the runs that an ensemble is made of."""
+        return [member["run"] for member in self.read_json(MEMBERS)["members"]]
+
     def config(self) -> RunConfig:
         """Return the run's configuration."""
         file = self.path / "config.yaml"
         return validate(RunConfig, yaml.safe_load(file.read_text(encoding="utf-8")), str(file))
 
-    def write_config(self, config: RunConfig) -> None:
+    def write_config(self, config: RunConfig | EnsembleConfig) -> None:
         """Write the run's configuration."""
         write_whole(self.path / "config.yaml", _config_text(config))
 
@@ -228,7 +239,7 @@ def interrupted_runs(runs: Path, configs: Sequence[RunConfig]) -> list[RunFolder
     return left if any(run is not None and run.state != FINISHED for run in left) else [None] * len(configs)
 
 
-def _config_text(config: RunConfig) -> str:
+def _config_text(config: RunConfig | EnsembleConfig) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
 
 

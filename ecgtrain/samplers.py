@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-WINDOW_BLOCKS = 16
+WINDOW_BLOCKS = 8
 
 Rows = NDArray[np.int64]
 

@@ -208,8 +208,8 @@ def _intervals(rr_s: Any, n: int) -> dict[str, NDArray[Any]]:
     return {"rr_prev_s": np.asarray(before), "rr_next_s": np.asarray(after), "record": np.zeros(n)}
 
 
-def load_run(path: str | Path, device: str = "auto") -> TrainedRun:
-    """Return a finished run, ready to predict.
+def load_trained(path: str | Path, device: str = "auto") -> TrainedRun:
+    """Return a finished run of one network, ready to predict.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ import torch
 
 from ecgtrain.loader import loaders
 from ecgtrain.rr import FEATURES
-from ecgtrain.sources import HeldSource, StoredRows, StreamedSource, choose_place, moments
+from ecgtrain.sources import HostSource, StoredRows, StreamedSource, choose_place, moments
 from store.errors import DamagedStoreError, LeakError, UnknownNameError, UserError
 from store.read import open_store
 from store.vocabulary import TEST, TRAIN, VALIDATION
@@ -192,7 +192,7 @@ def test_moments_equal_those_of_the_rows(records_store):
     stored = StoredRows(records_store.signal, [0, 2])
     rows = np.arange(3, 80, 2)
     mean, sd = moments(stored, rows, block_rows=16)
-    values = HeldSource(stored, torch.device("cpu")).take(rows).numpy().astype(np.float64)
+    values = HostSource(stored).take(rows).numpy().astype(np.float64)
     np.testing.assert_allclose(mean, values.mean(axis=(0, 2)))
     np.testing.assert_allclose(sd, values.std(axis=(0, 2)))
 

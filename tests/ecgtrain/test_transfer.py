@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from ecgeval.config import Evaluate
+from ecgeval.report import score
+from ecgeval.runs import read_run
+from ecgeval.tables import comparison
 from ecgtrain.checkpoint import below, read_checkpoint
-from ecgtrain.config import RunConfig, TransferConfig
+from ecgtrain.config import DataConfig, RunConfig, TransferConfig
 from ecgtrain.export import export_weights
+from ecgtrain.items import chosen_split
 from ecgtrain.loop import BEST, train_mode
 from ecgtrain.models import create_model
 from ecgtrain.predictions import read_predictions
@@ -19,6 +26,9 @@ from ecgtrain.run_folder import new_run
 from ecgtrain.transfer import Source, freeze, locate, read_source, start_from
 from pipelines.recipe import RecipeError, validate
 from store.errors import EcgError, MissingDataError, UnknownNameError, UserError
+from store.plan import Values
+
+from .conftest import BEATS_OF_RECORD, N_RECORDS, make_beats_store
 
 MODEL, CLASSES = "resnet1d_wang", ("N", "S", "V", "F", "Q")
 SMALL = {
@@ -138,6 +148,7 @@ def test_what_holds_no_weights_is_refused_in_one_line(tmp_path, form):
         read_source(path)
     assert str(path) in str(stop.value)
     assert "\n" not in str(stop.value)
+    assert "weights_only" not in str(stop.value)
 
 
 def test_frozen_layers_keep_weights_and_statistics(tmp_path):
@@ -209,3 +220,43 @@ def test_a_start_is_found_by_name_with_the_nearest_where_there_is_none(pretraine
 def test_a_transfer_without_weights_to_start_from_is_refused():
     with pytest.raises(RecipeError, match="init_from"):
         validate(RunConfig, {"model": MODEL, "transfer": {"head": "fresh"}}, "here")
+
+
+def test_shares_of_the_patients_reach_the_curve_of_the_report(records_store, tmp_path):
+    small = {"protocol": "ptbxl-folds", "samples_per_class": None}
+    starts = {0.0: None}
+    for share in (50, 100):
+        folder, ok = run(records_store, tmp_path, f"pre-{share}", patients=f"{share}%", **small)
+        assert ok
+        starts[share / 100] = str(folder.path)
+    tuned = [
+        run(records_store, tmp_path, f"tuned-{i}", init_from=start, seed=1, **small)[0]
+        for i, start in enumerate(starts.values())
+    ]
+    block = score([read_run(folder.path) for folder in tuned], Evaluate(bootstrap=10))[0]
+    table = comparison.pretraining_fractions(block)
+    assert [row[1] for row in table.rows] == list(starts)
+    assert len(json.loads((tmp_path / "pre-50" / "trained_on.json").read_text())["patients"]) < len(
+        json.loads((tmp_path / "pre-100" / "trained_on.json").read_text())["patients"]
+    )
+
+
+def test_a_run_learns_the_labels_that_are_asked_for(pretrained, tmp_path):
+    n = N_RECORDS * BEATS_OF_RECORD
+    halves = Values(
+        (np.arange(n) % 2).astype(np.int8), {"classes": ["even", "odd"], "rule": "made", "multilabel": False}
+    )
+    store = make_beats_store(tmp_path / "store" / "two.zarr", {"label/halves": halves})
+    folder, ok = run(store, tmp_path, protocol="interpatient", scheme="halves", init_from=str(pretrained.path))
+    assert ok
+    _, footer = read_predictions(folder.path / "predictions" / "test.parquet")
+    assert (footer["scheme"], footer["classes"], footer["score_classes"]) == (
+        "halves",
+        ["even", "odd"],
+        ["even", "odd"],
+    )
+    assert len(folder.read_json("transfer.json")["fresh"]) == 2
+    with pytest.raises(UnknownNameError, match="halves"):
+        chosen_split(store, DataConfig(protocol="interpatient", scheme="halve"), None)
+    with pytest.raises(UserError, match="made for the labels aami"):
+        chosen_split(store, DataConfig(protocol="interpatient", scheme="halves", balance="smote"), None)
