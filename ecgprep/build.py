@@ -461,6 +461,10 @@ def _extend(
     aside = place.beside(f".adding-{plan.name}")
     _finish_addition(aside, place, plan)
     store = open_store(place.location)
+    if missing := sorted(set(store.manifest.digests) - set(place.files())):
+        raise DamagedStoreError(
+            f"{place.location}: {missing[0]} is missing ({len(missing)} files); add --replace to build it anew"
+        )
     new = [rep for rep in reps if rep.name not in store.representations]
     for rep in reps:
         if rep not in new:
