@@ -55,7 +55,7 @@ def differences(a: Evaluation, b: Evaluation) -> list[str]:
     if a.sample.n_rows != b.sample.n_rows:
         found.append(f"number of test rows ({a.sample.n_rows:,} and {b.sample.n_rows:,})")
     elif not found and a.sample.digest != b.sample.digest:
-        found.append("rows or labels of the test split, which are equally many")
+        found.append("rows, labels or patients of the test split, which are equally many")
     return found
 
 

@@ -119,7 +119,7 @@ class Sample:
     n_rows, n_records, n_patients : int
         Sizes.
     digest : str
-        SHA-256 of rows, folds, records and labels.
+        SHA-256 of rows, folds, records, patients and labels.
     most_windows : int
         Of how many predictions a row was made, at most.
     one_row_a_patient : bool

@@ -68,9 +68,10 @@ class Predictions:
         return replace(self, **arrays, about={name: values[index] for name, values in self.about.items()})
 
     def digest(self) -> str:
-        """Return the SHA-256 of rows, folds, records and labels; equal for runs that can be ranked."""
-        names = "\n".join(self.records).encode()
-        parts = (self.row.tobytes(), self.fold.tobytes(), self.y.tobytes(), self.record.tobytes(), names)
+        """Return the SHA-256 of rows, folds, records, patients and labels; equal for runs that can be ranked."""
+        names = "\n".join((*self.records, "", *self.patients)).encode()
+        arrays = (self.row, self.fold, self.y, self.record, self.patient)
+        parts = (*(array.tobytes() for array in arrays), names)
         return hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
 

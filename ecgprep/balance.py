@@ -15,7 +15,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from ecgprep.config import Prepare
+from ecgprep.config import BALANCE_KEYS, Prepare
 from ecgprep.neighbours import Advance, NoHardNeighboursError, Pairs, draw_adasyn, draw_smote
 from ecgprep.progress import Progress
 from store.balance import Balance, balance_path
@@ -121,13 +121,18 @@ class BalanceTask:
 
 
 def check_methods(prepare: Prepare) -> None:
-    """Raise if a recipe names a balance that there is not.
+    """Raise if a recipe names a balance that there is not, or says how to balance but names none.
 
     Raises
     ------
     UnknownNameError
         With the nearest name.
+    UserError
+        For a key that would be ignored.
     """
+    given = [key for key in sorted(BALANCE_KEYS) if getattr(prepare, key) != Prepare.model_fields[key].default]
+    if given and not prepare.balance:
+        raise UserError(f"{given[0]} belongs to a balance, and none is asked for; add --balance smote, or leave it out")
     for method in prepare.balance:
         if method not in METHODS:
             raise UnknownNameError("balance", method, METHODS)

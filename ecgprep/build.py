@@ -253,6 +253,8 @@ def resolve(prepare: Prepare, databases: Sequence[Database]) -> tuple[Prepare, l
         raise UserError(f"--{key}: {prepare.dataset} has labels of its own; leave it out, or build the folder as wfdb")
     shared_schemes(databases, own)
     check_methods(whole)
+    if whole.engine != Prepare.model_fields["engine"].default and not whole.reps:
+        raise UserError(f"--engine {whole.engine} draws pictures, and none is asked for; add --reps, or leave it out")
     parse_filters(whole.filters)
     if whole.noise:
         parse_noise(whole.noise)
@@ -459,6 +461,10 @@ def _extend(
     aside = place.beside(f".adding-{plan.name}")
     _finish_addition(aside, place, plan)
     store = open_store(place.location)
+    if missing := sorted(set(store.manifest.digests) - set(place.files())):
+        raise DamagedStoreError(
+            f"{place.location}: {missing[0]} is missing ({len(missing)} files); add --replace to build it anew"
+        )
     new = [rep for rep in reps if rep.name not in store.representations]
     for rep in reps:
         if rep not in new:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from store.codecs import ZSTD_LEVEL
 from store.plan import StorePlan, Task
 
 SAMPLES = 24  # places in the store, evenly spread
+ARRAY_BYTES = 1_700  # of an array's metadata, its copy in the group's and its manifest lines, without its attributes
+BALANCE_BYTES = 11_000  # the same of a balance's five nodes, with their attributes and their part of croissant.json
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,8 @@ class Estimate:
     Parameters
     ----------
     n_bytes : mapping
-        Compressed bytes by array; all labels, columns and splits are one, all balances another.
+        Compressed bytes by array; all labels, columns and splits are one, all balances another, and all metadata and
+        lists of files.
     seconds : float
         Time of cutting, drawing and compressing with the workers that are asked for.
     """
@@ -83,6 +87,7 @@ def estimate(
     n_bytes["labels, columns, splits"] = sum(_values_bytes(item.values) for item in plan.values.values())
     if balances:
         n_bytes["balances"] = sum(_balance_bytes(task) for task in balances)
+    n_bytes["metadata, lists"] = _metadata_bytes(plan, len(balances))
     n_records = sum(len(index.records) for index in indexes)
     one_s = float(np.mean(reading_s)) * n_records + float(np.mean(drawing_s)) * plan.n_rows
     workers = default_workers() if prepare.workers is None else max(prepare.workers, 1)
@@ -109,6 +114,17 @@ def _zstd_bytes(data: bytes) -> int:
     return len(Zstd(level=ZSTD_LEVEL, checksum=True).encode(data))
 
 
+def _metadata_bytes(plan: StorePlan, n_balances: int) -> int:
+    """Return the bytes of all that is no array: attributes stand in an array's own metadata and in the group's."""
+    attributes = _json_bytes(plan.attributes) + 2 * sum(_json_bytes(spec.attributes) for spec in plan.specs)
+    lists = sum(len(text.encode()) for text in plan.files.values())
+    return ARRAY_BYTES * len(plan.specs) + attributes + lists + BALANCE_BYTES * n_balances
+
+
+def _json_bytes(attributes: Mapping[str, Any]) -> int:
+    return len(json.dumps(attributes, indent=2, default=str))
+
+
 def _values_bytes(values: NDArray[Any]) -> int:
     if values.dtype.kind in "UOT":
         texts = [str(text).encode() for text in values.ravel()]
@@ -122,7 +138,10 @@ def _balance_bytes(task: BalanceTask) -> int:
     rows = np.flatnonzero(task.label >= 0)
     n_new = task.n_new() if task.method != "under" else {}
     n_synthetic = sum(n_new.values())
-    parents = [generator.choice(np.flatnonzero(task.label == number), (n, 2)) for number, n in n_new.items()]
+    of_class = {number: np.flatnonzero(task.label == number) for number in n_new}
+    parents = [generator.choice(of_class[number], (n, 2)) for number, n in n_new.items()]
+    if task.method == "over":  # a copy has one parent, twice
+        parents = [np.repeat(pair[:, :1], 2, axis=1) for pair in parents]
     weights = generator.random(n_synthetic, dtype=np.float32) if task.method != "over" else np.zeros(n_synthetic)
     keep = np.zeros(len(task.label), bool)
     keep[generator.choice(rows, min(sum(task.wanted.values()), len(rows)), replace=False)] = True

@@ -23,7 +23,7 @@ from store.balance import Balance, mix_rows
 from store.errors import UnknownNameError, UserError
 from store.files import write_whole
 from store.read import Label, Split, Store, damage_named
-from store.vocabulary import SPLIT_NAMES, TEST, TRAIN, VALIDATION
+from store.vocabulary import SPLIT_NAMES, SYNTHETIC_MARK, TEST, TRAIN, VALIDATION
 
 ABOUT = "export.json"
 
@@ -218,6 +218,8 @@ def export_store(
     for part in parts:
         write(aside, part, advance)
     write_whole(aside / ABOUT, json.dumps(_about(store, split, fold, balance, parts), indent=1) + "\n")
+    if store.synthetic:
+        write_whole(aside / SYNTHETIC_MARK, f"exported from {store.name}, whose recordings are synthetic\n")
     if place.exists():
         shutil.rmtree(place)
     aside.rename(place)

@@ -68,14 +68,14 @@ class Protocol:
 def strata(label: Values) -> NDArray[np.int64]:
     """Return one number a row for what a split should spread evenly: its class, or its combination of classes.
 
-    Rows without a label get −1.
+    Rows without a label get −1. Combinations are counted in the order of their classes, the last one first.
     """
     values = np.asarray(label.values)
     if values.ndim == 1:
         return values.astype(np.int64)
     unknown = ((values == 255) | (values == 0)).all(axis=1)
-    combination = (values == 1) @ (1 << np.arange(values.shape[1], dtype=np.int64))
-    return np.where(unknown, -1, combination)
+    _, combination = np.unique((values == 1)[:, ::-1], axis=0, return_inverse=True)
+    return np.where(unknown, -1, combination).astype(np.int64)
 
 
 def patient_parts(

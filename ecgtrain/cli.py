@@ -15,7 +15,7 @@ from pipelines.workspace import Workspace
 from store.errors import NothingLeftError, UnknownNameError
 
 if TYPE_CHECKING:
-    from ecgtrain.config import RunConfig
+    from ecgtrain.config import EnsembleConfig, RunConfig
     from ecgtrain.plan import PlannedRun
     from ecgtrain.reopened import Reopened
     from ecgtrain.run_folder import RunFolder
@@ -133,11 +133,37 @@ def _train(workspace: Workspace, asked: Asked) -> int:
 
     store = open_store(workspace.find_store(asked.store))
     configs = starting_from(_plan(store, asked), asked.init_from, workspace.runs)
+    ensembles, n_own = _plan_ensembles(asked), len(configs)
     if asked.baselines and this_world().size == 1:
         configs += baseline_configs(configs, store, workspace.runs)
     if this_world().first:
         _print_plan(store, [expect(config, store) for config in configs])
-    return _end(_train_all(workspace, store, configs))
+    trained = _train_all(workspace, store, configs)
+    joined = _join_all(workspace, asked, ensembles, trained[:n_own])
+    return _end([*(done for _, done in trained), *joined])
+
+
+def _plan_ensembles(asked: Asked) -> list[EnsembleConfig]:
+    from ecgtrain.recipe_ensembles import recipe_ensembles
+
+    if asked.recipe is None:
+        return []
+    return recipe_ensembles(read_recipe(asked.recipe), asked.recipe, asked.models)
+
+
+def _join_all(
+    workspace: Workspace, asked: Asked, ensembles: list[EnsembleConfig], trained: list[tuple[RunFolder, bool]]
+) -> list[bool]:
+    """Join a recipe's runs to its ensembles; each run stands there once a seed."""
+    from ecgtrain.distributed import this_world
+    from ecgtrain.recipe_ensembles import join_runs, recipe_names
+
+    if not ensembles or not this_world().first or asked.recipe is None:
+        return []
+    names = recipe_names(read_recipe(asked.recipe), asked.models)
+    each = len(trained) // len(names)
+    folders = {name: [run for run, _ in trained[i * each : (i + 1) * each]] for i, name in enumerate(names)}
+    return join_runs(ensembles, folders, workspace.runs, asked.options.get("device", "auto"))
 
 
 def _plan(store: Store, asked: Asked) -> list[RunConfig]:
@@ -154,8 +180,11 @@ def _plan(store: Store, asked: Asked) -> list[RunConfig]:
     return repeated(configs, asked.seeds)
 
 
-def _train_all(workspace: Workspace, store: Store, configs: list[RunConfig]) -> list[bool]:
-    """Train runs one after the other, those that an interrupted command has left unfinished from where they stand."""
+def _train_all(workspace: Workspace, store: Store, configs: list[RunConfig]) -> list[tuple[RunFolder, bool]]:
+    """Train runs one after the other, those that an interrupted command has left unfinished from where they stand.
+
+    Returns the folder of each, and whether it is finished.
+    """
     from ecgtrain.distributed import this_world
     from ecgtrain.run_folder import FINISHED, interrupted_runs, new_run
 
@@ -164,12 +193,12 @@ def _train_all(workspace: Workspace, store: Store, configs: list[RunConfig]) -> 
     finished = []
     for config, folder in zip(configs, left, strict=True):
         if folder is not None and folder.state == FINISHED:
-            finished.append(True)
+            finished.append((folder, True))
             continue
         if folder is None:
             stem = f"{config.model}-{config.protocol}"
             folder = world.share(new_run(workspace.runs, config.name, stem) if world.first else None)
-        finished.append(_execute(store, folder, config))
+        finished.append((folder, _execute(store, folder, config)))
     return finished
 
 

@@ -303,6 +303,7 @@ def recipe_runs(
     runs = recipe.get("train")
     if not isinstance(runs, list) or not all(isinstance(run, dict) for run in runs) or not runs:
         raise RecipeError(f"{source}: the section train is a list of runs, each with a model")
+    runs = [run for run in runs if "ensemble" not in run]
     known = [str(run.get("model")) for run in runs]
     for name in models or ():
         if name not in known:

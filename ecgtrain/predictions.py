@@ -75,7 +75,7 @@ def predictions_table(
         "symbol": column.text("symbol"),
         "sex": column.text("sex"),
         "age": pa.array(column.number("age"), pa.float64(), from_pandas=True),
-        "quality": column.text("quality"),
+        "quality": pa.array(column.number("quality"), pa.float64(), from_pandas=True),
     }
     probability = said.probability.reshape(len(rows), -1)
     logits = np.full_like(probability, np.nan) if said.logits is None else said.logits.reshape(len(rows), -1)

@@ -31,6 +31,7 @@ RANDOM = "random"
 SAFETENSORS = ".safetensors"
 HOLDERS = ("state_dict", "model_state_dict", "model")  # keys under which files keep a state dict beside other things
 PARALLEL = "module."  # what torch puts before the names of a parallel model
+HOW_TO_SAVE = "save a state dict with torch.save(model.state_dict(), …)"
 SHOWN_NAMES = 6
 
 
@@ -176,14 +177,19 @@ def _of_safetensors(path: Path) -> Source:
 def _of_state_dict(path: Path) -> dict[str, Tensor]:
     try:
         held = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
-        raise UserError(f"{path}: no state dict that can be read without running code ({reason})") from error
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+    ) as error:  # torch would advise to trust
+        raise UserError(f"{path}: damaged, or holds more than tensors; {HOW_TO_SAVE}") from error
     for key in HOLDERS:
         if isinstance(held, Mapping) and isinstance(held.get(key), Mapping):
             held = held[key]
     if not isinstance(held, Mapping) or not all(isinstance(value, Tensor) for value in held.values()) or not held:
-        raise UserError(f"{path}: no state dict: tensors by name; save one with torch.save(model.state_dict(), …)")
+        raise UserError(f"{path}: holds no tensors by name; {HOW_TO_SAVE}")
     return {str(name).removeprefix(PARALLEL): value for name, value in held.items()}
 
 

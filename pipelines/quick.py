@@ -42,6 +42,8 @@ def shrink(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _short(run: Mapping[str, Any]) -> dict[str, Any]:
+    if "ensemble" in run:
+        return dict(run)
     inputs = [_small(name) if ":" in name else name for name in run.get("inputs", ["signal"])]
     return {**run, **TRAIN, "schedule": SCHEDULE, "inputs": inputs}
 

@@ -118,7 +118,7 @@ def seeds(block: Block) -> Table:
     rows: list[Row] = []
     for members in seed_groups(block):
         label, first = members[0]
-        seeds_used = ", ".join(str(run.header.seed) for _, run in members)
+        seeds_used = ", ".join(sorted((str(run.header.seed) for _, run in members), key=lambda seed: (len(seed), seed)))
         spreads = [str(spread([run.of(metric).value for _, run in members])) for metric in SPREAD]
         rows.append((first.header.model, first.header.input, seeds_used, *spreads, label, first.of("f1")))
     columns = (

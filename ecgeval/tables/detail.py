@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +18,7 @@ DETAIL = tuple(METRICS)
 WORST = 20
 SUBGROUP_METRICS = ("f1", "sensitivity", "specificity", "precision", "auroc")
 AGE_BANDS = ((0, 40, "under 40"), (40, 60, "40–59"), (60, 80, "60–79"), (80, np.inf, "80 and over"))
+QUALITY_BANDS = ((0, 0.7, "under 0.7"), (0.7, 0.9, "0.7–0.9"), (0.9, np.inf, "0.9 and over"))
 MOST_LEVELS = 20  # of a text column; beyond, the rarer ones are left out
 
 
@@ -68,7 +69,7 @@ def worst_records(best: BestRows) -> Table:
 
 
 def subgroups(best: BestRows) -> Table:
-    """Return macro figures of the best run by sex, age, database and noise, each with its interval.
+    """Return macro figures of the best run by sex, age, database and quality, each with its interval.
 
     A mean is over the classes where the figure is defined in that subgroup, which may be fewer than in all rows;
     the number's reason says which are left out.
@@ -87,9 +88,7 @@ def subgroups(best: BestRows) -> Table:
         macro = {key.metric: number for key, number in numbers.items() if key.average == "macro"}
         rows.append((group, level, len(part), n_patients, *(macro[metric] for metric in SUBGROUP_METRICS)))
     columns = ("Group", "Level", "Rows", "Patients", *(METRICS[metric].title for metric in SUBGROUP_METRICS))
-    note = (
-        "Macro means over the classes that are defined in the subgroup; rows of unknown sex, age or noise are left out."
-    )
+    note = "Macro means over the classes defined in the subgroup; rows of unknown sex, age or quality are left out."
     return Table("subgroups", f"Subgroups, {best.label}", columns, tuple(rows), note)
 
 
@@ -98,9 +97,9 @@ def levels(best: BestRows) -> Iterator[tuple[str, str, NDArray[np.bool_]]]:
     about = best.rows.about
     groups = {
         "sex": _text_levels(about.get("sex")),
-        "age": _age_bands(about.get("age")),
+        "age": _bands(about.get("age"), AGE_BANDS),
         "database": _text_levels(about.get("database")),
-        "noise": _text_levels(about.get("quality")),
+        "quality": _bands(about.get("quality"), QUALITY_BANDS),
     }
     for group, of_level in groups.items():
         if len(of_level) > 1:
@@ -116,8 +115,8 @@ def _text_levels(values: NDArray[Any] | None) -> dict[str, NDArray[np.bool_]]:
     return {name: text == name for name in common}
 
 
-def _age_bands(ages: NDArray[Any] | None) -> dict[str, NDArray[np.bool_]]:
-    if ages is None:
+def _bands(values: NDArray[Any] | None, bounds: Sequence[tuple[float, float, str]]) -> dict[str, NDArray[np.bool_]]:
+    if values is None:
         return {}
-    bands = {name: (ages >= low) & (ages < high) for low, high, name in AGE_BANDS}
+    bands = {name: (values >= low) & (values < high) for low, high, name in bounds}
     return {name: chosen for name, chosen in bands.items() if chosen.any()}

@@ -82,6 +82,14 @@ class Arrays(Database):
         kind = LABELLINGS[prepare.label_rule].kind if prepare.label_rule in LABELLINGS else "beat"
         return super().resolve(prepare.model_copy(update={"unit": prepare.unit or f"given:{kind}"}))
 
+    def raw_places(self, raw: Path, source: Path | None) -> list[Path]:
+        """Return where the folder ``arrays`` may be, or the folder that was named itself."""
+        return [raw / self.folder] if source is None else [source / self.folder, source]
+
+    def how_to_get(self) -> str:
+        """Return how to name a folder."""
+        return "Name the folder of the files by --from DIR"
+
     def find(self, folder: Path, prepare: Prepare) -> Found:
         """Return the files of signals that are here; of the public tables those that hold the wanted classes."""
         other = {name for rule, names in PUBLIC_TABLES.items() if rule != prepare.label_rule for name in names}

@@ -80,7 +80,7 @@ def _write_record(folder: Path, name: str, number: int, n_samples: int, seed: in
         gain=gain.tolist(),
         resolution_bits=16,
         zero=0,
-        comments=[f"<age>: {drawn.age} <sex>: {drawn.sex} <diagnoses>: none", f"patient {patient}", "PVCs"],
+        comments=[f"<age>: {drawn.age} <sex>: {drawn.sex} <diagnoses> none", f"patient {patient}", "PVCs"],
     )
     write_annotations(folder, name, drawn, FS)
 

@@ -92,7 +92,7 @@ def write_predictions(
         "symbol": pa.nulls(n, pa.string()),
         "sex": pa.nulls(n, pa.string()),
         "age": pa.nulls(n, pa.float32()),
-        "quality": pa.nulls(n, pa.string()),
+        "quality": pa.nulls(n, pa.float64()),
     } | columns
     for i, label in enumerate(header["classes"]):
         table[f"y_{label}"] = np.asarray(y)[:, i].astype(np.int8)

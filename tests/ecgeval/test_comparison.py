@@ -63,7 +63,7 @@ def test_delong_is_given_only_where_patients_have_one_row(make_run):
     ("different", "message"),
     [
         ({"n": 299}, "number of test rows .300 and 299.; 1 rows only in a"),
-        ({"labels_seed": 5}, "rows or labels of the test split.*labels of 2\\d\\d common rows"),
+        ({"labels_seed": 5}, "rows, labels or patients of the test split.*labels of 2\\d\\d common rows"),
         ({"header": {"protocol": "other"}}, "protocol .ptbxl-folds and other."),
         ({"header": {"score_classes": ["NORM", "MI"]}}, "scored classes"),
     ],

@@ -134,9 +134,10 @@ def test_runs_of_equal_rows_and_labels_stand_together(make_run):
         {"header": {"score_classes": ["NORM", "MI"]}},
         {"header": {"store": {"name": "s", "digest": "d", "rows_digest": "other"}}},
         {"labels_seed": 5},
+        {"patients": ["ptbxl/1"] * 300},
         {"n": 299},
     ],
-    ids=["protocol", "leaks", "scheme", "scored classes", "store's rows", "labels", "rows"],
+    ids=["protocol", "leaks", "scheme", "scored classes", "store's rows", "labels", "patients", "rows"],
 )
 def test_different_runs_stand_in_blocks_of_their_own(make_run, different):
     runs = [make_run("a"), make_run("b", **different), make_run("c")]

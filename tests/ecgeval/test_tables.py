@@ -210,6 +210,12 @@ def test_subgroups_are_scored_on_their_own_rows(make_run):
     assert number.source.n_rows == 100
 
 
+def test_subgroups_by_quality_of_the_recording(make_run):
+    run = make_run("a", quality=np.array([0.5, 0.95, float("nan")] * 100))
+    table = detail.subgroups(read_best(score([read_run(run)], QUICK)[0], QUICK))
+    assert [row[:3] for row in table.rows] == [("quality", "under 0.7", 100), ("quality", "0.9 and over", 100)]
+
+
 def test_a_group_of_one_level_is_no_subgroup(block):
     assert detail.subgroups(read_best(block, QUICK)).rows == ()
 

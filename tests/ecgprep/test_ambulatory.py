@@ -12,6 +12,7 @@ import wfdb
 from ecgprep.build import BuildResult, build
 from ecgprep.config import Prepare
 from ecgprep.datasets import get_database
+from ecgprep.records import Record
 from ecgprep.synth import write_icentia11k, write_incartdb, write_mitdb, write_svdb
 from pipelines.workspace import Workspace
 from store.errors import UserError
@@ -71,6 +72,26 @@ class TestIncart:
         assert len(set(patient)) == 6
         assert set(incart.column("sex")) <= {"male", "female"}
         assert (incart.column("age") > 20).all()
+
+    @pytest.mark.parametrize(
+        ("comments", "patient", "age", "sex"),
+        [
+            (["<age>: 65 <sex>: F <diagnoses> Coronary artery disease", " patient 1", " PVCs"], "01", 65, "female"),
+            (["<age>: 51 <sex>: M ", " patient 14", " ventricular couplets"], "14", 51, "male"),
+        ],
+        ids=["with a diagnosis", "without"],
+    )
+    def test_headers_as_published(
+        self, comments: list[str], patient: str, age: int, sex: str, tmp_path: Path, synthetic: Path
+    ) -> None:
+        header = (synthetic / "incartdb/I03.hea").read_text().split("#", 1)[0]
+        (tmp_path / "I03.hea").write_text(header + "".join(f"#{comment}\n" for comment in comments))
+        incart = get_database("incartdb")
+        (ref,) = incart.find(tmp_path, incart.resolve(Prepare(dataset="incartdb"))).records
+        assert ref.patient == f"incartdb/{patient}"
+        read = wfdb.rdheader(str(tmp_path / "I03"))
+        record = Record(("II",), 257.0, np.zeros((1, 9)), tuple(read.comments))
+        assert incart.person(ref, record) == {"age": age, "sex": sex}
 
     def test_beats_lie_within_half_a_sample_of_their_annotation(self, incart: Store, synthetic: Path) -> None:
         """At 360 Hz an R wave drawn at a whole sample of 257 Hz has its top within a sample of the window's."""

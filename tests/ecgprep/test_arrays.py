@@ -55,6 +55,10 @@ def test_public_tables_become_beats(tables: Path, build_in: Build) -> None:
     assert store.representation("mtf").shape == (80, 1, 32, 32)
 
 
+def test_folder_of_any_name_is_read_where_it_lies(tables: Path, build_in: Build) -> None:
+    assert built(build_in, tables / "arrays", fs=125).n_rows == 80
+
+
 def test_published_parts_are_a_protocol_that_leaks(tables: Path, build_in: Build) -> None:
     store = built(build_in, tables, fs=125)
     split = store.split()

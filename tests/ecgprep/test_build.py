@@ -17,7 +17,7 @@ from ecgprep.config import Prepare
 from ecgprep.datasets.mitdb import DS1, DS1_VALIDATION, DS2
 from ecgprep.inspect import print_result, print_store
 from pipelines.workspace import Workspace
-from store.errors import MissingDataError, NothingLeftError, UserError
+from store.errors import DamagedStoreError, MissingDataError, NothingLeftError, UserError
 from store.read import Store, open_store
 from store.verify import find_damage
 from store.vocabulary import AAMI_CLASSES, BEAT_SCHEMES, TEST, TRAIN, UNUSED, VALIDATION
@@ -389,6 +389,14 @@ def test_damaged_store_is_built_anew_by_replace_alone(few: Path, build_in: Build
     assert (anew.state, anew.digest) == ("built", whole.digest)
     assert not list(find_damage(whole.place))
     assert build_in(few, dataset="mitdb", replace=True).state == "complete"
+
+
+def test_store_with_a_missing_file_is_not_called_complete(few: Path, build_in: Build) -> None:
+    first = build_in(few, dataset="mitdb")
+    (first.place / "signal/c/0/0/0").unlink()
+    with pytest.raises(DamagedStoreError, match=r"signal/c/0/0/0 is missing \(1 files\); add --replace"):
+        build_in(few, dataset="mitdb")
+    assert build_in(few, dataset="mitdb", replace=True).digest == first.digest
 
 
 @pytest.mark.slow

@@ -28,13 +28,14 @@ def predict(section: Mapping[str, Any], home: Path, raw: Path) -> tuple[int, Est
 
 
 def written(place: Path) -> dict[str, int]:
-    """Return the bytes of a store's chunks by what they are part of."""
+    """Return the bytes of a store by what they are part of."""
     sizes: dict[str, int] = {}
     for file in place.rglob("*"):
         group, name, *_ = (*file.relative_to(place).parts, "", "")
-        if not file.is_file() or "c" not in file.relative_to(place).parts:
+        if not file.is_file():
             continue
         of = {"rep": f"rep/{name}", "signal": "signal", "synthetic": "balances"}.get(group, "labels, columns, splits")
+        of = of if "c" in file.relative_to(place).parts else "metadata, lists"
         sizes[of] = sizes.get(of, 0) + file.stat().st_size
     return sizes
 
@@ -57,8 +58,9 @@ def assert_predicted(section: Mapping[str, Any], home: Path, raw: Path) -> None:
     [
         {"dataset": "mitdb", "reps": "gaf:size=64,spectrogram:size=64", "balance": "under", "samples_per_class": 50},
         {"dataset": "ptbxl", "reps": "mtf:size=64", "leads": "II,V1"},
+        {"dataset": "mitdb", "balance": "over,smote", "samples_per_class": 400, "balance_neighbours": 2},
     ],
-    ids=["beats", "records"],
+    ids=["beats", "records", "two balances"],
 )
 def test_bytes_are_predicted(raw: Path, tmp_path: Path, section: dict[str, Any]) -> None:
     assert_predicted(section, tmp_path / "home", raw)

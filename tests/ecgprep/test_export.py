@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from pipelines.workspace import Workspace
 from store.balance import mix_rows
 from store.errors import UnknownNameError, UserError
 from store.read import Store, open_store
-from store.vocabulary import TEST, TRAIN, VALIDATION
+from store.vocabulary import SYNTHETIC_MARK, TEST, TRAIN, VALIDATION
 
 SMOTE = "smote-60-k2"
 PARTS = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
@@ -179,6 +180,16 @@ def test_nothing_is_overwritten_unless_told_and_nothing_is_left_half_done(beats:
     (tmp_path / "mine").mkdir()
     with pytest.raises(UserError, match=r"no export made it"):
         export_store(beats, tmp_path / "mine", find_format("pt"), replace=True)
+
+
+def test_exports_of_synthetic_recordings_say_so_when_they_are_read_back(raw: Path, tmp_path: Path) -> None:
+    shutil.copytree(raw / "mitdb", tmp_path / "mitdb")
+    (tmp_path / "mitdb" / SYNTHETIC_MARK).touch()
+    workspace = Workspace(tmp_path / "home")
+    drawn = open_store(build(Prepare(dataset="mitdb", workers=0), workspace, tmp_path).place)
+    place = export_store(drawn, tmp_path / "out", find_format("pairs"))
+    again = open_store(build(Prepare(dataset="arrays", fs=360, workers=0), workspace, place).place)
+    assert (drawn.synthetic, again.synthetic) == (True, True)
 
 
 def test_wrong_names(beats: Store, tmp_path: Path) -> None:

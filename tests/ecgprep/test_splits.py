@@ -78,6 +78,11 @@ def test_strata_of_several_labels_are_their_combinations() -> None:
     assert strata(Values(values, {})).tolist() == [-1, 1, 2, 3, 3, -1]
 
 
+def test_strata_tell_all_of_71_classes_apart() -> None:
+    values = np.eye(71, dtype=np.uint8)
+    assert sorted(strata(Values(values, {})).tolist()) == list(range(71))
+
+
 def test_lists_of_de_chazal() -> None:
     ds1, ds2, paced = (set(records.split()) for records in (DS1, DS2, PACED))
     assert (len(ds1), len(ds2), len(paced)) == (22, 22, 4)

@@ -7,15 +7,19 @@ import json
 import numpy as np
 import pyarrow as pa
 import pytest
+import yaml
+from typer.testing import CliRunner
 
 from ecgeval.config import Evaluate
 from ecgeval.evaluation import evaluate
 from ecgeval.runs import read_run
 from ecgtrain import load_run
+from ecgtrain.cli import app
 from ecgtrain.config import EnsembleConfig, RunConfig
 from ecgtrain.ensemble import join, read_members, write_ensemble
 from ecgtrain.joining import Task, fused, member_weights, train_fusion
 from ecgtrain.predictions import FOOTER_KEY, read_predictions, write_table
+from ecgtrain.recipe_ensembles import recipe_ensembles
 from ecgtrain.reopened import reopen
 from ecgtrain.run import execute
 from ecgtrain.run_folder import FINISHED, MEMBERS, RUNNING, RunFolder, new_run
@@ -247,3 +251,48 @@ def test_an_ensemble_is_a_run_like_any_other(beats_store, trained, by):
     np.testing.assert_allclose(found[np.searchsorted(beats, rows[here])], said[here], atol=1e-4)
     with pytest.raises(UserError, match="is an ensemble; name one of its members: resnet1d_wang, resnet18"):
         reopen(folder)
+
+
+RECIPE = {
+    "train": [
+        {"name": "shape", "model": "resnet1d_wang", "epochs": 1, "batch_size": 200, "context": []},
+        {"model": "gru", "epochs": 1, "batch_size": 200, "context": []},
+        {"ensemble": ["shape", "gru"], "by": "weighted", "name": "both"},
+    ]
+}
+
+
+def test_a_recipe_s_ensemble_is_joined_when_its_runs_are_finished(workspace, tmp_path):
+    (tmp_path / "store").symlink_to(workspace / "store")
+    recipe = tmp_path / "own.yaml"
+    recipe.write_text(yaml.safe_dump(RECIPE))
+    options = ["--seeds", "2", "--device", "cpu", "--no-baselines", "--home", str(tmp_path)]
+    with pytest.raises(SystemExit) as stop:
+        app(["run", "--recipe", str(recipe), *options], standalone_mode=False)
+    assert stop.value.code == 0
+    for i in (1, 2):
+        folder = RunFolder(tmp_path / "runs" / f"both-{i}")
+        assert (folder.state, folder.members) == (FINISHED, [f"shape-seed{i - 1}", f"gru-interpatient-{i}"])
+    result = CliRunner().invoke(app, ["runs", "--home", str(tmp_path)])
+    assert "both-1" in result.output
+
+
+@pytest.mark.parametrize(
+    ("ensemble", "message"),
+    [
+        ({"ensemble": ["shape", "gur"]}, r"'gur' is no run of the recipe; give each run a name. Did you mean 'gru'\?"),
+        ({"ensemble": ["shape", "gru"], "bye": "average"}, "unknown key 'bye'. Did you mean 'by'"),
+    ],
+    ids=["no such run", "no such key"],
+)
+def test_a_recipe_s_ensemble_is_checked_before_anything_trains(ensemble, message):
+    with pytest.raises(RecipeError, match=message):
+        recipe_ensembles({"train": [*RECIPE["train"][:2], ensemble]}, "own", None)
+
+
+def test_an_ensemble_of_runs_that_are_not_all_trained_is_left_out():
+    assert recipe_ensembles(RECIPE, "own", ["gru"]) == []
+    assert [one.name for one in recipe_ensembles(RECIPE, "own", ["gru", "resnet1d_wang"])] == ["both"]
+    twice = {"train": [{"model": "gru"}, {"model": "gru"}, {"ensemble": ["gru", "shape"]}]}
+    with pytest.raises(RecipeError, match="'gru' is the name of 2 runs"):
+        recipe_ensembles(twice, "own", None)

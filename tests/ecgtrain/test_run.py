@@ -37,7 +37,7 @@ COLUMNS = {
     "symbol": pa.string(),
     "sex": pa.string(),
     "age": pa.float64(),
-    "quality": pa.string(),
+    "quality": pa.float64(),
 }
 
 

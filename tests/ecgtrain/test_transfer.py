@@ -148,6 +148,7 @@ def test_what_holds_no_weights_is_refused_in_one_line(tmp_path, form):
         read_source(path)
     assert str(path) in str(stop.value)
     assert "\n" not in str(stop.value)
+    assert "weights_only" not in str(stop.value)
 
 
 def test_frozen_layers_keep_weights_and_statistics(tmp_path):

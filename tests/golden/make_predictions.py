@@ -45,7 +45,7 @@ def golden_table() -> pa.Table:
         "symbol": pa.nulls(5, pa.string()),
         "sex": ["f", "f", "m", None, None],
         "age": pa.array([56, 56, 61, None, None], pa.float32()),
-        "quality": pa.nulls(5, pa.string()),
+        "quality": pa.array([0.98, 0.98, 0.75, None, None], pa.float64()),
         "y_NORM": pa.array([1, 0, 0, 1, 1], pa.int8()),
         "logit_NORM": pa.nulls(5, pa.float32()),
         "p_NORM": pa.array([0.875, 0.25, 0.5, 0.25, 0.75], pa.float32()),

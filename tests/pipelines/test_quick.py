@@ -14,8 +14,10 @@ from pipelines.run import quick_commands, run_all
 def test_small_recipe_trains_the_same_models_on_few_rows(name):
     recipe = read_recipe(name)
     small = shrink(recipe)
-    assert [run["model"] for run in small["train"]] == [run["model"] for run in recipe["train"]]
+    assert [run.get("model") for run in small["train"]] == [run.get("model") for run in recipe["train"]]
     for run in small["train"]:
+        if "ensemble" in run:
+            continue
         config = validate(RunConfig, run, name)
         assert (config.epochs, config.samples_per_class) == (2, 24)
     assert small["prepare"]["dataset"] == recipe["prepare"]["dataset"]

@@ -10,6 +10,7 @@ from ecgprep.datasets import get_database
 from ecgprep.plan import resolve_reps
 from ecgtrain.config import RunConfig
 from ecgtrain.models import list_models
+from ecgtrain.recipe_ensembles import recipe_ensembles
 from pipelines.recipe import read_recipe, shipped_names, validate
 from pipelines.run import commands
 
@@ -19,7 +20,8 @@ def test_recipe_fits_the_schemas(name):
     recipe = read_recipe(name)
     prepare = validate(Prepare, recipe["prepare"], name)
     resolve_reps(get_database(prepare.dataset).resolve(prepare), n_samples=1000)
-    for run in recipe["train"]:
+    recipe_ensembles(recipe, name, None)
+    for run in (entry for entry in recipe["train"] if "ensemble" not in entry):
         assert validate(RunConfig, run, name).model in list_models()
     validate(Evaluate, recipe["evaluate"], name)
 
