@@ -440,6 +440,8 @@ def _finish_addition(aside: Place, place: Place, plan: StorePlan) -> None:
         stored = json.loads(aside.read_text("zarr.json"))["attributes"]
         if stored["rows_key"] == plan.attributes["rows_key"]:
             merge_addition(aside.location, place.location)
+    elif not aside.has(PLAN_NAME):
+        aside.discard()  # one that is in the store, and was not wholly removed
 
 
 def _extend(

@@ -12,7 +12,7 @@ import ecgprep.build
 
 def dask_setup(worker: Any) -> None:
     """Stand before the function that does a task's work."""
-    cut = ecgprep.build._cut_rows
+    cut = ecgprep.build.cut_rows
 
     def cut_and_note(job: Any) -> Any:
         with Path(os.environ["ECG_TEST_NOTES"]).open("a") as notes:
@@ -20,4 +20,4 @@ def dask_setup(worker: Any) -> None:
         time.sleep(0.3)
         return cut(job)
 
-    ecgprep.build._cut_rows = cut_and_note
+    ecgprep.build.cut_rows = cut_and_note

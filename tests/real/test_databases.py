@@ -165,7 +165,7 @@ def test_other_presets_index_a_real_record(real_data: Path, unit: str) -> None:
     refs = {ref.record: ref for ref in database.find(real_data / "mitdb", prepare).records}
     record = index_record(database, refs["mitdb/208"], prepare)
     assert isinstance(record, IndexedRecord)
-    assert 2950 < len(record.start) <= 2955
+    assert 2950 < len(record.rows.start) <= 2955
     if unit == "beat:kachuee186":
-        rr = np.nanmedian(record.columns["rr_prev_s"])
-        assert np.median(record.valid_n) == pytest.approx(1.2 * rr * 125, rel=0.1)
+        rr = np.nanmedian(record.rows.columns["rr_prev_s"])
+        assert np.median(record.rows.valid_n) == pytest.approx(1.2 * rr * 125, rel=0.1)
