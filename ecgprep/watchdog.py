@@ -1,7 +1,8 @@
 """Calling a function that may hang in native code, which no thread and no signal handler can stop.
 
 The function runs in a helper process, which is kept for the next call and killed when it takes too long. The helper is
-a plain child process: the workers of Dask may not start others through multiprocessing.
+a plain child process: the workers of Dask may not start others through multiprocessing. What passes between the two is
+pickled; nothing that was read from a file is unpickled.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from ecgtrain.run_folder import RunFolder, check_same_store
 from ecgtrain.scores import score
 from ecgtrain.trained_run import TrainedRun, load_trained
 from store.errors import UserError
+from store.files import write_whole
 from store.read import Store, open_store
 
 EXPLAINED_AT_ONCE = 8
@@ -175,7 +176,7 @@ def export_run(run: Reopened, to: str, *, head: bool, folder: Path | None = None
     _, footer = read_predictions(run.folder.path / "predictions" / "test.parquet")
     config = yaml.safe_load((run.folder.path / "config.yaml").read_text(encoding="utf-8"))
     card = place / "MODEL_CARD.md"
-    card.write_text(model_card(run.folder.name, config, facts, footer, _figures(run)), encoding="utf-8")
+    write_whole(card, model_card(run.folder.name, config, facts, footer, _figures(run)))
     return [file, card]
 
 

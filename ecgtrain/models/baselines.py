@@ -6,6 +6,7 @@ training rows.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ SETTINGS = {"epochs": 1, "context": []}
 Floats = NDArray[np.float32]
 
 
-class FittedModel(nn.Module):
+class FittedModel(nn.Module, ABC):
     """A model that is fitted at once.
 
     Parameters
@@ -41,10 +42,11 @@ class FittedModel(nn.Module):
         super().__init__()
         self.shape = shape
 
+    @abstractmethod
     def describe(self, signal: Tensor, features: Tensor | None = None, extent: Tensor | None = None) -> Floats:
         """Return the numbers that rows are judged by, shape (batch, n_numbers)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fit(self, numbers: Floats, shares: Floats) -> None:
         """Learn from all training rows.
 
@@ -55,7 +57,6 @@ class FittedModel(nn.Module):
         shares : ndarray of float32, shape (n_rows, n_classes)
             1 where a row has a class, 0 elsewhere.
         """
-        raise NotImplementedError
 
 
 class ClassPrior(FittedModel):
