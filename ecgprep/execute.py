@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -144,26 +145,40 @@ def _bounded(client: Any, function: Callable[[Any], Any], arguments: Sequence[An
         running |= {client.submit(function, argument, pure=False) for argument in islice(waiting, max(room, 0))}
         if not running:
             return
-        ended = _wait_for_some(client, running)
+        ended = _patiently(client, partial(_some_ended, running))
         running -= ended
         for future in ended:
-            yield future.result()
+            yield _patiently(client, partial(_result, future))
 
 
-def _wait_for_some(client: Any, running: set[Any]) -> set[Any]:
-    """Return the tasks that have ended, once some have.
+def _some_ended(running: set[Any], timeout_s: float) -> set[Any]:
+    from distributed import wait
+
+    return set(wait(running, timeout=timeout_s, return_when="FIRST_COMPLETED").done)
+
+
+def _result(future: Any, timeout_s: float) -> Any:
+    """Return what a task returned; a worker that died with it makes the cluster do the task again meanwhile."""
+    try:
+        return future.result(timeout=timeout_s)
+    except TimeoutError as error:
+        if future.status == "error":  # the task's own time-out
+            raise ResourceError(f"a task timed out ({error}); run the same command again, it goes on from here") from error
+        raise
+
+
+def _patiently(client: Any, attempt: Callable[[float], Result]) -> Result:
+    """Return what ``attempt(timeout_s)`` returns, however often it times out while the cluster has workers.
 
     Raises
     ------
     ResourceError
         If the cluster has no workers for a while.
     """
-    from distributed import wait
-
     seen = time.monotonic()
     while True:
         try:
-            return set(wait(running, timeout=POLL_S, return_when="FIRST_COMPLETED").done)
+            return attempt(POLL_S)
         except TimeoutError:
             if _n_workers(client):
                 seen = time.monotonic()

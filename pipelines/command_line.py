@@ -44,11 +44,11 @@ def run_program(app: Callable[..., object], name: str) -> None:
         message = error.format_message() if hasattr(error, "format_message") else str(error)
         _stop(name, " ".join(message.split()), int(code))
     if code == INTERRUPTED:  # typer turns the signal into this code
-        logging.disable()  # asyncio would complain of what was under way
         _stop(name, "interrupted; the same command goes on from here", INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
 
 
 def _stop(name: str, message: str, code: int) -> None:
+    logging.disable()  # asyncio would complain of what else was under way, and failed alike
     sys.stderr.write(f"{name}: {message}\n")
     sys.exit(code)
