@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from store.plan import StorePlan
 from store.read import Store
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from ecgprep.index import Quarantined
 
 SHOWN_RECORDS = 10
-SHOWN_CLASSES = 12  # more do not fit on a terminal
+SHOWN_CLASSES = 8  # more do not fit on a terminal of 80 columns
 
 
 def print_databases(databases: Iterable[Database], raw: Path) -> None:
     """Print what each database is, and how many of its headers lie in the workspace's folder."""
-    table = Table("name", "records", "Hz", "a row is", "download", "licence", "headers here", title="Databases")
+    table = Table(Column("name", no_wrap=True), "records", "Hz", "download", "licence", "here", title="Databases")
     for database in databases:
         table.add_row(
-            database.name,
+            f"{database.name}\n[dim]{database.default_unit}[/dim]",
             f"{database.published_records:,}" if database.published_records else "any",
             " ".join(f"{rate:g}" for rate in database.rates_hz) or "any",
-            database.default_unit,
             database.download_size,
             database.licence,
             f"{sum(1 for _ in (raw / database.folder).rglob('*.hea')):,}",
         )
+    table.caption = "Under the name: what a row is unless --unit says otherwise. Here: headers in the workspace."
     Console().print(table)
 
 
@@ -185,7 +185,7 @@ def _print_classes(console: Console, names: Sequence[str], lines: Sequence[Mappi
         rules = ", ".join(line["rule"] for line in lines)
         console.print(f"{rules}: {len(names)} classes, counted in the store's attribute audit", highlight=False)
         return
-    table = Table("protocol", "part", *names, title="Rows by class")
+    table = Table(Column("protocol", no_wrap=True), "part", *names, title="Rows by class")
     for line in lines:
         for part, counts in line["classes"].items():
             table.add_row(line["rule"] if part == "train" else "", part, *(f"{counts[name]:,}" for name in names))
