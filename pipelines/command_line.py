@@ -49,6 +49,6 @@ def run_program(app: Callable[..., object], name: str) -> None:
 
 
 def _stop(name: str, message: str, code: int) -> None:
-    logging.disable()  # asyncio would complain of what else was under way, and failed alike
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it would complain of what else was under way
     sys.stderr.write(f"{name}: {message}\n")
     sys.exit(code)
