@@ -125,14 +125,15 @@ class Norm(nn.BatchNorm2d):
     def _over_signal(self, maps: Maps) -> Tensor:
         mask = maps.mask()
         assert mask is not None
-        weight = mask[:, None, None].to(maps.values.dtype)
-        n = weight.sum() * maps.values.shape[2]
-        mean = (maps.values * weight).sum((0, 2, 3)) / n
-        centred = maps.values - mean[:, None, None]
+        values = maps.values.float()  # half precision cannot count to the number of values
+        weight = mask[:, None, None].to(values.dtype)
+        n = weight.sum() * values.shape[2]
+        mean = (values * weight).sum((0, 2, 3)) / n
+        centred = values - mean[:, None, None]
         variance = (centred.square() * weight).sum((0, 2, 3)) / n
         self._remember(mean.detach(), (variance * n / (n - 1)).detach())
         scale = self.weight * (variance + self.eps).rsqrt()
-        return centred * scale[:, None, None] + self.bias[:, None, None]
+        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(maps.values.dtype)
 
     def _remember(self, mean: Tensor, variance: Tensor) -> None:
         assert self.running_mean is not None

@@ -79,6 +79,15 @@ def test_norm_counts_the_signal_alone_and_learns_through_its_statistics(rows):
     torch.testing.assert_close(of_ours, of_theirs, rtol=1e-3, atol=1e-4)
 
 
+def test_norm_counts_in_single_precision_what_comes_in_half(rows):
+    whole, half = Norm(4).train(), Norm(4).train()
+    maps = padded(rows)
+    found = half(maps._replace(values=maps.values.bfloat16()))
+    assert found.values.dtype == torch.bfloat16
+    torch.testing.assert_close(found.values.float(), whole(maps).values, rtol=0.02, atol=0.02)
+    torch.testing.assert_close(half.running_mean, whole.running_mean, rtol=0.01, atol=0.01)
+
+
 def test_pools_over_time_leave_the_padding_out(rows):
     maps = padded(rows)
     for i, row in enumerate(rows):
