@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +30,20 @@ def resample(signal: NDArray[np.float64], fs_from: float, fs_to: float) -> NDArr
     from scipy.signal import resample_poly
 
     ratio = Fraction(fs_to).limit_denominator(1000) / Fraction(fs_from).limit_denominator(1000)
-    resampled: NDArray[np.float64] = resample_poly(signal, ratio.numerator, ratio.denominator, axis=-1, padtype="line")
+    up, down = ratio.numerator, ratio.denominator
+    resampled: NDArray[np.float64] = resample_poly(
+        signal, up, down, axis=-1, window=_low_pass(max(up, down)), padtype="line"
+    )
     return resampled
+
+
+@lru_cache(maxsize=64)  # SciPy would design it anew for each record, which takes longer than a record of ten seconds
+def _low_pass(factor: int) -> NDArray[np.float64]:
+    """Return SciPy's own filter for a rate that is ``factor`` times the lower one."""
+    from scipy.signal import firwin
+
+    window: NDArray[np.float64] = firwin(20 * factor + 1, 1 / factor, window=("kaiser", 5.0))
+    return window
 
 
 def move_samples(samples: NDArray[np.int64], fs_from: float, fs_to: float, n_samples: int) -> NDArray[np.int64]:

@@ -20,12 +20,12 @@ References
 from __future__ import annotations
 
 from collections.abc import Callable
-from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ecgprep.filters import pass_both_ways
+from ecgprep.resample import resample
 
 RATE_HZ = 125.0
 BAND_HZ = (5.0, 18.0)
@@ -78,12 +78,9 @@ def find_by_all_leads(signal_mv: NDArray[np.float64], fs_hz: float) -> NDArray[n
 def _slope_energy(signal_mv: NDArray[np.float64], fs_hz: float) -> NDArray[np.float64]:
     """Return the RMS slope in the band of the QRS complex, at `RATE_HZ`."""
     from scipy.ndimage import uniform_filter1d
-    from scipy.signal import resample_poly
 
     centred = signal_mv - np.median(signal_mv, axis=-1, keepdims=True)  # phases of the filter differ in gain by 1e-4
-    ratio = Fraction(RATE_HZ).limit_denominator(1000) / Fraction(fs_hz).limit_denominator(1000)
-    slow = resample_poly(centred, ratio.numerator, ratio.denominator, axis=-1, padtype="line")
-    band = pass_both_ways(slow, RATE_HZ, 2, BAND_HZ, pad_s=1.0)
+    band = pass_both_ways(resample(centred, fs_hz, RATE_HZ), RATE_HZ, 2, BAND_HZ, pad_s=1.0)
     power = uniform_filter1d(np.gradient(band, axis=-1) ** 2, round(ENERGY_WINDOW_S * RATE_HZ), axis=-1)
     energy: NDArray[np.float64] = np.sqrt(np.maximum(power, 0))
     return energy
