@@ -163,7 +163,9 @@ def _result(future: Any, timeout_s: float) -> Any:
         return future.result(timeout=timeout_s)
     except TimeoutError as error:
         if future.status == "error":  # the task's own time-out
-            raise ResourceError(f"a task timed out ({error}); run the same command again, it goes on from here") from error
+            raise ResourceError(
+                f"a task timed out ({error}); run the same command again, it goes on from here"
+            ) from error
         raise
 
 
