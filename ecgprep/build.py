@@ -8,10 +8,11 @@ local ones and a cluster run the same code and write the same bytes.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ from ecgprep.datasets.base import Database, Found, RecordRef
 from ecgprep.download.databases import Wish, is_wanting
 from ecgprep.execute import TaskRunner
 from ecgprep.filters import parse_filters
-from ecgprep.index import IndexedRecord, Quarantined, index_record, read_clean
+from ecgprep.index import Quarantined, read_clean
+from ecgprep.index_blocks import IndexedBlock, index_block, join_blocks
 from ecgprep.label_table import label_request_digest
 from ecgprep.noise_records import check_noise_is_here, parse_noise
 from ecgprep.plan import make_plan, resolve_reps, row_samples
@@ -189,7 +191,7 @@ def build(
             balances = add_balances(place, plan, tasks, progress)
     if balances:
         state, digest = ("added" if state == "complete" else state), open_store(place.location).digest
-    quarantined = tuple(item for index in indexes for item in index.quarantined)
+    quarantined = tuple(item for index in indexes for item in index.block.quarantined)
     where = place.path if isinstance(place, Folder) else place.location
     return BuildResult(where, state, digest, plan, quarantined, balances)
 
@@ -214,7 +216,8 @@ def _build_at(
     state = "resumed" if building.prepare() else "built"
     _run_fills(
         building,
-        list(make_fills(plan, building.open_tasks(), building.place.location, indexes, prepare, reps)),
+        make_fills(plan, building.open_tasks(), building.place.location, indexes, prepare, reps),
+        len(building.open_tasks()),
         runner,
         progress,
     )
@@ -331,21 +334,21 @@ def _find(database: Database, folder: Path, prepare: Prepare) -> Found:
 def _index(database: Database, found: Found, prepare: Prepare, runner: TaskRunner, progress: Progress) -> Index:
     patients = tuple(database.patients(found.records))
     refs = _chosen_records(found.records, patients, prepare.patients)
-    results: dict[str, IndexedRecord | Quarantined] = {}
-    function = partial(_index_batch, prepare)
-    for batch in runner.run(function, _batches(refs)):
-        results |= {item.ref.record if isinstance(item, IndexedRecord) else item.record: item for item in batch}
-        progress(f"reading records of {database.name}", len(results), len(refs))
-        bad = next((item for item in batch if isinstance(item, Quarantined)), None)
-        if prepare.strict and bad is not None:
+    blocks: dict[int, IndexedBlock] = {}
+    n_read = 0
+    batches = _batches(refs)
+    for number, block in runner.run(partial(index_block, prepare), enumerate(batches), len(batches)):
+        blocks[number] = block
+        n_read += len(block.is_used)
+        progress(f"reading records of {database.name}", n_read, len(refs))
+        if prepare.strict and block.quarantined:
+            bad = block.quarantined[0]
             raise NothingLeftError(f"record {bad.record}: {bad.reason}; --strict stops at it")
-    ordered = [results[ref.record] for ref in refs]
-    records = tuple(item for item in ordered if isinstance(item, IndexedRecord))
-    quarantined = tuple(item for item in ordered if isinstance(item, Quarantined))
-    if not records:
-        why = f"{quarantined[0].record}: {quarantined[0].reason}"
-        raise NothingLeftError(f"{database.name}: none of {len(quarantined)} records can be used; {why}")
-    return Index(database, found, prepare, patients, records, quarantined)
+    whole = join_blocks([blocks[number] for number in sorted(blocks)])
+    if not whole.is_used.any():
+        why = f"{whole.quarantined[0].record}: {whole.quarantined[0].reason}"
+        raise NothingLeftError(f"{database.name}: none of {len(whole.quarantined)} records can be used; {why}")
+    return Index(database, found, prepare, patients, tuple(compress(refs, whole.is_used)), whole)
 
 
 def _chosen_records(refs: Sequence[RecordRef], patients: Sequence[str], which: str | None) -> Sequence[RecordRef]:
@@ -387,11 +390,6 @@ def _batches(refs: Sequence[RecordRef]) -> list[list[RecordRef]]:
         batches[-1].append(ref)
         room -= sum(file.stat().st_size for file in ref.files if file.is_file())
     return batches
-
-
-def _index_batch(prepare: Prepare, refs: Sequence[RecordRef]) -> list[IndexedRecord | Quarantined]:
-    database = get_database(prepare.dataset)
-    return [index_record(database, ref, prepare) for ref in refs]
 
 
 def _make_folder(folder: Path) -> None:
@@ -482,7 +480,7 @@ def _extend(
         Fill(aside.location, task, prepare, n_samples, (), _valid_n(plan, task), tuple(new), place.location)
         for task in building.open_tasks()
     ]
-    _run_fills(building, fills, runner, progress)
+    _run_fills(building, fills, len(fills), runner, progress)
     return "added", publish_addition(building, place.location).digest
 
 
@@ -517,17 +515,19 @@ def make_fills(
 ) -> Iterator[Fill]:
     """Yield what each task needs, whose rows are those of some records."""
     records = [record for index in indexes for record in index.records]
-    first_row = np.cumsum([0, *(len(record.rows.start) for record in records)])
+    first_row = np.cumsum(np.concatenate([[0], *(index.block.n_rows for index in indexes)]))
+    start, valid_n = (
+        np.concatenate([getattr(index.block, name) for index in indexes]) for name in ("start", "valid_n")
+    )
     n_samples = row_samples(indexes, prepare)
     for task in tasks:
         pieces = []
         first = int(np.searchsorted(first_row, task.start, side="right")) - 1
         for number in range(first, len(records)):
-            record, offset = records[number], first_row[number]
-            if offset >= task.stop:
+            if first_row[number] >= task.stop:
                 break
-            rows = slice(max(task.start - offset, 0), task.stop - offset)
-            pieces.append(Piece(record.ref, record.rows.start[rows], record.rows.valid_n[rows]))
+            rows = slice(max(task.start, first_row[number]), min(task.stop, first_row[number + 1]))
+            pieces.append(Piece(records[number], start[rows], valid_n[rows]))
         yield Fill(location, task, prepare, n_samples, tuple(pieces), _valid_n(plan, task), reps)
 
 
@@ -536,10 +536,10 @@ def _valid_n(plan: StorePlan, task: Task) -> NDArray[np.int32] | None:
     return None if column is None else column.values[task.start : task.stop]
 
 
-def _run_fills(building: Building, fills: Sequence[Fill], runner: TaskRunner, progress: Progress) -> None:
+def _run_fills(building: Building, fills: Iterable[Fill], n_fills: int, runner: TaskRunner, progress: Progress) -> None:
     """Run the open tasks; each leaves its receipt in the journal."""
     total = len(building.plan.tasks())
-    for done, _ in enumerate(runner.run(fill, fills), start=total - len(fills) + 1):
+    for done, _ in enumerate(runner.run(fill, fills, n_fills), start=total - n_fills + 1):
         progress("building", done, total)
 
 

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import islice
@@ -51,15 +51,19 @@ class TaskRunner:
     def __exit__(self, *fault: object) -> None:
         self._open.close()
 
-    def run(self, function: Callable[[Argument], Result], arguments: Sequence[Argument]) -> Iterator[Result]:
+    def run(
+        self, function: Callable[[Argument], Result], arguments: Iterable[Argument], n_arguments: int
+    ) -> Iterator[Result]:
         """Yield ``function(argument)`` for each argument, in the order in which they finish.
 
         Parameters
         ----------
         function : callable
             A function of a module, so that another process can import it.
-        arguments : sequence
-            What to call it with; few are under way at a time.
+        arguments : iterable
+            What to call it with; few are made and under way at a time.
+        n_arguments : int
+            How many there are.
 
         Raises
         ------
@@ -68,7 +72,7 @@ class TaskRunner:
         UserError
             If the scheduler does not answer.
         """
-        alone = self.workers == 0 or (self.workers is None and len(arguments) < WORTH_PROCESSES)
+        alone = self.workers == 0 or (self.workers is None and n_arguments < WORTH_PROCESSES)
         if alone and self.scheduler is None:
             yield from map(function, arguments)
             return
@@ -140,7 +144,7 @@ def _interruption_ignored() -> Iterator[None]:
         signal.signal(signal.SIGINT, handler)
 
 
-def _bounded(client: Any, function: Callable[[Any], Any], arguments: Sequence[Any]) -> Iterator[Any]:
+def _bounded(client: Any, function: Callable[[Any], Any], arguments: Iterable[Any]) -> Iterator[Any]:
     """Submit so that few tasks wait: each result makes room for one more, and each new worker for a few."""
     waiting = iter(arguments)
     running: set[Any] = set()

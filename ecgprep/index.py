@@ -201,9 +201,6 @@ def index_record(database: Database, ref: RecordRef, prepare: Prepare) -> Indexe
         return Quarantined(ref.record, error.stage, error.reason)
     n = len(rows.start)
     whole = {
-        "record": np.full(n, ref.record),
-        "patient": np.full(n, ref.patient),
-        "database": np.full(n, database.name),
         "fs_raw_hz": np.full(n, record.fs_raw_hz),
         "lead_source": np.full(n, ",".join(record.sources)),
         "lead_substituted": np.full(n, record.substituted),

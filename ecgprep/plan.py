@@ -43,7 +43,7 @@ def row_samples(indexes: Sequence[Index], prepare: Prepare) -> int:
     unit = parse_unit(str(prepare.unit))
     if isinstance(unit, BeatPreset):
         return unit.n_samples
-    return max(record.rows.row_samples for index in indexes for record in index.records)
+    return max(index.block.row_samples for index in indexes)
 
 
 def make_plan(indexes: Sequence[Index], prepare: Prepare) -> tuple[StorePlan, tuple[Representation, ...]]:
@@ -63,7 +63,7 @@ def make_plan(indexes: Sequence[Index], prepare: Prepare) -> tuple[StorePlan, tu
     name = f"{'-'.join(prepare.databases)}-{key[:8]}.zarr"
     attributes = _attributes(indexes, prepare, rows, protocols, key)
     values = _stored_values(rows, protocols)
-    quarantined = [item for index in indexes for item in index.quarantined]
+    quarantined = [item for index in indexes for item in index.block.quarantined]
     files = {"quarantine.jsonl": _quarantine_text(quarantined), "sources.sha256": _sources_text(indexes)}
     signal = signal_spec(rows.n, prepare.leads or (), n_samples, _signal_attributes(indexes, prepare))
     attributes["rows_key"] = StorePlan(name, (signal,), values, attributes, files).digest
@@ -82,9 +82,9 @@ def _stored_values(rows: Rows, protocols: Sequence[Protocol]) -> dict[str, Value
 
 
 def _signal_attributes(indexes: Sequence[Index], prepare: Prepare) -> dict[str, Any]:
-    records = [record for index in indexes for record in index.records]
-    used = [sorted({record.sources[lead] for record in records}) for lead in range(len(prepare.leads or ()))]
-    clipped = sum(record.n_clipped for record in records)
+    all_sources = [sources for index in indexes for sources in index.block.sources]
+    used = [sorted({sources[lead] for sources in all_sources}) for lead in range(len(prepare.leads or ()))]
+    clipped = sum(index.block.n_clipped for index in indexes)
     sources = dict(zip(prepare.leads or (), used, strict=True))
     return {"fs_hz": prepare.fs, "lead_sources": sources, "clipped_samples": clipped}
 
@@ -130,9 +130,9 @@ def _about(index: Index) -> dict[str, Any]:
         "url": database.url,
         "records_published": index.found.published,
         "records_used": len(index.records),
-        "records_quarantined": len(index.quarantined),
+        "records_quarantined": len(index.block.quarantined),
         "rows": index.n_rows,
-        "patients": len({record.ref.patient for record in index.records}),
+        "patients": len({record.patient for record in index.records}),
         "synthetic": index.found.synthetic,
     }
 
@@ -143,11 +143,10 @@ def _record_audit(indexes: Sequence[Index]) -> list[dict[str, Any]]:
     dropped: Counter[str] = Counter()
     for index in indexes:
         kept["record can be used"] += len(index.records)
-        dropped["record can be used"] += len(index.quarantined)
-        for record in index.records:
-            for rule, (yes, no) in record.rows.audit.items():
-                kept[rule] += yes
-                dropped[rule] += no
+        dropped["record can be used"] += len(index.block.quarantined)
+        for rule, (yes, no) in index.block.audit.items():
+            kept[rule] += yes
+            dropped[rule] += no
     return [{"rule": rule, "kept": kept[rule], "dropped": dropped[rule]} for rule in kept]
 
 
@@ -179,9 +178,8 @@ def _quarantine_text(quarantined: Sequence[Quarantined]) -> str:
 
 def _sources_text(indexes: Sequence[Index]) -> str:
     """Return the raw files' digests as ``sha256sum -c`` reads them, in the database's folder or, of several, above."""
-    lines = []
-    for index in indexes:
-        above = f"{index.database.folder}/" if len(indexes) > 1 else ""
-        digests = (item for record in index.records for item in sorted(record.digests.items()))
-        lines += [f"{digest}  {above}{path}\n" for path, digest in digests]
-    return "".join(lines)
+    if len(indexes) == 1:
+        return indexes[0].block.digests
+    above = [f"  {index.database.folder}/" for index in indexes]
+    texts = [index.block.digests.splitlines(keepends=True) for index in indexes]
+    return "".join(line.replace("  ", folder, 1) for lines, folder in zip(texts, above, strict=True) for line in lines)

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgprep.config import Prepare
-from ecgprep.datasets.base import Database, Found
-from ecgprep.index import IndexedRecord, Quarantined
+from ecgprep.datasets.base import Database, Found, RecordRef
+from ecgprep.index_blocks import IndexedBlock
 from ecgprep.splits import Protocol, Rows, cross_protocol, leaking, patient_protocols, score_classes, widened
 from store.errors import UserError
 from store.patients import NUMBER_COLUMN, SHARE_COLUMN, patient_shares
@@ -35,23 +35,23 @@ class Index:
         The recipe, resolved for it.
     patients : tuple of str
         Its patients, whether chosen or not, in order.
-    records : tuple of IndexedRecord
+    records : tuple of RecordRef
         The records that can be used.
-    quarantined : tuple of Quarantined
-        Those that cannot.
+    block : IndexedBlock
+        Their rows, and the records that cannot.
     """
 
     database: Database
     found: Found
     prepare: Prepare
     patients: tuple[str, ...]
-    records: tuple[IndexedRecord, ...]
-    quarantined: tuple[Quarantined, ...]
+    records: tuple[RecordRef, ...]
+    block: IndexedBlock
 
     @property
     def n_rows(self) -> int:
         """Number of rows."""
-        return sum(len(record.rows.start) for record in self.records)
+        return len(self.block.start)
 
 
 def shared_schemes(databases: Sequence[Database], prepares: Sequence[Prepare]) -> tuple[str, ...]:
@@ -80,12 +80,12 @@ def make_rows(indexes: Sequence[Index], n_samples: int) -> tuple[Rows, list[Prot
     n_samples : int
         Length of a row; shorter ones get the columns ``valid_from`` and ``valid_n``.
     """
-    facts = [[record.ref.facts for record in index.records for _ in record.rows.start] for index in indexes]
+    facts = [_facts_of_rows(index) for index in indexes]
     parts = [_rows_of(index, known) for index, known in zip(indexes, facts, strict=True)]
     columns = _joined_columns([part.columns for part in parts])
     if "beat" in columns:
         columns |= _neighbours(columns["record"], columns.pop("beat"))
-    valid_n = np.concatenate([record.rows.valid_n for index in indexes for record in index.records])
+    valid_n = np.concatenate([index.block.valid_n for index in indexes])
     if (valid_n < n_samples).any():
         columns |= {"valid_from": np.zeros(len(valid_n), np.int32), "valid_n": valid_n}
     rows = Rows(columns, _joined_labels([part.labels for part in parts], [part.n for part in parts]))
@@ -99,18 +99,28 @@ def make_rows(indexes: Sequence[Index], n_samples: int) -> tuple[Rows, list[Prot
 
 
 def _rows_of(index: Index, facts: Sequence[Mapping[str, Any]]) -> Rows:
-    cut = [record.rows for record in index.records]
-    columns = {name: np.concatenate([rows.columns[name] for rows in cut]) for name in cut[0].columns}
-    marks = {name: np.concatenate([rows.marks[name] for rows in cut]) for name in cut[0].marks}
+    n_rows = index.block.n_rows
     number = {patient: i for i, patient in enumerate(index.patients)}
-    n_rows = [len(rows.start) for rows in cut]
-    columns[NUMBER_COLUMN] = np.repeat([number[record.ref.patient] for record in index.records], n_rows)
+    columns = {
+        "record": np.repeat([record.record for record in index.records], n_rows),
+        "patient": np.repeat([record.patient for record in index.records], n_rows),
+        "database": np.full(index.n_rows, index.database.name),
+        **index.block.columns,
+        NUMBER_COLUMN: np.repeat([number[record.patient] for record in index.records], n_rows),
+    }
     columns[SHARE_COLUMN] = patient_shares(len(number))[columns[NUMBER_COLUMN]]
-    return Rows(columns, index.database.labels(facts, marks, index.prepare))
+    return Rows(columns, index.database.labels(facts, index.block.marks, index.prepare))
+
+
+def _facts_of_rows(index: Index) -> list[Mapping[str, Any]]:
+    pairs = zip(index.records, index.block.n_rows.tolist(), strict=True)
+    return [record.facts for record, n_rows in pairs for _ in range(n_rows)]
 
 
 def _joined_columns(parts: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
     """Put columns one after the other; what a database does not have is unknown there."""
+    if len(parts) == 1:
+        return dict(parts[0])
     names = list(dict.fromkeys(name for part in parts for name in part))
     joined = {}
     for name in names:

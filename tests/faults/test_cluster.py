@@ -209,7 +209,7 @@ def test_scheduler_that_stops_answering_is_given_up(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(ecgprep.execute, "LOST_S", 1.0)
     monkeypatch.setattr(ecgprep.execute, "ANSWER_S", 1.0)
     with cluster_of(1, tmp_path / "cluster") as cluster, TaskRunner(None, cluster.address) as runner:
-        results = runner.run(abs, range(1000))
+        results = runner.run(abs, range(1000), 1000)
         next(results)
         cluster.scheduler.send_signal(signal.SIGSTOP)
         with pytest.raises(ResourceError, match="the scheduler has not answered for 1 s"):
