@@ -48,7 +48,8 @@ class Prepare(BaseModel):
     max_pause_s: float = Field(
         default=5.0,
         gt=0,
-        description="longest stretch without a detected beat, s; a record with a longer one is left out",
+        description="longest stretch without a detected beat that is trusted, s: beats beside a longer one are left "
+        "out, and records of which such stretches are over a tenth",
     )
     labels: str | None = Field(default=None, description="label file of the dataset wfdb: CSV with record and label")
     annotator: str | None = Field(default=None, description="suffix of the annotation files of the dataset wfdb")

@@ -107,14 +107,20 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
     for name in ("distributed", "distributed.client"):  # what goes wrong is said once, by the error that is raised
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if scheduler is None:
-        with _interruption_ignored():
-            cluster = LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                processes=True,
-                dashboard_address="127.0.0.1:0",
-                silence_logs=logging.CRITICAL,  # of the workers: their errors come back and are said once
-            )
+        try:
+            with _interruption_ignored():
+                cluster = LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    processes=True,
+                    dashboard_address="127.0.0.1:0",
+                    silence_logs=logging.CRITICAL,  # of the workers: their errors come back and are said once
+                )
+        except RuntimeError as error:  # of a worker that did not come up
+            raise ResourceError(
+                f"worker processes do not start ({error}); try --workers 0, and in a script of your own call the build "
+                'under `if __name__ == "__main__"`'
+            ) from error
         with cluster, Client(cluster) as client:
             yield client
         return

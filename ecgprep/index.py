@@ -19,7 +19,7 @@ from ecgprep.noise_records import add_recorded_noise, parse_noise
 from ecgprep.quality import find_inverted, quality_index
 from ecgprep.records import Record, check_quality, choose_leads, to_counts
 from ecgprep.resample import move_samples, resample
-from ecgprep.rpeaks import find_r_peaks
+from ecgprep.rpeaks import beside_pause, find_r_peaks
 from ecgprep.rpeaks_multilead import find_by_all_leads
 from ecgprep.units import FixedWindow, GivenRows, Unit, WholeRecord, parse_unit
 from store.errors import RecordError
@@ -263,7 +263,7 @@ def cut_rows(record: CleanRecord, marked: Annotations | None, prepare: Prepare) 
     unit = parse_unit(str(prepare.unit))
     if isinstance(unit, BeatPreset):
         if marked is None:
-            return _beat_rows(_located(record, prepare), record, unit, "R peak detected")
+            return _detected_rows(record, unit, prepare)
         return _beat_rows(marked, record, unit, "annotation marks a beat")
     if isinstance(unit, FixedWindow):
         return _window_rows(marked, record, unit, prepare)
@@ -313,10 +313,21 @@ def _frame_rows(
     return CutRows(start, valid_n, {"sample": first}, marks, audit)
 
 
-def _located(record: CleanRecord, prepare: Prepare) -> Annotations:
-    """Return the beats that a detector finds; they have no symbols."""
-    r_peaks = find_r_peaks(record.raw_mv, record.fs_raw_hz, str(prepare.detector), prepare.max_pause_s)
-    return Annotations(r_peaks, np.zeros(0, np.str_))
+def _detected_rows(record: CleanRecord, preset: BeatPreset, prepare: Prepare) -> CutRows:
+    """Return rows at the beats that a detector finds, without those beside a stretch in which it finds none."""
+    fs_hz, max_pause_s = record.fs_raw_hz, prepare.max_pause_s
+    r_peaks = find_r_peaks(record.raw_mv, fs_hz, str(prepare.detector), max_pause_s)
+    rows = _beat_rows(Annotations(r_peaks, np.zeros(0, np.str_)), record, preset, "R peak detected")
+    trusted = ~beside_pause(r_peaks, record.raw_mv.shape[1], fs_hz, max_pause_s)[rows.columns["beat"]]
+    n_kept = int(trusted.sum())
+    audit = {
+        **rows.audit,
+        f"no stretch over {max_pause_s:g} s without a beat beside it": (n_kept, len(trusted) - n_kept),
+    }
+    if not n_kept:
+        raise RecordError("segment", f"no beat lies apart from stretches over {max_pause_s:g} s without any")
+    columns = {name: values[trusted] for name, values in rows.columns.items()}
+    return CutRows(rows.start[trusted], rows.valid_n[trusted], columns, rows.marks, audit)
 
 
 def _beat_rows(marked: Annotations, record: CleanRecord, preset: BeatPreset, rule: str) -> CutRows:

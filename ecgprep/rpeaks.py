@@ -21,6 +21,7 @@ DEFAULT_DETECTOR = "multilead"
 DETECTORS = (DEFAULT_DETECTOR, *PACKAGE_DETECTORS)
 MAX_GAP_S = 0.2
 MAX_PAUSE_S = 5.0
+MAX_PAUSE_SHARE = 0.1  # a ten-second recording with one pause is over it, a day with a hundred is not
 RATE_BPM = (20.0, 300.0)
 REFRACTORY_S = 0.2
 MAX_SHORT_SHARE = 0.05
@@ -49,7 +50,7 @@ def find_r_peaks(
     detector : str
         ``multilead``, ``neurokit``, ``pantompkins``, ``xqrs``, ``gqrs`` or ``sleepecg``.
     max_pause_s : float
-        The longest stretch without a beat.
+        The longest stretch without a beat that counts as found; see `check_r_peaks`.
 
     Returns
     -------
@@ -127,22 +128,25 @@ def check_r_peaks(
     detector : str
         Who found them, for the message.
     max_pause_s : float
-        The longest stretch without a beat, to the recording's ends too.
+        Stretches without a beat that last longer, to the recording's ends too, may be a tenth of it together.
 
     Raises
     ------
     RecordError
-        If there are none, none for `max_pause_s`, too many, many closer than the refractory period, or if they do not
-        look alike in any lead.
+        If there are none, none for too much of the time, too many, many closer than the refractory period, or if they
+        do not look alike in any lead.
     """
     if not len(peaks):
         raise RecordError("detect", f"{detector} finds no R peak")
     n_samples = signal_mv.shape[1]
-    edges_s = np.concatenate([[0], peaks, [n_samples]]) / fs_hz
-    pause = int(np.argmax(np.diff(edges_s)))
-    if edges_s[pause + 1] - edges_s[pause] > max_pause_s:
-        span = f"from {edges_s[pause]:.1f} s to {edges_s[pause + 1]:.1f} s"
-        raise RecordError("detect", f"{detector} finds no R peak {span}")
+    edges_s = _edges_s(peaks, n_samples, fs_hz)
+    stretch_s = np.diff(edges_s)
+    paused_s = float(stretch_s[stretch_s > max_pause_s].sum())
+    if paused_s > MAX_PAUSE_SHARE * edges_s[-1]:
+        longest = int(np.argmax(stretch_s))
+        span = f"from {edges_s[longest]:.1f} s to {edges_s[longest + 1]:.1f} s"
+        share = f"stretches over {max_pause_s:g} s are {100 * paused_s / edges_s[-1]:.0f} % of the recording"
+        raise RecordError("detect", f"{detector} finds no R peak {span}; such {share}")
     rate_bpm = 60 * len(peaks) * fs_hz / n_samples
     if not RATE_BPM[0] <= rate_bpm <= RATE_BPM[1]:
         raise RecordError("detect", f"{detector} finds {rate_bpm:.0f} beats a minute, which no heart makes")
@@ -156,3 +160,32 @@ def check_r_peaks(
         raise RecordError(
             "detect", f"the beats that {detector} finds do not look alike (similarity {similarity:.2f}): noise"
         )
+
+
+def beside_pause(
+    peaks: NDArray[np.int64], n_samples: int, fs_hz: float, max_pause_s: float = MAX_PAUSE_S
+) -> NDArray[np.bool_]:
+    """Tell which detected beats border a stretch without any that is too long to be trusted.
+
+    Whether beats were missed there is unknown, and so are the RR intervals of these.
+
+    Parameters
+    ----------
+    peaks : ndarray of int64
+        Sample numbers, ascending.
+    n_samples : int
+        Length of the recording.
+    fs_hz : float
+        Sampling rate.
+    max_pause_s : float
+        The longest stretch that is trusted, to the recording's ends too.
+    """
+    is_pause = np.diff(_edges_s(peaks, n_samples, fs_hz)) > max_pause_s
+    beside: NDArray[np.bool_] = is_pause[:-1] | is_pause[1:]
+    return beside
+
+
+def _edges_s(peaks: NDArray[np.int64], n_samples: int, fs_hz: float) -> NDArray[np.float64]:
+    """Return the times of the beats, and of the recording's start and end."""
+    edges_s: NDArray[np.float64] = np.concatenate([[0], peaks, [n_samples]]) / fs_hz
+    return edges_s

@@ -87,3 +87,18 @@ def test_a_long_pause_is_refused_unless_it_is_allowed(tmp_path: Path, max_pause_
     else:
         assert isinstance(made, Quarantined)
         assert "multilead finds no R peak from" in made.reason
+
+
+def test_beats_beside_a_pause_are_left_out_of_a_long_record(tmp_path: Path) -> None:
+    folder = write_ptbdb(tmp_path, n_records=1, n_minutes=2.0)
+    database = get_database("ptbdb")
+    prepare = database.resolve(Prepare(dataset="ptbdb", unit="beat:centred186"))
+    (ref,) = database.find(folder, prepare).records
+    silence(ref.path, 60, 67)
+    made = index_record(database, ref, prepare)
+    assert isinstance(made, IndexedRecord)
+    assert made.rows.audit["no stretch over 5 s without a beat beside it"][1] == 2
+    time_s = made.rows.columns["sample"] / 1000
+    longest = np.diff(time_s).max()
+    assert 7 < longest < 11
+    assert np.nanmax(made.rows.columns["rr_next_s"]) < 5

@@ -214,3 +214,15 @@ def test_scheduler_that_stops_answering_is_given_up(tmp_path: Path, monkeypatch:
         cluster.scheduler.send_signal(signal.SIGSTOP)
         with pytest.raises(ResourceError, match="the scheduler has not answered for 1 s"):
             list(results)
+
+
+def test_workers_that_do_not_start_are_one_line(tmp_path: Path) -> None:
+    """Those of a script without ``if __name__ == "__main__"`` do not: each would run it anew."""
+    script = tmp_path / "unguarded.py"
+    script.write_text("import sys\nfrom ecgprep.cli import main\nmain()\n")
+    home = ["--from", str(tmp_path), "--home", str(tmp_path / "home")]
+    write_mitdb(tmp_path, ("100",), seconds=20)
+    command = [sys.executable, str(script), "build", "--dataset", "mitdb", "--workers", "1", *home]
+    done = subprocess.run(command, text=True, capture_output=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert done.returncode == 4
+    assert "worker processes do not start" in done.stderr.splitlines()[-1]
