@@ -104,7 +104,9 @@ def default_workers() -> int:
 def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
     from distributed import Client, LocalCluster
 
-    for name in ("distributed", "distributed.client"):  # what goes wrong is said once, by the error that is raised
+    # What goes wrong is said once, by the error that is raised; asyncio would show what an attempt that ran out of
+    # time has left behind.
+    for name in ("distributed", "distributed.client", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if scheduler is None:
         try:
