@@ -15,7 +15,7 @@ from ecgprep.datasets.annotated import AnnotatedDatabase
 from ecgprep.datasets.base import Found, RecordRef, is_synthetic, person_in
 from ecgprep.label_table import LabelTable, read_label_table
 from ecgprep.records import Record, number_repeated
-from store.errors import MissingDataError
+from store.errors import MissingDataError, UserError
 from store.plan import Values
 
 LABEL = "label"
@@ -79,7 +79,15 @@ class WfdbFolder(AnnotatedDatabase):
         return prepare.annotator or (None if prepare.labels else "atr")
 
     def find(self, folder: Path, prepare: Prepare) -> Found:
-        """Return a record for each header, with its line of the label file."""
+        """Return a record for each header, with its line of the label file.
+
+        Raises
+        ------
+        UserError
+            If the label file cannot be used, or names none of the records.
+        MissingDataError
+            If there is no annotation file where labels come from them.
+        """
         table = read_label_table(prepare.labels, folder) if prepare.labels else LabelTable()
         annotation = f".{self.annotator(prepare)}" if self.annotator(prepare) else None
         headers = _read_headers(folder)
@@ -90,6 +98,12 @@ class WfdbFolder(AnnotatedDatabase):
                 "suffix of its annotation files by --annotator"
             )
         refs.sort(key=lambda ref: ref.record.encode())
+        if table.lines and refs and not any(ref.facts["label"] for ref in refs):
+            theirs, ours = next(iter(table.lines)), refs[0].record.removeprefix("wfdb/")
+            raise UserError(
+                f"--labels {prepare.labels}: none of its {len(table.lines)} records (such as {theirs!r}) is one of the "
+                f"{len(refs)} here (such as {ours!r}); write each as its path below {folder}, without a suffix"
+            )
         return Found(tuple(refs), len(refs), "", is_synthetic(folder))
 
     def person(self, ref: RecordRef, record: Record) -> Mapping[str, Any]:

@@ -94,6 +94,7 @@ class TestLabelFile:
             ("labels.csv:lable=diagnosis", "Did you mean 'label'"),
             ("twice.csv", "is there twice"),
             ("one.csv", "two classes or more, found a"),
+            ("others.csv", "none of its 2 records .*'x1'.* is one of the 24 here .*'ward0/r00'"),
         ],
     )
     def test_label_file_that_will_not_do_is_refused(
@@ -101,6 +102,7 @@ class TestLabelFile:
     ) -> None:
         (folder / "twice.csv").write_text("r00,a\nr01,b\nr00,b\n")
         (folder / "one.csv").write_text("r00,a\nr01,a\n")
+        (folder / "others.csv").write_text("x1,a\nx2,b\n")
         with pytest.raises(UserError, match=message):
             build_in(folder, dataset="wfdb", labels=labels)
 
