@@ -262,7 +262,11 @@ class Store:
         ------
         LeakError
             If a patient is on two sides and the protocol does not say that it leaks patients.
+        UserError
+            If the store has no split, or none of this name.
         """
+        if not self.protocols:
+            raise UserError(f"{self.name} has no split: too few of its rows have a label, or it has too few patients")
         protocol = self._known("protocol", protocol or self.attributes["default_protocol"], self.protocols)
         array = self._array(f"split/{protocol}")
         split = Split.from_stored(protocol, self._values(array), array.attrs.asdict())
