@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +13,7 @@ import typer
 from pipelines.command_line import run_program
 from pipelines.recipe import RecipeError, read_recipe
 from pipelines.workspace import Workspace
-from store.errors import NothingLeftError, UnknownNameError
+from store.errors import NothingLeftError, ResourceError, UnknownNameError
 
 if TYPE_CHECKING:
     from ecgtrain.config import EnsembleConfig, RunConfig
@@ -140,7 +141,7 @@ def _train(workspace: Workspace, asked: Asked) -> int:
         _print_plan(store, [expect(config, store) for config in configs])
     trained = _train_all(workspace, store, configs)
     joined = _join_all(workspace, asked, ensembles, trained[:n_own])
-    return _end([*(done for _, done in trained), *joined])
+    return _end(trained, joined)
 
 
 def _plan_ensembles(asked: Asked) -> list[EnsembleConfig]:
@@ -211,7 +212,7 @@ def _resume(workspace: Workspace, name: str) -> int:
     assert config.store is not None
     store = open_store(config.store)
     check_same_store(folder, store)
-    return _end([_execute(store, folder, config)])
+    return _end([(folder, _execute(store, folder, config))])
 
 
 def _execute(store: Store, folder: RunFolder, config: RunConfig) -> bool:
@@ -221,12 +222,16 @@ def _execute(store: Store, folder: RunFolder, config: RunConfig) -> bool:
     return execute(config, store, folder, make_display())
 
 
-def _end(finished: list[bool]) -> int:
+def _end(trained: list[tuple[RunFolder, bool]], joined: Sequence[bool] = ()) -> int:
+    """Say what comes next, and return the exit code: 4 where a run lacked memory or disk, 1 where one failed else."""
     from ecgtrain.distributed import this_world
 
+    finished = [*(done for _, done in trained), *joined]
     if any(finished) and this_world().first:
         typer.echo("next: ecgeval report")
-    return 0 if all(finished) else 1
+    if all(finished):
+        return 0
+    return ResourceError.exit_code if any(run.lacked_resources for run, _ in trained) else 1
 
 
 def _print_plan(store: Store, planned: list[PlannedRun]) -> None:

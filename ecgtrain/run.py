@@ -34,10 +34,11 @@ from ecgtrain.predictions import context_of, predictions_footer, predictions_tab
 from ecgtrain.pretraining import FILE as TRAINED_ON
 from ecgtrain.pretraining import pretraining_note, trained_on, with_leaks
 from ecgtrain.progress import Display
-from ecgtrain.run_folder import FAILED, FINISHED, RUNNING, RunFolder, silent_log
+from ecgtrain.run_folder import FAILED, FAILURE, FINISHED, RUNNING, RunFolder, silent_log
 from ecgtrain.tracking import describe_scores, following
 from ecgtrain.trained_run import described
 from ecgtrain.transfer import describe_fit, freeze, read_source, start_from
+from pipelines.command_line import NO_SPACE
 from store.errors import EcgError, ResourceError, UserError
 from store.read import Store
 
@@ -49,7 +50,8 @@ class FoldError(EcgError, RuntimeError):
 def execute(config: RunConfig, store: Store, folder: RunFolder, display: Display | None = None) -> bool:
     """Train one run in its folder, or go on with it, and write what came of it.
 
-    A failure is written to the run's log and state and does not reach the caller, whose other runs go on.
+    A failure is written to the run's log and state and does not reach the caller, whose other runs go on; a full disk
+    does.
 
     Parameters
     ----------
@@ -79,13 +81,18 @@ def execute(config: RunConfig, store: Store, folder: RunFolder, display: Display
             raise
         except EcgError as error:
             log.error("%s failed: %s", folder.name, " ".join(str(error).split()))  # noqa: TRY400 - a person's line
-        except Exception:
+            failure = error.exit_code
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in NO_SPACE:
+                raise  # the other runs would meet it too, and nothing more can be written
             log.exception("%s failed", folder.name)
+            failure = EcgError.exit_code
             if this_world().size > 1:
                 raise  # the other processes may not have failed: all have to stop
         else:
             return True
         if first:
+            folder.write_json(FAILURE, {"exit_code": failure})
             folder.set_state(FAILED)
         return False
 

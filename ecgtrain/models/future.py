@@ -70,7 +70,8 @@ class FutureModel(nn.Module):
         """
         n_frames = N_CONTEXT + 1
         n_samples = signal.shape[2] // n_frames
-        frames = signal[:, :, -n_frames * n_samples :].unflatten(2, (n_frames, n_samples)).transpose(1, 2)
+        whole = signal[:, :, -n_frames * n_samples :]
+        frames = whole.reshape(len(signal), -1, n_frames, n_samples).transpose(1, 2)
         vectors: Tensor = self.encoder(frames.flatten(0, 1).contiguous()).view(len(signal), n_frames, -1)
         tokens = vectors[:, :N_CONTEXT] * math.sqrt(vectors.shape[2]) + self.positions
         pool = self.pool.expand(len(tokens), 1, -1)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import logging
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from ecgtrain.cli import app
 from ecgtrain.config import RunConfig
 from ecgtrain.models import list_models, model_facts
 from ecgtrain.plan import default_runs, expect, repeated, resolve
-from ecgtrain.run_folder import interrupted_runs, new_run
+from ecgtrain.run_folder import RunFolder, interrupted_runs, new_run
 from pipelines.command_line import run_program
 from store.errors import UserError
 from store.read import open_store
@@ -152,8 +153,22 @@ def test_out_of_memory_suggests_a_batch_size(home, capfd, monkeypatch):
 
     monkeypatch.setattr(ecgtrain.run, "train", full)
     code, _, err = call(capfd, "run", "--home", str(home), "--model", "resnet1d_wang", "--batch-size", "64", *QUICK)
-    assert code == 1
+    assert code == 4
     assert "try --batch-size 32, or --set accumulation=2" in err
+
+
+def test_a_full_disk_ends_the_command_and_the_next_goes_on(home, capfd, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device", "last.safetensors")
+
+    asked = ("run", "--home", str(home), "--model", "resnet1d_wang", "--name", "mine", *QUICK)
+    with monkeypatch.context() as patch:
+        patch.setattr(ecgtrain.run, "train", full)
+        code, _, err = call(capfd, *asked)
+    assert code == 4
+    assert err.splitlines()[-1] == "ecgtrain: the disk is full (last.safetensors); free space and run it again"
+    assert RunFolder(home / "runs" / "mine").state == "running"
+    assert call(capfd, *asked)[0] == 0
 
 
 def test_a_run_that_another_process_trains_is_left_alone(home, capfd):
