@@ -249,3 +249,17 @@ def test_unanswered_request_is_a_resource_error(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(ResourceError, match="s3://ecg/x: does not answer"):
         open_store("s3://ecg/x")
     s3fs.S3FileSystem.clear_instance_cache()
+
+
+def test_balances_are_those_of_a_folder(bucket: str, source: Path, tmp_path: Path) -> None:
+    plain = Prepare(dataset="mitdb", workers=0)
+    balanced = plain.model_copy(update={"balance": ("over", "under"), "samples_per_class": 30})
+    there = f"{bucket}/balances"
+    build(plain, Workspace(tmp_path / "home"), source, target=there)
+    made = build(balanced, Workspace(tmp_path / "home"), source, target=there)
+    assert made.state == "added"
+    local = build(balanced, Workspace(tmp_path / "local"), source)
+    assert made.digest == local.digest
+    assert local.balances
+    assert open_store(made.place).balances("intrapatient") == open_store(local.place).balances("intrapatient") != []
+    assert list(find_damage(str(made.place))) == []

@@ -163,3 +163,10 @@ def test_synthetic_is_written_and_built_in_one_go(tmp_path: Path, monkeypatch: p
     assert str(store.column("record")[0]) == "synthetic/100"
     assert "interpatient" in store.protocols
     assert build(Prepare(dataset="synthetic", workers=0), home).state == "complete"
+
+
+def test_store_without_a_split_says_so(folder: Path, build_in: Build) -> None:
+    (folder / "few.csv").write_text("r00,a\nr02,b\n")
+    store = open_store(build_in(folder, dataset="wfdb", labels="few.csv").place)
+    with pytest.raises(UserError, match="has no split: too few of its rows have a label"):
+        store.split()
