@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Mapping
+from functools import lru_cache
+from types import MappingProxyType
 
 from ecgprep.datasets.base import Database
 from store.errors import UnknownNameError
 
 
-def list_databases() -> dict[str, Database]:
+@lru_cache(maxsize=1)  # a build asks for its database at each record
+def list_databases() -> Mapping[str, Database]:
     """Return every known database by name."""
     modules = [importlib.import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__)]
     found: list[Database] = [module.DATABASE for module in modules if hasattr(module, "DATABASE")]
-    return {database.name: database for database in sorted(found, key=lambda database: str(database.name))}
+    return MappingProxyType({item.name: item for item in sorted(found, key=lambda item: str(item.name))})
 
 
 def get_database(name: str) -> Database:

@@ -176,3 +176,11 @@ def test_high_frequencies_are_at_the_top():
         brightest = planes[0].mean(axis=1).argmax()
         assert brightest < 224 * 0.65, name
         assert brightest == pytest.approx({"cwt": 224 * np.log(2) / np.log(80), "spectrogram": 224 - 90}[name], abs=2)
+
+
+@few
+@given(values=arrays(np.float32, (3, 50), elements=st.integers(-9, 9)))
+def test_neighbours_are_those_of_a_sorted_row(values):
+    block, ordered = Block(np.zeros((3, 50), np.float32)), np.sort(values)
+    for place, pair in zip((0, 2, 3, 47, 48), block.neighbours(values, (0, 2, 3, 47, 48)), strict=True):
+        np.testing.assert_array_equal(np.stack(pair, axis=-1), ordered[:, place : place + 2])
