@@ -127,12 +127,14 @@ class Asked:
 def _train(workspace: Workspace, asked: Asked) -> int:
     from ecgtrain.distributed import this_world
     from ecgtrain.fitting import baseline_configs
+    from ecgtrain.loader import check_rows
     from ecgtrain.plan import expect
     from ecgtrain.transfer import starting_from
     from store.read import open_store
 
     store = open_store(workspace.find_store(asked.store))
     configs = starting_from(_plan(store, asked), asked.init_from, workspace.runs)
+    check_rows(store, configs)
     ensembles, n_own = _plan_ensembles(asked), len(configs)
     if asked.baselines and this_world().size == 1:
         configs += baseline_configs(configs, store, workspace.runs)
@@ -140,7 +142,7 @@ def _train(workspace: Workspace, asked: Asked) -> int:
         _print_plan(store, [expect(config, store) for config in configs])
     trained = _train_all(workspace, store, configs)
     joined = _join_all(workspace, asked, ensembles, trained[:n_own])
-    return _end([*(done for _, done in trained), *joined])
+    return _end([*(code for _, code in trained), *(0 if done else 1 for done in joined)])
 
 
 def _plan_ensembles(asked: Asked) -> list[EnsembleConfig]:
@@ -152,7 +154,7 @@ def _plan_ensembles(asked: Asked) -> list[EnsembleConfig]:
 
 
 def _join_all(
-    workspace: Workspace, asked: Asked, ensembles: list[EnsembleConfig], trained: list[tuple[RunFolder, bool]]
+    workspace: Workspace, asked: Asked, ensembles: list[EnsembleConfig], trained: list[tuple[RunFolder, int]]
 ) -> list[bool]:
     """Join a recipe's runs to its ensembles; each run stands there once a seed."""
     from ecgtrain.distributed import this_world
@@ -180,10 +182,10 @@ def _plan(store: Store, asked: Asked) -> list[RunConfig]:
     return repeated(configs, asked.seeds)
 
 
-def _train_all(workspace: Workspace, store: Store, configs: list[RunConfig]) -> list[tuple[RunFolder, bool]]:
+def _train_all(workspace: Workspace, store: Store, configs: list[RunConfig]) -> list[tuple[RunFolder, int]]:
     """Train runs one after the other, those that an interrupted command has left unfinished from where they stand.
 
-    Returns the folder of each, and whether it is finished.
+    Returns the folder of each, and its exit code: 0 where it is finished.
     """
     from ecgtrain.distributed import this_world
     from ecgtrain.run_folder import FINISHED, interrupted_runs, new_run
@@ -193,7 +195,7 @@ def _train_all(workspace: Workspace, store: Store, configs: list[RunConfig]) -> 
     finished = []
     for config, folder in zip(configs, left, strict=True):
         if folder is not None and folder.state == FINISHED:
-            finished.append((folder, True))
+            finished.append((folder, 0))
             continue
         if folder is None:
             stem = f"{config.model}-{config.protocol}"
@@ -214,19 +216,20 @@ def _resume(workspace: Workspace, name: str) -> int:
     return _end([_execute(store, folder, config)])
 
 
-def _execute(store: Store, folder: RunFolder, config: RunConfig) -> bool:
+def _execute(store: Store, folder: RunFolder, config: RunConfig) -> int:
     from ecgtrain.progress import make_display
-    from ecgtrain.run import execute
+    from ecgtrain.run import attempt
 
-    return execute(config, store, folder, make_display())
+    return attempt(config, store, folder, make_display())
 
 
-def _end(finished: list[bool]) -> int:
+def _end(codes: list[int]) -> int:
+    """Say what comes next where anything finished, and return the gravest code: 4 asks for resources alone."""
     from ecgtrain.distributed import this_world
 
-    if any(finished) and this_world().first:
+    if 0 in codes and this_world().first:
         typer.echo("next: ecgeval report")
-    return 0 if all(finished) else 1
+    return max(codes, default=0)
 
 
 def _print_plan(store: Store, planned: list[PlannedRun]) -> None:
@@ -285,7 +288,7 @@ def sweep(
     check_points(points)
     folder = sweep_folder(workspace.runs, points, name)
     typer.echo(f"{folder.name}: {len(points)} points")
-    outcomes = sweep(points, opened, folder, lambda config, store, run: _execute(store, run, config))
+    outcomes = sweep(points, opened, folder, lambda config, store, run: _execute(store, run, config) == 0)
     for line in outcome_lines(outcomes):
         typer.echo(line)
     typer.echo(f"chosen on validation: {' '.join(outcomes[0].point.settings)}; {folder.name} is its run")

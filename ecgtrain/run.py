@@ -38,12 +38,27 @@ from ecgtrain.run_folder import FAILED, FINISHED, RUNNING, RunFolder, silent_log
 from ecgtrain.tracking import describe_scores, following
 from ecgtrain.trained_run import described
 from ecgtrain.transfer import describe_fit, freeze, read_source, start_from
+from pipelines.command_line import NO_SPACE
 from store.errors import EcgError, ResourceError, UserError
 from store.read import Store
 
+RESOURCES = ResourceError.exit_code
+
 
 class FoldError(EcgError, RuntimeError):
-    """A run over folds cannot be joined: one of them failed."""
+    """A run over folds cannot be joined: one of them failed.
+
+    Parameters
+    ----------
+    message : str
+        The one line for a person.
+    exit_code : int
+        That of the fold.
+    """
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 def execute(config: RunConfig, store: Store, folder: RunFolder, display: Display | None = None) -> bool:
@@ -67,27 +82,47 @@ def execute(config: RunConfig, store: Store, folder: RunFolder, display: Display
     bool
         Whether the run finished.
     """
+    return attempt(config, store, folder, display) == 0
+
+
+def attempt(config: RunConfig, store: Store, folder: RunFolder, display: Display | None = None) -> int:
+    """Do what `execute` does, and return why a run failed.
+
+    Parameters
+    ----------
+    config, store, folder, display
+        As of `execute`.
+
+    Returns
+    -------
+    int
+        0: the run finished; 4: memory or disk gave out, and the run can go on; 1: any other failure.
+    """
     first = this_world().first
     if first:
         folder.path.mkdir(exist_ok=True)
     with folder.log() if first else nullcontext(silent_log()) as log:
         try:
-            with folder.alone() if first else nullcontext(), memory_named(config):
+            with folder.alone() if first else nullcontext(), resources_named(config):
                 _execute(config, store, folder, log, display or Display())
         except KeyboardInterrupt:
             log.warning("interrupted; go on with: ecgtrain run --resume %s", folder.name)
             raise
         except EcgError as error:
             log.error("%s failed: %s", folder.name, " ".join(str(error).split()))  # noqa: TRY400 - a person's line
+            code = RESOURCES if error.exit_code == RESOURCES else 1
+            if code == RESOURCES and this_world().size > 1:
+                raise  # the other processes may have what this one lacks: all have to stop
         except Exception:
             log.exception("%s failed", folder.name)
+            code = 1
             if this_world().size > 1:
                 raise  # the other processes may not have failed: all have to stop
         else:
-            return True
+            return 0
         if first:
             folder.set_state(FAILED)
-        return False
+        return code
 
 
 def _execute(config: RunConfig, store: Store, folder: RunFolder, log: logging.Logger, display: Display) -> None:
@@ -105,8 +140,8 @@ def _train_folds(config: RunConfig, store: Store, folder: RunFolder, log: loggin
     """Train the folds that are not finished, and join what they predict."""
     folds = list(fold_runs(config, folder))
     for fold_config, fold in folds:
-        if fold.state != FINISHED and not execute(fold_config, store, fold, display):
-            raise FoldError(f"{fold.name} failed; mend what its log says and go on with --resume {folder.name}")
+        if fold.state != FINISHED and (code := attempt(fold_config, store, fold, display)):
+            raise FoldError(f"{fold.name} failed; mend what its log says and go on with --resume {folder.name}", code)
     if this_world().first:
         join_predictions(config, [fold for _, fold in folds], folder)
         log.info("%s finished: predictions of %d folds are joined", folder.name, len(folds))
@@ -176,16 +211,20 @@ def _open(config: RunConfig, store: Store, folder: RunFolder) -> None:
 
 
 @contextmanager
-def memory_named(config: RunConfig) -> Iterator[None]:
-    """Turn what is raised where memory gives out into an error that says what would need less.
+def resources_named(config: RunConfig) -> Iterator[None]:
+    """Turn what is raised where memory or disk gives out into an error that says what to do.
 
     Raises
     ------
     ResourceError
-        With a smaller batch.
+        With a smaller batch, or the file that did not fit.
     """
     try:
         yield
+    except OSError as error:
+        if isinstance(error, EcgError) or error.errno not in NO_SPACE:
+            raise
+        raise ResourceError(f"the disk is full ({error.filename or error}); free space and run it again") from error
     except (MemoryError, RuntimeError) as error:  # torch raises both, and has a class of its own for GPUs alone
         if isinstance(error, EcgError) or not _is_out_of_memory(error):
             raise
