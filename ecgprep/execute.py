@@ -22,6 +22,9 @@ IN_FLIGHT_PER_WORKER = 2
 CONNECT_S = 10
 POLL_S = 1.0
 LOST_S = 60.0  # workers that a cluster has lost for longer are not waited for
+ANSWER_S = 5.0  # in which a scheduler says how many workers it has
+UNANSWERED = ("the scheduler has not answered", "start it anew")
+NO_WORKERS = ("the cluster has had no workers", "start some")
 WORTH_PROCESSES = 8  # fewer tasks are done before worker processes have started
 
 
@@ -116,10 +119,11 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
     except (OSError, ValueError) as error:
         raise UserError(f"--scheduler {scheduler}: no Dask scheduler answers there ({error})") from error
     with client:
-        try:
-            client.wait_for_workers(1, timeout=CONNECT_S)
-        except TimeoutError as error:
-            raise UserError(f"--scheduler {scheduler}: the cluster has no workers") from error
+        until = time.monotonic() + CONNECT_S
+        while not _n_workers(client):
+            if time.monotonic() > until:
+                raise UserError(f"--scheduler {scheduler}: the cluster has no workers")
+            time.sleep(0.1)
         yield client
 
 
@@ -141,7 +145,7 @@ def _bounded(client: Any, function: Callable[[Any], Any], arguments: Sequence[An
     waiting = iter(arguments)
     running: set[Any] = set()
     while True:
-        room = IN_FLIGHT_PER_WORKER * max(_n_workers(client), 1) - len(running)
+        room = IN_FLIGHT_PER_WORKER * max(_n_workers(client) or 0, 1) - len(running)
         running |= {client.submit(function, argument, pure=False) for argument in islice(waiting, max(room, 0))}
         if not running:
             return
@@ -163,31 +167,42 @@ def _result(future: Any, timeout_s: float) -> Any:
         return future.result(timeout=timeout_s)
     except TimeoutError as error:
         if future.status == "error":  # the task's own time-out
-            raise ResourceError(f"a task timed out ({error}); run the same command again, it goes on from here") from error
+            raise ResourceError(
+                f"a task timed out ({error}); run the same command again, it goes on from here"
+            ) from error
         raise
 
 
 def _patiently(client: Any, attempt: Callable[[float], Result]) -> Result:
     """Return what ``attempt(timeout_s)`` returns, however often it times out while the cluster has workers.
 
+    Each attempt gets twice the time of the one before: a large result may need longer than the first had.
+
     Raises
     ------
     ResourceError
-        If the cluster has no workers for a while.
+        If the cluster has no workers for a while, or its scheduler does not answer.
     """
     seen = time.monotonic()
+    timeout_s = POLL_S
     while True:
         try:
-            return attempt(POLL_S)
+            return attempt(timeout_s)
         except TimeoutError:
-            if _n_workers(client):
-                seen = time.monotonic()
-        if time.monotonic() - seen > LOST_S:
+            workers = _n_workers(client)
+        if workers:
+            seen = time.monotonic()
+        elif time.monotonic() - seen > LOST_S:
+            fault, remedy = UNANSWERED if workers is None else NO_WORKERS
             raise ResourceError(
-                f"the cluster has had no workers for {LOST_S:g} s; start some and run the same command again, "
-                "it goes on from here"
+                f"{fault} for {LOST_S:g} s; {remedy} and run the same command again, it goes on from here"
             )
+        timeout_s = min(2 * timeout_s, max(LOST_S / 2, POLL_S))
 
 
-def _n_workers(client: Any) -> int:
-    return len(client.scheduler_info(n_workers=-1)["workers"])
+def _n_workers(client: Any) -> int | None:
+    """Return how many workers the scheduler knows, or None if it does not answer in time."""
+    try:  # `Client.scheduler_info` would wait for the answer for ever
+        return len(client.sync(client.scheduler.identity, n_workers=-1, callback_timeout=ANSWER_S)["workers"])
+    except TimeoutError:
+        return None

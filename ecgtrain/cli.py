@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +13,7 @@ import typer
 from pipelines.command_line import run_program
 from pipelines.recipe import RecipeError, read_recipe
 from pipelines.workspace import Workspace
-from store.errors import NothingLeftError, UnknownNameError
+from store.errors import NothingLeftError, ResourceError, UnknownNameError
 
 if TYPE_CHECKING:
     from ecgtrain.config import EnsembleConfig, RunConfig
@@ -142,7 +143,7 @@ def _train(workspace: Workspace, asked: Asked) -> int:
         _print_plan(store, [expect(config, store) for config in configs])
     trained = _train_all(workspace, store, configs)
     joined = _join_all(workspace, asked, ensembles, trained[:n_own])
-    return _end([*(code for _, code in trained), *(0 if done else 1 for done in joined)])
+    return _end(trained, joined)
 
 
 def _plan_ensembles(asked: Asked) -> list[EnsembleConfig]:
@@ -154,7 +155,7 @@ def _plan_ensembles(asked: Asked) -> list[EnsembleConfig]:
 
 
 def _join_all(
-    workspace: Workspace, asked: Asked, ensembles: list[EnsembleConfig], trained: list[tuple[RunFolder, int]]
+    workspace: Workspace, asked: Asked, ensembles: list[EnsembleConfig], trained: list[tuple[RunFolder, bool]]
 ) -> list[bool]:
     """Join a recipe's runs to its ensembles; each run stands there once a seed."""
     from ecgtrain.distributed import this_world
@@ -182,10 +183,10 @@ def _plan(store: Store, asked: Asked) -> list[RunConfig]:
     return repeated(configs, asked.seeds)
 
 
-def _train_all(workspace: Workspace, store: Store, configs: list[RunConfig]) -> list[tuple[RunFolder, int]]:
+def _train_all(workspace: Workspace, store: Store, configs: list[RunConfig]) -> list[tuple[RunFolder, bool]]:
     """Train runs one after the other, those that an interrupted command has left unfinished from where they stand.
 
-    Returns the folder of each, and its exit code: 0 where it is finished.
+    Returns the folder of each, and whether it is finished.
     """
     from ecgtrain.distributed import this_world
     from ecgtrain.run_folder import FINISHED, interrupted_runs, new_run
@@ -195,7 +196,7 @@ def _train_all(workspace: Workspace, store: Store, configs: list[RunConfig]) -> 
     finished = []
     for config, folder in zip(configs, left, strict=True):
         if folder is not None and folder.state == FINISHED:
-            finished.append((folder, 0))
+            finished.append((folder, True))
             continue
         if folder is None:
             stem = f"{config.model}-{config.protocol}"
@@ -213,23 +214,26 @@ def _resume(workspace: Workspace, name: str) -> int:
     assert config.store is not None
     store = open_store(config.store)
     check_same_store(folder, store)
-    return _end([_execute(store, folder, config)])
+    return _end([(folder, _execute(store, folder, config))])
 
 
-def _execute(store: Store, folder: RunFolder, config: RunConfig) -> int:
+def _execute(store: Store, folder: RunFolder, config: RunConfig) -> bool:
     from ecgtrain.progress import make_display
-    from ecgtrain.run import attempt
+    from ecgtrain.run import execute
 
-    return attempt(config, store, folder, make_display())
+    return execute(config, store, folder, make_display())
 
 
-def _end(codes: list[int]) -> int:
-    """Say what comes next where anything finished, and return the gravest code: 4 asks for resources alone."""
+def _end(trained: list[tuple[RunFolder, bool]], joined: Sequence[bool] = ()) -> int:
+    """Say what comes next, and return the exit code: 4 where a run lacked memory or disk, 1 where one failed else."""
     from ecgtrain.distributed import this_world
 
-    if 0 in codes and this_world().first:
+    finished = [*(done for _, done in trained), *joined]
+    if any(finished) and this_world().first:
         typer.echo("next: ecgeval report")
-    return max(codes, default=0)
+    if all(finished):
+        return 0
+    return ResourceError.exit_code if any(run.lacked_resources for run, _ in trained) else 1
 
 
 def _print_plan(store: Store, planned: list[PlannedRun]) -> None:
@@ -288,7 +292,7 @@ def sweep(
     check_points(points)
     folder = sweep_folder(workspace.runs, points, name)
     typer.echo(f"{folder.name}: {len(points)} points")
-    outcomes = sweep(points, opened, folder, lambda config, store, run: _execute(store, run, config) == 0)
+    outcomes = sweep(points, opened, folder, lambda config, store, run: _execute(store, run, config))
     for line in outcome_lines(outcomes):
         typer.echo(line)
     typer.echo(f"chosen on validation: {' '.join(outcomes[0].point.settings)}; {folder.name} is its run")

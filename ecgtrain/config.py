@@ -11,6 +11,8 @@ NEIGHBOURS: Literal["neighbours"] = "neighbours"
 PREVIOUS: Literal["previous"] = "previous"
 TYPICAL: Literal["typical"] = "typical"
 CONTEXT = (NEIGHBOURS, TYPICAL)
+FUTURE = "future"  # labels that a run makes itself: which frame comes next
+FUTURE_PREFIX = "cpc"  # of the models that learn them
 
 ClassWeights = Literal["auto", "none", "inverse", "sqrt_inverse", "effective", "context"]
 Standardise = Literal["auto", "record", "training", "row"]
@@ -183,8 +185,11 @@ class DataConfig(_SeededSection):
     )
     protocol: str | None = Field(None, description="the split to train on; none: the store's default")
     scheme: str | None = Field(
-        None, description="labels of the store that are learned, such as frame_rhythm; none: those of the protocol"
+        None,
+        description="labels of the store that are learned, such as frame_rhythm, or future: which frame comes next; "
+        "none: those of the protocol",
     )
+    others: int = Field(1, ge=1, description="scheme future: frames of other rows beside the true next one")
     fold: Annotated[int, Field(ge=0)] | None = Field(
         None, description="the fold to test on, where the protocol numbers folds"
     )
@@ -279,6 +284,12 @@ class RunConfig(TrainingConfig, DataConfig):
     save_features: bool = Field(
         False, description="write what the network's last layer reads of each test row, as `ecgtrain features` does"
     )
+
+    @model_validator(mode="after")
+    def _check_that_the_future_is_learned_by_its_models(self) -> Self:
+        if (self.scheme == FUTURE) != self.model.startswith(f"{FUTURE_PREFIX}/"):
+            raise ValueError(f"scheme {FUTURE} is for the models {FUTURE_PREFIX}/…, and they learn nothing else")
+        return self
 
     @model_validator(mode="after")
     def _check_that_there_is_something_to_transfer(self) -> Self:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ecgtrain.config import LossConfig, RunConfig
+from ecgtrain.config import FUTURE, LossConfig, RunConfig
 from ecgtrain.distributed import this_world
 from ecgtrain.loader import Loader, Loaders
 from ecgtrain.losses import class_shares, make_loss
@@ -42,7 +42,7 @@ def baseline_configs(configs: Sequence[RunConfig], store: Store, runs: Path) -> 
     """
     done = [run for run in list_runs(runs) if run.state == FINISHED]
     wanted: list[RunConfig] = []
-    for config in configs:
+    for config in (config for config in configs if config.scheme != FUTURE):  # they fit no frames
         kept = config.model_dump(include=KEPT_KEYS)
         for name in BASELINES:
             one = RunConfig.model_validate({**model_facts(name).settings, "model": name, **kept})

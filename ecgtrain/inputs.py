@@ -15,6 +15,7 @@ from ecgprep.beats import PRESETS
 from ecgtrain import rr
 from ecgtrain.channels import CHANNEL_SETS, leads_of
 from ecgtrain.config import NEIGHBOURS, PREVIOUS, SIGNAL, TYPICAL, DataConfig
+from ecgtrain.items import PADDING_COLUMN
 from ecgtrain.models.registry import InputShape
 from ecgtrain.pictures import Picture, are_rendered, find_pictures
 from ecgtrain.preparation import Preparation
@@ -28,7 +29,6 @@ from store.vocabulary import lead_key
 RECORD_COLUMNS = ("record_mean_mv", "record_sd_mv")
 NEIGHBOUR_COLUMNS = ("prev_row", "next_row")
 CHANNELS_OF = {NEIGHBOURS: 2, PREVIOUS: 1, TYPICAL: 1}  # for each lead
-PADDING_COLUMN = "valid_n"
 PICTURE_BLOCKS, PICTURE_ROWS = 16, 64  # a picture's statistics settle within some hundred rows
 
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ecgtrain.config import DataConfig
+from ecgtrain.config import FUTURE, DataConfig
 from ecgtrain.samplers import Rows
 from store.balance import Balance
 from store.errors import UserError
@@ -17,6 +17,7 @@ from store.patients import NUMBER_COLUMN, SHARE_COLUMN, is_chosen
 from store.read import Label, Split, Store
 
 UNKNOWN_SINGLE, UNKNOWN_MULTI = -1, 255
+PADDING_COLUMN = "valid_n"
 
 
 @dataclass(frozen=True)
@@ -75,10 +76,28 @@ def chosen_split(store: Store, config: DataConfig, fold: int | None) -> Split:
     split = store.split(config.protocol).of_fold(fold)
     if config.scheme is None or config.scheme == split.scheme:
         return split
-    label = store.label(config.scheme)
+    label = learned_label(store, config, config.scheme)
     if config.balance != "none":
         raise UserError(f"the balance {config.balance!r} was made for the labels {split.scheme}, not {label.scheme}")
-    return replace(split, scheme=label.scheme, score_classes=label.classes)
+    scored = label.classes[:1] if label.scheme == FUTURE else label.classes  # no row's next frame is another's
+    return replace(split, scheme=label.scheme, score_classes=scored)
+
+
+def learned_label(store: Store, config: DataConfig, scheme: str) -> Label:
+    """Return labels of a store, or those of `future`: class 0, the true next frame, for each row without padding.
+
+    Raises
+    ------
+    UnknownNameError
+        If the store has no such labels.
+    """
+    if scheme != FUTURE:
+        return store.label(scheme)
+    values = np.zeros(store.n_rows, np.int8)
+    if PADDING_COLUMN in store.columns:
+        values[store.column(PADDING_COLUMN) < store.signal.shape[2]] = UNKNOWN_SINGLE
+    classes = ("next", *(f"other {number}" for number in range(1, config.others + 1)))
+    return Label(FUTURE, values, classes, multilabel=False, rule="the ninth of a row's nine frames comes next")
 
 
 def training_items(store: Store, config: DataConfig, items: Items) -> Items:

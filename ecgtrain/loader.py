@@ -23,7 +23,7 @@ from ecgtrain.config import SIGNAL, AugmentationConfig, DataConfig, RunConfig
 from ecgtrain.devices import pick_device
 from ecgtrain.distributed import this_world
 from ecgtrain.inputs import input_shape, lay_out, lead_numbers
-from ecgtrain.items import Items, chosen_split, known_rows, stored_items, training_items
+from ecgtrain.items import Items, chosen_split, known_rows, learned_label, stored_items, training_items
 from ecgtrain.losses import class_shares
 from ecgtrain.models.registry import InputShape
 from ecgtrain.preparation import Change, Preparation, random_starts, window_starts
@@ -283,7 +283,7 @@ def loaders(
 def load(store: Store, config: DataConfig) -> Loaders:
     """Return loaders of a store's training, validation and test rows; see `loaders`."""
     split = chosen_split(store, config, config.fold)
-    label = store.label(split.scheme)
+    label = learned_label(store, config, split.scheme)
     parts = {part: known_rows(split, label, part) for part in (TRAIN, VALIDATION, TEST)}
     _check_parts(store, split, parts)
     assert store.signal.shards is not None

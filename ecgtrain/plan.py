@@ -14,7 +14,7 @@ from ecgtrain.config import SIGNAL, LossConfig, RunConfig
 from ecgtrain.devices import pick_device
 from ecgtrain.folds import folds_protocol
 from ecgtrain.inputs import input_shape
-from ecgtrain.items import chosen_split, known_rows, stored_items, training_items
+from ecgtrain.items import chosen_split, known_rows, learned_label, stored_items, training_items
 from ecgtrain.losses import class_shares, make_loss, weights_beside
 from ecgtrain.models import InputShape, create_model, list_models, model_facts
 from ecgtrain.models.baselines import FittedModel
@@ -174,7 +174,7 @@ def resolve(
 def _usual_batch(store: Store, config: RunConfig) -> int:
     """Return the rows of a step where nobody names them: few rows need small steps to have enough of them."""
     split = first_split(store, config)
-    n_train = len(known_rows(split, store.label(split.scheme), TRAIN))
+    n_train = len(known_rows(split, learned_label(store, config, split.scheme), TRAIN))
     return LARGE_BATCH if n_train >= MANY_ROWS else SMALL_BATCH
 
 
@@ -228,7 +228,7 @@ def _on_store(config: RunConfig, store: Store) -> RunConfig:
 def expect(config: RunConfig, store: Store) -> PlannedRun:
     """Return a run with the time it may take, by the time of one training step on this machine."""
     split = first_split(store, config)
-    label = store.label(split.scheme)
+    label = learned_label(store, config, split.scheme)
     first = config if config.folds is None else config.model_copy(update={"folds": None, "fold": 0})
     n_train = len(training_items(store, first, stored_items(label, known_rows(split, label, TRAIN))))
     n_validation = len(known_rows(split, label, VALIDATION))

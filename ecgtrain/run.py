@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from ecgtrain.calibration import calibrate
-from ecgtrain.config import RunConfig
+from ecgtrain.config import FUTURE, RunConfig
 from ecgtrain.curves import draw_curves
 from ecgtrain.devices import pick_device
 from ecgtrain.distributed import this_world
@@ -34,7 +34,7 @@ from ecgtrain.predictions import context_of, predictions_footer, predictions_tab
 from ecgtrain.pretraining import FILE as TRAINED_ON
 from ecgtrain.pretraining import pretraining_note, trained_on, with_leaks
 from ecgtrain.progress import Display
-from ecgtrain.run_folder import FAILED, FINISHED, RUNNING, RunFolder, silent_log
+from ecgtrain.run_folder import FAILED, FAILURE, FINISHED, RUNNING, RunFolder, silent_log
 from ecgtrain.tracking import describe_scores, following
 from ecgtrain.trained_run import described
 from ecgtrain.transfer import describe_fit, freeze, read_source, start_from
@@ -42,29 +42,16 @@ from pipelines.command_line import NO_SPACE
 from store.errors import EcgError, ResourceError, UserError
 from store.read import Store
 
-RESOURCES = ResourceError.exit_code
-
 
 class FoldError(EcgError, RuntimeError):
-    """A run over folds cannot be joined: one of them failed.
-
-    Parameters
-    ----------
-    message : str
-        The one line for a person.
-    exit_code : int
-        That of the fold.
-    """
-
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
+    """A run over folds cannot be joined: one of them failed."""
 
 
 def execute(config: RunConfig, store: Store, folder: RunFolder, display: Display | None = None) -> bool:
     """Train one run in its folder, or go on with it, and write what came of it.
 
-    A failure is written to the run's log and state and does not reach the caller, whose other runs go on.
+    A failure is written to the run's log and state and does not reach the caller, whose other runs go on; a full disk
+    does.
 
     Parameters
     ----------
@@ -82,47 +69,32 @@ def execute(config: RunConfig, store: Store, folder: RunFolder, display: Display
     bool
         Whether the run finished.
     """
-    return attempt(config, store, folder, display) == 0
-
-
-def attempt(config: RunConfig, store: Store, folder: RunFolder, display: Display | None = None) -> int:
-    """Do what `execute` does, and return why a run failed.
-
-    Parameters
-    ----------
-    config, store, folder, display
-        As of `execute`.
-
-    Returns
-    -------
-    int
-        0: the run finished; 4: memory or disk gave out, and the run can go on; 1: any other failure.
-    """
     first = this_world().first
     if first:
         folder.path.mkdir(exist_ok=True)
     with folder.log() if first else nullcontext(silent_log()) as log:
         try:
-            with folder.alone() if first else nullcontext(), resources_named(config):
+            with folder.alone() if first else nullcontext(), memory_named(config):
                 _execute(config, store, folder, log, display or Display())
         except KeyboardInterrupt:
             log.warning("interrupted; go on with: ecgtrain run --resume %s", folder.name)
             raise
         except EcgError as error:
             log.error("%s failed: %s", folder.name, " ".join(str(error).split()))  # noqa: TRY400 - a person's line
-            code = RESOURCES if error.exit_code == RESOURCES else 1
-            if code == RESOURCES and this_world().size > 1:
-                raise  # the other processes may have what this one lacks: all have to stop
-        except Exception:
+            failure = error.exit_code
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in NO_SPACE:
+                raise  # the other runs would meet it too, and nothing more can be written
             log.exception("%s failed", folder.name)
-            code = 1
+            failure = EcgError.exit_code
             if this_world().size > 1:
                 raise  # the other processes may not have failed: all have to stop
         else:
-            return 0
+            return True
         if first:
+            folder.write_json(FAILURE, {"exit_code": failure})
             folder.set_state(FAILED)
-        return code
+        return False
 
 
 def _execute(config: RunConfig, store: Store, folder: RunFolder, log: logging.Logger, display: Display) -> None:
@@ -140,8 +112,8 @@ def _train_folds(config: RunConfig, store: Store, folder: RunFolder, log: loggin
     """Train the folds that are not finished, and join what they predict."""
     folds = list(fold_runs(config, folder))
     for fold_config, fold in folds:
-        if fold.state != FINISHED and (code := attempt(fold_config, store, fold, display)):
-            raise FoldError(f"{fold.name} failed; mend what its log says and go on with --resume {folder.name}", code)
+        if fold.state != FINISHED and not execute(fold_config, store, fold, display):
+            raise FoldError(f"{fold.name} failed; mend what its log says and go on with --resume {folder.name}")
     if this_world().first:
         join_predictions(config, [fold for _, fold in folds], folder)
         log.info("%s finished: predictions of %d folds are joined", folder.name, len(folds))
@@ -211,20 +183,16 @@ def _open(config: RunConfig, store: Store, folder: RunFolder) -> None:
 
 
 @contextmanager
-def resources_named(config: RunConfig) -> Iterator[None]:
-    """Turn what is raised where memory or disk gives out into an error that says what to do.
+def memory_named(config: RunConfig) -> Iterator[None]:
+    """Turn what is raised where memory gives out into an error that says what would need less.
 
     Raises
     ------
     ResourceError
-        With a smaller batch, or the file that did not fit.
+        With a smaller batch.
     """
     try:
         yield
-    except OSError as error:
-        if isinstance(error, EcgError) or error.errno not in NO_SPACE:
-            raise
-        raise ResourceError(f"the disk is full ({error.filename or error}); free space and run it again") from error
     except (MemoryError, RuntimeError) as error:  # torch raises both, and has a class of its own for GPUs alone
         if isinstance(error, EcgError) or not _is_out_of_memory(error):
             raise
@@ -277,6 +245,8 @@ def _introduce(
 
 
 def _absent_classes(data: Loaders) -> list[str]:
+    if data.label.scheme == FUTURE:
+        return []
     rows_of = one_hot(data.train.target, len(data.label.classes)).sum(axis=0)
     return [name for name, n in zip(data.label.classes, rows_of.tolist(), strict=True) if n == 0]
 

@@ -16,12 +16,13 @@ from filelock import FileLock, Timeout
 
 from ecgtrain.config import EnsembleConfig, RunConfig
 from pipelines.recipe import nearest, validate
-from store.errors import MissingDataError, UserError
+from store.errors import MissingDataError, ResourceError, UserError
 from store.files import write_whole
 from store.read import Store
 
 RUNNING, FINISHED, FAILED = "running", "finished", "failed"
 MEMBERS = "members.json"
+FAILURE = "failure.json"
 FILE_ONLY = "file_only"  # of a line of the log that a person sees elsewhere
 
 
@@ -66,6 +67,12 @@ class RunFolder:
     def members(self) -> list[str]:
         """Names of the runs that an ensemble is made of."""
         return [member["run"] for member in self.read_json(MEMBERS)["members"]]
+
+    @property
+    def lacked_resources(self) -> bool:
+        """Whether the run failed for lack of memory or disk, and may go on with less or elsewhere."""
+        failed = self.state == FAILED and (self.path / FAILURE).is_file()
+        return failed and self.read_json(FAILURE)["exit_code"] == ResourceError.exit_code
 
     def config(self) -> RunConfig:
         """Return the run's configuration."""

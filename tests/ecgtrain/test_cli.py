@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import logging
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from ecgtrain.cli import app
 from ecgtrain.config import RunConfig
 from ecgtrain.models import list_models, model_facts
 from ecgtrain.plan import default_runs, expect, repeated, resolve
-from ecgtrain.run_folder import interrupted_runs, new_run
+from ecgtrain.run_folder import RunFolder, interrupted_runs, new_run
 from pipelines.command_line import run_program
 from store.errors import UserError
 from store.read import open_store
@@ -149,6 +150,30 @@ def test_seeds_repeat_runs_and_names_tell_them_apart(beats_store):
     assert repeated(configs, 1) == configs
 
 
+def test_out_of_memory_suggests_a_batch_size(home, capfd, monkeypatch):
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(ecgtrain.run, "train", full)
+    code, _, err = call(capfd, "run", "--home", str(home), "--model", "resnet1d_wang", "--batch-size", "64", *QUICK)
+    assert code == 4
+    assert "try --batch-size 32, or --set accumulation=2" in err
+
+
+def test_a_full_disk_ends_the_command_and_the_next_goes_on(home, capfd, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device", "last.safetensors")
+
+    asked = ("run", "--home", str(home), "--model", "resnet1d_wang", "--name", "mine", *QUICK)
+    with monkeypatch.context() as patch:
+        patch.setattr(ecgtrain.run, "train", full)
+        code, _, err = call(capfd, *asked)
+    assert code == 4
+    assert err.splitlines()[-1] == "ecgtrain: the disk is full (last.safetensors); free space and run it again"
+    assert RunFolder(home / "runs" / "mine").state == "running"
+    assert call(capfd, *asked)[0] == 0
+
+
 @pytest.mark.parametrize(
     "allocate", [lambda: torch.empty(2**50), lambda: np.empty(2**58, dtype=np.uint8)], ids=["torch", "numpy"]
 )
@@ -179,17 +204,6 @@ def test_a_split_without_rows_is_said_once_for_all_models(home, capfd, monkeypat
     assert (code, out) == (2, "")
     assert err.count("has no train") == len(err.splitlines()) == 1
     assert not (home / "runs").exists()
-
-
-def test_a_full_disk_is_said_and_exits_with_4(home, capfd, monkeypatch):
-    def full(*_, **__):
-        with open("/dev/full", "w") as file:
-            file.write("x")
-
-    monkeypatch.setattr(ecgtrain.run, "train", full)
-    code, _, err = call(capfd, "run", "--home", str(home), "--model", "resnet1d_wang", *QUICK)
-    assert code == 4
-    assert "the disk is full" in err
 
 
 def test_a_run_that_another_process_trains_is_left_alone(home, capfd):

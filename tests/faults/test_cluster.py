@@ -12,10 +12,15 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
+from distributed import Client, wait
 
+import ecgprep.execute
+from ecgprep.execute import TaskRunner
+from store.errors import ResourceError
 from store.write import read_manifest
 from tests.recordings import write_mitdb
 
@@ -183,3 +188,29 @@ def test_killed_scheduler_ends_the_build_and_the_next_goes_on(source: Path, tmp_
     assert done.code == 0, done.stderr
     assert "went on with a stopped build" in done.stderr
     assert read_manifest(done.place).digest == whole
+
+
+def test_result_that_died_with_its_worker_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with cluster_of(1, tmp_path / "cluster") as cluster, Client(cluster.address) as client:
+        future = client.submit(abs, -7)
+        wait(future)
+        cluster.workers[0].kill()
+        cluster.workers[0].wait()
+        result = partial(ecgprep.execute._result, future)
+        with monkeypatch.context() as hasty:
+            hasty.setattr(ecgprep.execute, "LOST_S", 1.0)
+            with pytest.raises(ResourceError, match="no workers for 1 s"):
+                ecgprep.execute._patiently(client, result)
+        cluster.add_worker()
+        assert ecgprep.execute._patiently(client, result) == 7
+
+
+def test_scheduler_that_stops_answering_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ecgprep.execute, "LOST_S", 1.0)
+    monkeypatch.setattr(ecgprep.execute, "ANSWER_S", 1.0)
+    with cluster_of(1, tmp_path / "cluster") as cluster, TaskRunner(None, cluster.address) as runner:
+        results = runner.run(abs, range(1000))
+        next(results)
+        cluster.scheduler.send_signal(signal.SIGSTOP)
+        with pytest.raises(ResourceError, match="the scheduler has not answered for 1 s"):
+            list(results)

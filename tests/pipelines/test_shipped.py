@@ -9,7 +9,7 @@ from ecgprep.config import Prepare
 from ecgprep.datasets import get_database
 from ecgprep.plan import resolve_reps
 from ecgtrain.config import RunConfig
-from ecgtrain.models import list_models
+from ecgtrain.models import model_facts
 from ecgtrain.recipe_ensembles import recipe_ensembles
 from pipelines.recipe import read_recipe, shipped_names, validate
 from pipelines.run import commands
@@ -22,7 +22,7 @@ def test_recipe_fits_the_schemas(name):
     resolve_reps(get_database(prepare.dataset).resolve(prepare), n_samples=1000)
     recipe_ensembles(recipe, name, None)
     for run in (entry for entry in recipe["train"] if "ensemble" not in entry):
-        assert validate(RunConfig, run, name).model in list_models()
+        model_facts(validate(RunConfig, run, name).model)
     validate(Evaluate, recipe["evaluate"], name)
 
 
