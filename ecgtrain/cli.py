@@ -128,12 +128,14 @@ class Asked:
 def _train(workspace: Workspace, asked: Asked) -> int:
     from ecgtrain.distributed import this_world
     from ecgtrain.fitting import baseline_configs
+    from ecgtrain.loader import check_rows
     from ecgtrain.plan import expect
     from ecgtrain.transfer import starting_from
     from store.read import open_store
 
     store = open_store(workspace.find_store(asked.store))
     configs = starting_from(_plan(store, asked), asked.init_from, workspace.runs)
+    check_rows(store, configs)
     ensembles, n_own = _plan_ensembles(asked), len(configs)
     if asked.baselines and this_world().size == 1:
         configs += baseline_configs(configs, store, workspace.runs)

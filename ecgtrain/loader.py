@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ecgtrain.augment import mix_up
-from ecgtrain.config import SIGNAL, AugmentationConfig, DataConfig
+from ecgtrain.config import SIGNAL, AugmentationConfig, DataConfig, RunConfig
 from ecgtrain.devices import pick_device
 from ecgtrain.distributed import this_world
 from ecgtrain.inputs import input_shape, lay_out, lead_numbers
@@ -303,6 +303,30 @@ def load(store: Store, config: DataConfig) -> Loaders:
     train = replace(train, items=training_items(store, config, train.items))
     names = tuple(store.leads[lead] for lead in lead_numbers(store, config.channels))
     return Loaders(train, validation, test, label, split, shape, names, facts, config, placed)
+
+
+def check_rows(store: Store, configs: Sequence[RunConfig]) -> None:
+    """Raise if none of the runs has rows to train, validate and test on: what they share is said once.
+
+    Raises
+    ------
+    UserError
+        With each reason once.
+    """
+    reasons = [_lacking(store, config) for config in configs]
+    if configs and all(reasons):
+        raise UserError("; ".join(dict.fromkeys(filter(None, reasons))))
+
+
+def _lacking(store: Store, config: RunConfig) -> str | None:
+    """Return why a run would have no rows, of its first fold if it is over folds."""
+    split = chosen_split(store, config, config.fold if config.folds is None else 0)
+    label = store.label(split.scheme)
+    try:
+        _check_parts(store, split, {part: known_rows(split, label, part) for part in (TRAIN, VALIDATION, TEST)})
+    except UserError as error:
+        return str(error)
+    return None
 
 
 def _check_parts(store: Store, split: Split, parts: Mapping[int, Rows]) -> None:

@@ -6,11 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from typer.testing import CliRunner
 
+import ecgtrain.loader
+import ecgtrain.loop
 import ecgtrain.run
 from ecgtrain.cli import app
 from ecgtrain.config import RunConfig
@@ -169,6 +172,38 @@ def test_a_full_disk_ends_the_command_and_the_next_goes_on(home, capfd, monkeypa
     assert err.splitlines()[-1] == "ecgtrain: the disk is full (last.safetensors); free space and run it again"
     assert RunFolder(home / "runs" / "mine").state == "running"
     assert call(capfd, *asked)[0] == 0
+
+
+@pytest.mark.parametrize(
+    "allocate", [lambda: torch.empty(2**50), lambda: np.empty(2**58, dtype=np.uint8)], ids=["torch", "numpy"]
+)
+def test_out_of_memory_suggests_a_batch_size_and_the_next_run_goes_on(home, tmp_path, capfd, monkeypatch, allocate):
+    def train(model, data, config, *rest, **options):
+        if config.name == "large":
+            allocate()  # more than a process can address: the allocator itself refuses
+        return ecgtrain.loop.train(model, data, config, *rest, **options)
+
+    monkeypatch.setattr(ecgtrain.run, "train", train)
+    recipe = tmp_path / "two.yaml"
+    runs = [{"name": name, "model": "resnet1d_wang"} for name in ("large", "fine")]
+    recipe.write_text(yaml.safe_dump({"train": runs}))
+    code, _, err = call(capfd, "run", "--home", str(home), "--recipe", str(recipe), "--batch-size", "64", *QUICK)
+    assert code == 4
+    assert "try --batch-size 32, or --set accumulation=2" in err
+    assert "Traceback" not in err
+    assert [(home / "runs" / name / "state").read_text().strip() for name in ("large", "fine")] == [
+        "failed",
+        "finished",
+    ]
+
+
+def test_a_split_without_rows_is_said_once_for_all_models(home, capfd, monkeypatch):
+    known_rows = ecgtrain.loader.known_rows
+    monkeypatch.setattr(ecgtrain.loader, "known_rows", lambda split, label, part: known_rows(split, label, part)[:0])
+    code, out, err = call(capfd, "run", "--home", str(home), "--model", "resnet1d_wang,lstm", *QUICK)
+    assert (code, out) == (2, "")
+    assert err.count("has no train") == len(err.splitlines()) == 1
+    assert not (home / "runs").exists()
 
 
 def test_a_run_that_another_process_trains_is_left_alone(home, capfd):
