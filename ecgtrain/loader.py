@@ -321,7 +321,7 @@ def check_rows(store: Store, configs: Sequence[RunConfig]) -> None:
 def _lacking(store: Store, config: RunConfig) -> str | None:
     """Return why a run would have no rows, of its first fold if it is over folds."""
     split = chosen_split(store, config, config.fold if config.folds is None else 0)
-    label = store.label(split.scheme)
+    label = learned_label(store, config, split.scheme)
     try:
         _check_parts(store, split, {part: known_rows(split, label, part) for part in (TRAIN, VALIDATION, TEST)})
     except UserError as error:
