@@ -22,7 +22,7 @@ from store.errors import RecordError, UserError
 from store.schema import SCALE_MV
 from store.vocabulary import BEAT_SCHEMES
 
-__all__ = ["PreparedRecording", "RowShape", "find_recording", "prepare_recording"]
+__all__ = ["CSV", "PreparedRecording", "RowShape", "find_recording", "prepare_recording"]
 
 
 @dataclass(frozen=True)

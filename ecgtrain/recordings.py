@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
-from ecgprep.recording import PreparedRecording, RowShape, find_recording, prepare_recording
+from ecgprep.recording import CSV, PreparedRecording, RowShape, find_recording, prepare_recording
 from ecgtrain.environment import versions
 from ecgtrain.predictions import read_predictions, write_table
 from store.errors import RecordError, UserError
@@ -107,17 +107,23 @@ def predict_all(
 ) -> Iterator[Path | str]:
     """Predict recordings one after the other; yield the folder of each, or a line on why it has none.
 
+    Where some are CSV files, rate and unit are theirs alone.
+
     Raises
     ------
     UserError
         If two recordings have one name, an option does not fit a file, or a file is not there.
     """
-    names = [find_recording(path).stem for path in paths]
+    files = [find_recording(path) for path in paths]
+    names = [file.stem for file in files]
     if repeated := {name for name in names if names.count(name) > 1}:
         raise UserError(f"two recordings are called {min(repeated)!r}, and so would be their folders; name one at once")
-    for path in paths:
+    facts = file_facts or FileFacts()
+    are_csv = [file.suffix.lower() in CSV for file in files]
+    of_others = replace(facts, fs_hz=None, unit=None) if any(are_csv) else facts
+    for path, is_csv in zip(paths, are_csv, strict=True):
         try:
-            predicted = predict_recording(run, path, file_facts)
+            predicted = predict_recording(run, path, facts if is_csv else of_others)
         except RecordError as error:
             yield f"{path}: {error.stage}: {error.reason}"
         else:

@@ -94,8 +94,8 @@ def test_three_formats_agree_and_make_a_report(beats_run, raw, tmp_path):
     signal = edfio.EdfSignal(lead_mv * 1000, 360, label="EKG II", physical_dimension="uV", physical_range=(-6e3, 6e3))
     edfio.Edf([signal]).write(tmp_path / "as_edf.edf")
     np.savetxt(tmp_path / "as_csv.csv", lead_mv, header="MLII", comments="", fmt="%.6f")
-    folders = predict(beats_run, [raw / "mitdb" / "100", tmp_path / "as_edf.edf"], tmp_path)
-    folders += predict(beats_run, [tmp_path / "as_csv.csv"], tmp_path, fs_hz=360.0)
+    paths = [raw / "mitdb" / "100", tmp_path / "as_edf.edf", tmp_path / "as_csv.csv"]
+    folders = predict(beats_run, paths, tmp_path, fs_hz=360.0)
     recordings = [read_recording(folder) for folder in folders]
     for other in recordings[1:]:
         np.testing.assert_allclose(other.beats.t_s, recordings[0].beats.t_s, atol=0.01)
