@@ -150,16 +150,6 @@ def test_seeds_repeat_runs_and_names_tell_them_apart(beats_store):
     assert repeated(configs, 1) == configs
 
 
-def test_out_of_memory_suggests_a_batch_size(home, capfd, monkeypatch):
-    def full(*_, **__):
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    monkeypatch.setattr(ecgtrain.run, "train", full)
-    code, _, err = call(capfd, "run", "--home", str(home), "--model", "resnet1d_wang", "--batch-size", "64", *QUICK)
-    assert code == 4
-    assert "try --batch-size 32, or --set accumulation=2" in err
-
-
 def test_a_full_disk_ends_the_command_and_the_next_goes_on(home, capfd, monkeypatch):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device", "last.safetensors")
@@ -174,8 +164,14 @@ def test_a_full_disk_ends_the_command_and_the_next_goes_on(home, capfd, monkeypa
     assert call(capfd, *asked)[0] == 0
 
 
+def gpu_is_full():
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+
 @pytest.mark.parametrize(
-    "allocate", [lambda: torch.empty(2**50), lambda: np.empty(2**58, dtype=np.uint8)], ids=["torch", "numpy"]
+    "allocate",
+    [lambda: torch.empty(2**50), lambda: np.empty(2**58, dtype=np.uint8), gpu_is_full],
+    ids=["torch", "numpy", "gpu"],
 )
 def test_out_of_memory_suggests_a_batch_size_and_the_next_run_goes_on(home, tmp_path, capfd, monkeypatch, allocate):
     def train(model, data, config, *rest, **options):
@@ -195,6 +191,15 @@ def test_out_of_memory_suggests_a_batch_size_and_the_next_run_goes_on(home, tmp_
         "failed",
         "finished",
     ]
+
+
+def test_the_future_is_learned_from_the_command_line_without_baselines(home, capfd):
+    asked = ("--model", "cpc/resnet1d_wang", "--samples-per-class", "20", "--epochs", "1", "--device", "cpu")
+    code, out, err = call(capfd, "run", "--home", str(home), "--name", "future", *asked)
+    assert code == 0, err
+    assert [path.name for path in (home / "runs").iterdir()] == ["future"]
+    assert "no training row has the class" not in err
+    assert out.splitlines()[-1] == "next: ecgeval report"
 
 
 def test_a_split_without_rows_is_said_once_for_all_models(home, capfd, monkeypatch):
