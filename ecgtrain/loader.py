@@ -34,7 +34,8 @@ from store.errors import UserError
 from store.read import Label, Split, Store
 from store.vocabulary import SPLIT_NAMES, TEST, TRAIN, VALIDATION
 
-READ_AHEAD = 2
+READ_AHEAD = 2  # batches at least
+READ_AHEAD_BYTES = 2**24  # of small rows more: blocks are read in bursts, which the batches at hand have to outlast
 
 
 class Batch(NamedTuple):
@@ -191,11 +192,13 @@ class Loader:
     def _read_ahead(self, wanted: Iterable[Rows]) -> Iterator[tuple[Rows, Raw]]:
         with ThreadPoolExecutor(max_workers=1) as reader:
             coming: deque[tuple[Rows, Future[Raw]]] = deque()
+            depth = READ_AHEAD
             for places in wanted:
                 coming.append((places, reader.submit(self._read, places)))
-                if len(coming) > READ_AHEAD:
+                if len(coming) > depth:
                     ready, raw = coming.popleft()
                     yield ready, raw.result()
+                    depth = max(READ_AHEAD, READ_AHEAD_BYTES // max(raw.result().nbytes, 1))
             while coming:
                 ready, raw = coming.popleft()
                 yield ready, raw.result()

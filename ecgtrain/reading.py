@@ -45,6 +45,12 @@ class Raw:
         tensors = {field.name: getattr(self, field.name) for field in fields(self)}
         return replace(self, **{name: change(value) for name, value in tensors.items() if value is not None})
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all tensors."""
+        tensors = (getattr(self, field.name) for field in fields(self))
+        return sum(tensor.nbytes for tensor in tensors if tensor is not None)
+
 
 def mixed(first: Raw, second: Raw, weights: Tensor) -> Raw:
     """Return (1 − w)·first + w·second, row by row; signals as whole counts, as `store.balance.mix_rows` has them.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -352,7 +352,8 @@ class Store:
     def _array(self, path: str) -> zarr.Array[Any]:
         check_not_forked()
         self._check_files(path)
-        array = self.group[path]
+        with _codecs_for(self.location):  # an array takes the pipeline of the moment in which it is opened
+            array = self.group[path]
         assert isinstance(array, zarr.Array)
         return array
 
@@ -392,12 +393,17 @@ def damage_named(location: str) -> Iterator[None]:
     """
     try:
         yield
-    except (RuntimeError, ValueError) as error:  # of zarrs, and of Zarr's own codecs
-        if isinstance(error, EcgError):
+    except (RuntimeError, ValueError, OSError) as error:  # of zarrs, and of Zarr's own codecs
+        if isinstance(error, EcgError) or not _is_of_a_codec(error):
             raise
         raise DamagedStoreError(
             f"{location}: damaged ({' '.join(str(error).split())}); see `ecgprep verify`, and build the store again"
         ) from error
+
+
+def _is_of_a_codec(error: Exception) -> bool:
+    """Tell a codec's error from one of the disk or the network: zarrs raises a bare OSError without a number."""
+    return not isinstance(error, OSError) or (type(error) is OSError and error.errno is None)
 
 
 def check_patients(split: Split, patients: NDArray[Any]) -> None:
@@ -429,11 +435,14 @@ def check_patients(split: Split, patients: NDArray[Any]) -> None:
         )
 
 
+def _codecs_for(location: str) -> AbstractContextManager[object]:
+    """Return a context in which arrays of a folder are opened with native codecs, and those of a URL with Zarr's."""
+    return nullcontext() if "://" in location else native_codecs(READ_THREADS)
+
+
 def _open_group(location: str) -> zarr.Group:
     try:
-        if "://" in location:
-            return zarr.open_group(location, mode="r", use_consolidated=True)
-        with native_codecs(READ_THREADS):
+        with _codecs_for(location):
             return zarr.open_group(location, mode="r", use_consolidated=True)
     except (ValueError, KeyError, TypeError, OSError) as error:  # Zarr raises whatever the damage trips
         raise DamagedStoreError(

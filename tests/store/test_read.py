@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zarrs
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,6 +39,12 @@ def test_store_says_what_it_holds(store_place: Path) -> None:
     assert store.schemes == ["aami", "superclass"]
     assert store.protocols == ["interpatient", "kfold-5", "random"]
     assert "patient" in store.columns
+
+
+def test_arrays_of_a_folder_are_read_by_native_codecs(store_place: Path) -> None:
+    store = open_store(store_place)
+    for array in (store.signal, store.representation("gaf")):
+        assert isinstance(array._async_array.codec_pipeline, zarrs.ZarrsCodecPipeline)
 
 
 def test_labels_are_read_with_their_classes(store_place: Path) -> None:

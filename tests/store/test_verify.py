@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from store.errors import DamagedStoreError, IncompleteStoreError
-from store.read import open_store
+from store.read import damage_named, open_store
 from store.verify import Damage, find_damage
 from store.write import read_manifest
 
@@ -63,8 +64,15 @@ def test_plain_read_of_a_shard_with_a_flipped_bit_raises(store_place: Path, data
 def test_store_read_of_a_flipped_shard_raises(store_place: Path, position: float) -> None:
     shard = store_place / "signal/c/1/0/0"
     flip(shard, int(position * shard.stat().st_size))
-    with pytest.raises((RuntimeError, ValueError)):
-        open_store(store_place).signal[128:256]
+    store = open_store(store_place)
+    with pytest.raises(DamagedStoreError, match="damaged"), damage_named(store.location):
+        store.signal[128:256]
+
+
+def test_error_of_a_disk_is_not_taken_for_damage(store_place: Path) -> None:
+    with pytest.raises(OSError, match="Input/output") as caught, damage_named(str(store_place)):
+        raise OSError(errno.EIO, "Input/output error")
+    assert not isinstance(caught.value, DamagedStoreError)
 
 
 def test_truncated_shard_is_found(store_place: Path) -> None:
