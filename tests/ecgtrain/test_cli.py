@@ -220,7 +220,9 @@ def test_a_run_that_another_process_trains_is_left_alone(home, capfd):
         assert folder.in_use
         code, _, err = call(capfd, "run", "--home", str(home), "--resume", "mine")
         assert interrupted_runs(home / "runs", [config]) == [None]
-    assert (code, "trained by another process" in err) == (1, True)
+    assert (code, "trained by another process" in err) == (2, True)
+    assert len(err.splitlines()) == 1
+    assert (folder.state, (folder.path / "run.log").exists()) == ("", False)
     assert interrupted_runs(home / "runs", [config]) == [folder]
 
 
