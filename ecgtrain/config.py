@@ -306,6 +306,15 @@ class RunConfig(TrainingConfig, DataConfig):
         return self
 
     @model_validator(mode="after")
+    def _check_that_copies_differ(self) -> Self:
+        if self.test_time_copies and not self.augmentation.changes_signals:
+            raise ValueError(
+                f"test_time_copies={self.test_time_copies} needs an augmentation that changes a row, such as "
+                "augmentation.shift_s=0.05"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_that_there_is_something_to_transfer(self) -> Self:
         if self.init_from is None and self.transfer != TransferConfig():
             raise ValueError("transfer is for weights that a run starts from; name them with init_from")

@@ -44,6 +44,11 @@ def test_none_is_no_value_where_a_key_may_have_none_and_a_name_elsewhere():
         validate(RunConfig, {"model": "resnet18", "epochs": "none"}, "here")
 
 
+def test_copies_that_would_equal_their_rows_are_refused_before_training():
+    with pytest.raises(RecipeError, match="test_time_copies=2 needs an augmentation that changes a row"):
+        validate(RunConfig, {"model": "resnet18", "test_time_copies": 2, "augmentation": {"mixup": 0.2}}, "here")
+
+
 @pytest.mark.parametrize("name", list_models())
 def test_settings_of_models_are_keys_of_a_run(name):
     validate(RunConfig, {"model": name, **model_facts(name).settings}, name)
