@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,7 +98,7 @@ def save_checkpoint(
         state = {**state, GROUPS_KEY: optimizer.state_dict()["param_groups"]}
     text = json.dumps(state)
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    aside = path.with_name(f".{path.name}.tmp")  # of one name: what a stop has left is written over
     save_file(tensors, aside, metadata={STATE_KEY: text, DIGEST_KEY: _digest(tensors, text)})
     sync_file(aside)
     aside.replace(path)
@@ -142,7 +141,7 @@ def read_newest(path: Path, warn: Callable[[str], None]) -> Checkpoint | None:
             return read_checkpoint(place)
         except CheckpointError as error:
             if place == found[-1]:
-                raise
+                raise CheckpointError(f"{error}; no other is whole: start the run anew") from error
             warn(f"{error}: the one before it is used")
     return None
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Mapping
+from types import NoneType
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -20,6 +22,18 @@ Standardise = Literal["auto", "record", "training", "row"]
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_none_for_no_value(cls, data: Any) -> Any:
+        """Let a person write none, as the descriptions say, where a key may have no value."""
+        if not isinstance(data, Mapping):
+            return data
+        return {key: None if value == "none" and cls._may_be_none(key) else value for key, value in data.items()}
+
+    @classmethod
+    def _may_be_none(cls, key: str) -> bool:
+        return key in cls.model_fields and NoneType in get_args(cls.model_fields[key].annotation)
 
 
 class _SeededSection(_Section):
@@ -289,6 +303,15 @@ class RunConfig(TrainingConfig, DataConfig):
     def _check_that_the_future_is_learned_by_its_models(self) -> Self:
         if (self.scheme == FUTURE) != self.model.startswith(f"{FUTURE_PREFIX}/"):
             raise ValueError(f"scheme {FUTURE} is for the models {FUTURE_PREFIX}/…, and they learn nothing else")
+        return self
+
+    @model_validator(mode="after")
+    def _check_that_copies_differ(self) -> Self:
+        if self.test_time_copies and not self.augmentation.changes_signals:
+            raise ValueError(
+                f"test_time_copies={self.test_time_copies} needs an augmentation that changes a row, such as "
+                "augmentation.shift_s=0.05"
+            )
         return self
 
     @model_validator(mode="after")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,13 +52,17 @@ def baseline_configs(configs: Sequence[RunConfig], store: Store, runs: Path) -> 
 
 
 def _is_done(config: RunConfig, store: Store, runs: Sequence[RunFolder]) -> bool:
-    same = config.model_dump(exclude=NOT_COMPARED)
+    same = _compared(config.model_dump(mode="json"))
     return any(
         run.name.startswith(config.model)
-        and run.config().model_dump(exclude=NOT_COMPARED) == same
+        and _compared(run.config_data()) == same
         and run.read_json("environment.json")["store"]["rows_digest"] == store.rows_digest
         for run in runs
     )
+
+
+def _compared(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if key not in NOT_COMPARED}
 
 
 def fit(model: FittedModel, data: Loaders) -> dict[str, Any]:

@@ -49,10 +49,13 @@ def input_shape(store: Store, config: DataConfig, label: Label | None = None) ->
     UnknownNameError
         If the store lacks an input or a lead.
     UserError
-        If pictures differ in size, RR intervals are wanted of a store without any, or pieces are longer than rows.
+        If pictures differ in size, RR intervals are wanted of a store without any, pieces are longer than rows, or the
+        only lead were to fall silent.
     """
     pictures = find_pictures(store, config.inputs)
     n_leads = len(lead_numbers(store, config.channels))
+    if config.augmentation.lead_dropout and n_leads == 1:
+        raise UserError("augmentation.lead_dropout: one lead is read, and one always speaks; leave it out")
     context = signal_context(store, config.context)
     if config.crop is not None:
         _check_crop(store, config, context)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
+from ecgtrain.averaging import WeightAverage
 from ecgtrain.channels import inputs_with, leads_of
 from ecgtrain.config import SIGNAL, LossConfig, RunConfig
 from ecgtrain.devices import pick_device
@@ -21,6 +24,8 @@ from ecgtrain.models.baselines import FittedModel
 from ecgtrain.models.registry import InputKind
 from ecgtrain.pictures import find_pictures
 from ecgtrain.predicting import HALF
+from ecgtrain.preparation import window_starts
+from ecgtrain.schedules import make_optimizer
 from pipelines.recipe import RecipeError, nearest, override, validate
 from store.errors import UserError
 from store.read import Split, Store
@@ -234,7 +239,8 @@ def expect(config: RunConfig, store: Store) -> PlannedRun:
     n_validation = len(known_rows(split, label, VALIDATION))
     shape = input_shape(store, config, label)
     parameters, row_seconds = time_step(config, shape, multilabel=label.multilabel)
-    seconds = (config.folds or 1) * config.epochs * row_seconds * (n_train + FORWARD_SHARE * n_validation)
+    n_windows = len(window_starts(store.signal.shape[2], config.crop))
+    seconds = (config.folds or 1) * config.epochs * row_seconds * (n_train + FORWARD_SHARE * n_windows * n_validation)
     return PlannedRun(config, n_train, parameters, seconds)
 
 
@@ -245,28 +251,33 @@ def time_step(config: RunConfig, shape: InputShape, *, multilabel: bool) -> tupl
     model = create_model(config.model, **vars(shape)).to(device).train()
     inputs = {name: torch.zeros(n, *size, device=device) for name, size in input_sizes(config, shape).items()}
     target = torch.zeros(n, shape.n_classes) if multilabel else torch.zeros(n, dtype=torch.int64)
-    loss = make_loss(target, shape.n_classes, LossConfig(), "none")
     shares = class_shares(target, shape.n_classes).to(device)
-
-    def step() -> None:
-        if isinstance(model, FittedModel):
-            model.describe(**inputs)
-            return
-        with torch.autocast(device.type, dtype=HALF.get(config.precision), enabled=config.precision in HALF):
-            logits = model(**inputs)
-        loss.mean(logits.float(), shares).backward()  # type: ignore[no-untyped-call]
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-
+    step = partial(model.describe, **inputs) if isinstance(model, FittedModel) else _step(config, model, inputs, shares)
     step()  # the first one chooses kernels and takes memory
-    seconds = min(_seconds(step) for _ in range(TIMED_STEPS)) / n
+    started = time.perf_counter()
+    for _ in range(TIMED_STEPS):
+        step()
+    seconds = (time.perf_counter() - started) / TIMED_STEPS / n
     return sum(parameter.numel() for parameter in model.parameters()), seconds
 
 
-def _seconds(step: Callable[[], None]) -> float:
-    started = time.perf_counter()
-    step()
-    return time.perf_counter() - started
+def _step(config: RunConfig, model: nn.Module, inputs: Mapping[str, Tensor], shares: Tensor) -> Callable[[], object]:
+    """Return a training step on the same rows again and again, which does all that moves the weights and their mean."""
+    device, loss = shares.device, make_loss(shares, shares.shape[1], LossConfig(), "none")
+    optimizer = make_optimizer(model.parameters(), config.optimizer, device)
+    average = WeightAverage(model, config.average_decay)
+
+    def step() -> None:
+        with torch.autocast(device.type, dtype=HALF.get(config.precision), enabled=config.precision in HALF):
+            logits = model(**inputs)
+        optimizer.zero_grad()
+        loss.mean(logits.float(), shares).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        average.update(model, 0)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    return step
 
 
 def input_sizes(config: RunConfig, shape: InputShape) -> dict[str, tuple[int, ...]]:

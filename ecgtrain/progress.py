@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ecgtrain.loader import Batch
@@ -88,7 +88,6 @@ class LiveTable(Display):
 
     def _row(self, entry: dict[str, Any]) -> list[str]:
         scores = {name: math.nan if value is None else value for name, value in entry["validation"].items()}
-        left_s = entry["seconds"] * (self.n_epochs - entry["epoch"] - 1)
         return [
             f"{entry['epoch'] + 1}/{self.n_epochs}",
             f"{entry['train_loss']:.4f}",
@@ -96,14 +95,19 @@ class LiveTable(Display):
             f"{scores['auroc']:.3f}",
             f"{scores['f1']:.3f}",
             f"{self.n_rows / max(entry['seconds'], 1e-3):,.0f}",
-            duration(left_s),
+            time_left(entry, self.n_epochs),
         ]
+
+
+def time_left(entry: Mapping[str, Any], n_epochs: int) -> str:
+    """Return how long the epochs after an entry of the history may take, by the time of that one."""
+    return duration(entry["seconds"] * (n_epochs - entry["epoch"] - 1))
 
 
 def duration(seconds: float) -> str:
     """Return a time in words, such as ``42 s`` or ``1.5 h``."""
     if seconds < 90:
-        return f"{max(seconds, 1):.0f} s"
+        return f"{math.ceil(seconds)} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 
 from ecgtrain.benchmark import benchmark
 from ecgtrain.explain import attribute, choose_rows, over_time, write_explanations
@@ -174,7 +173,7 @@ def export_run(run: Reopened, to: str, *, head: bool, folder: Path | None = None
         batch, _ = _batch_of(run, run.data.test.rows[:PARITY_ROWS])
         file = export_onnx(model, place / "model.onnx", batch.inputs, facts)
     _, footer = read_predictions(run.folder.path / "predictions" / "test.parquet")
-    config = yaml.safe_load((run.folder.path / "config.yaml").read_text(encoding="utf-8"))
+    config = run.folder.config_data()
     card = place / "MODEL_CARD.md"
     write_whole(card, model_card(run.folder.name, config, facts, footer, _figures(run)))
     return [file, card]

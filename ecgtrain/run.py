@@ -51,7 +51,7 @@ def execute(config: RunConfig, store: Store, folder: RunFolder, display: Display
     """Train one run in its folder, or go on with it, and write what came of it.
 
     A failure is written to the run's log and state and does not reach the caller, whose other runs go on; a full disk
-    does.
+    does, and of several processes a failure that the others may not have met, since they would wait for this one.
 
     Parameters
     ----------
@@ -68,33 +68,43 @@ def execute(config: RunConfig, store: Store, folder: RunFolder, display: Display
     -------
     bool
         Whether the run finished.
+
+    Raises
+    ------
+    UserError
+        If another process is training it.
     """
     first = this_world().first
     if first:
         folder.path.mkdir(exist_ok=True)
-    with folder.log() if first else nullcontext(silent_log()) as log:
+    with folder.alone() if first else nullcontext(), folder.log() if first else nullcontext(silent_log()) as log:
         try:
-            with folder.alone() if first else nullcontext(), memory_named(config):
+            with memory_named(config):
                 _execute(config, store, folder, log, display or Display())
         except KeyboardInterrupt:
             log.warning("interrupted; go on with: ecgtrain run --resume %s", folder.name)
             raise
         except EcgError as error:
             log.error("%s failed: %s", folder.name, " ".join(str(error).split()))  # noqa: TRY400 - a person's line
-            failure = error.exit_code
+            _note_failure(folder, error.exit_code)
+            if isinstance(error, ResourceError) and this_world().size > 1:
+                raise
+            return False
         except Exception as error:
             if isinstance(error, OSError) and error.errno in NO_SPACE:
                 raise  # the other runs would meet it too, and nothing more can be written
             log.exception("%s failed", folder.name)
-            failure = EcgError.exit_code
+            _note_failure(folder, EcgError.exit_code)
             if this_world().size > 1:
-                raise  # the other processes may not have failed: all have to stop
-        else:
-            return True
-        if first:
-            folder.write_json(FAILURE, {"exit_code": failure})
-            folder.set_state(FAILED)
-        return False
+                raise
+            return False
+        return True
+
+
+def _note_failure(folder: RunFolder, exit_code: int) -> None:
+    if this_world().first:
+        folder.write_json(FAILURE, {"exit_code": exit_code})
+        folder.set_state(FAILED)
 
 
 def _execute(config: RunConfig, store: Store, folder: RunFolder, log: logging.Logger, display: Display) -> None:
@@ -113,7 +123,8 @@ def _train_folds(config: RunConfig, store: Store, folder: RunFolder, log: loggin
     folds = list(fold_runs(config, folder))
     for fold_config, fold in folds:
         if fold.state != FINISHED and not execute(fold_config, store, fold, display):
-            raise FoldError(f"{fold.name} failed; mend what its log says and go on with --resume {folder.name}")
+            message = f"{fold.name} failed; mend what its log says and go on with --resume {folder.name}"
+            raise ResourceError(message) if fold.lacked_resources else FoldError(message)
     if this_world().first:
         join_predictions(config, [fold for _, fold in folds], folder)
         log.info("%s finished: predictions of %d folds are joined", folder.name, len(folds))

@@ -15,7 +15,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from ecgtrain.config import EnsembleConfig, RunConfig
-from pipelines.recipe import nearest, validate
+from pipelines.recipe import RecipeError, nearest, validate
 from store.errors import MissingDataError, ResourceError, UserError
 from store.files import write_whole
 from store.read import Store
@@ -75,9 +75,31 @@ class RunFolder:
         return failed and self.read_json(FAILURE)["exit_code"] == ResourceError.exit_code
 
     def config(self) -> RunConfig:
-        """Return the run's configuration."""
-        file = self.path / "config.yaml"
-        return validate(RunConfig, yaml.safe_load(file.read_text(encoding="utf-8")), str(file))
+        """Return the run's configuration.
+
+        Raises
+        ------
+        UserError
+            If this version does not know it.
+        """
+        try:
+            return validate(RunConfig, self.config_data(), str(self.path / "config.yaml"))
+        except RecipeError as error:
+            raise UserError(f"{error}; {self.made_elsewhere}") from error
+
+    def config_data(self) -> dict[str, Any]:
+        """Return the run's configuration as plain data, whichever version wrote it."""
+        data: dict[str, Any] = yaml.safe_load((self.path / "config.yaml").read_text(encoding="utf-8"))
+        return data
+
+    @property
+    def made_elsewhere(self) -> str:
+        """What a person can do with a run that this version cannot read."""
+        versions = self.read_json("environment.json")["versions"] if (self.path / "environment.json").is_file() else {}
+        return (
+            f"{self.name} was trained by ecgprep {versions.get('ecgprep') or 'of another version'}, which keeps a run "
+            "otherwise: use that one, or train the run again"
+        )
 
     def write_config(self, config: RunConfig | EnsembleConfig) -> None:
         """Write the run's configuration."""

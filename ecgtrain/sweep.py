@@ -18,7 +18,7 @@ from ecgtrain.config import RunConfig
 from ecgtrain.run import execute
 from ecgtrain.run_folder import FINISHED, RunFolder, new_run
 from pipelines.recipe import RecipeError
-from store.errors import EcgError, UserError
+from store.errors import EcgError, ResourceError, UserError
 from store.read import Store
 
 PLAN = "sweep.json"
@@ -168,16 +168,24 @@ def sweep(points: Sequence[Point], store: Store, folder: RunFolder, train: Execu
     ------
     SweepError
         If all points failed, or the chosen one's test rows could not be predicted.
+    ResourceError
+        If memory gave out in one of those that failed.
     """
     outcomes = sorted((_outcome(point, k, store, folder, train) for k, point in enumerate(points)), key=_rank)
     chosen = outcomes[0]
     if chosen.best is None:
-        raise SweepError(f"{folder.name}: every point failed; see run.log of {chosen.folder.path} and the others")
+        failed = [outcome.folder for outcome in outcomes]
+        raise _failure(f"{folder.name}: every point failed; see run.log of {failed[0].path} and the others", failed)
     ignore = shutil.ignore_patterns(*OWN_FILES)
     shutil.copytree(chosen.folder.path, folder.path, dirs_exist_ok=True, ignore=ignore)
     if not train(chosen.point.config.model_copy(update={"name": None}), store, folder):
-        raise SweepError(f"{folder.name}: the test rows could not be predicted; see its run.log, and sweep again")
+        message = f"{folder.name}: the test rows could not be predicted; see its run.log, and sweep again"
+        raise _failure(message, [folder])
     return outcomes
+
+
+def _failure(message: str, failed: Sequence[RunFolder]) -> EcgError:
+    return ResourceError(message) if any(run.lacked_resources for run in failed) else SweepError(message)
 
 
 def _outcome(point: Point, number: int, store: Store, folder: RunFolder, train: Execute) -> Outcome:

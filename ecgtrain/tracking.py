@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ecgtrain.config import RunConfig
 from ecgtrain.listener import Listener, StepLoss
 from ecgtrain.loader import Batch
-from ecgtrain.progress import Display, LiveTable
+from ecgtrain.progress import Display, LiveTable, time_left
 from ecgtrain.run_folder import FILE_ONLY, RunFolder
 
 if TYPE_CHECKING:
@@ -74,9 +74,10 @@ class RunListener(Listener):
         self.board.flush()
         self.display.epoch(entry)
         self.log.info(
-            "epoch %d/%d  loss %.4f  validation %.4f  %s  %.1f s",
+            "epoch %d/%d  loss %.4f  validation %.4f  %s  %.1f s, up to %s left",
             entry["epoch"] + 1, self.config.epochs, entry["train_loss"], entry["validation_loss"],
-            describe_scores(entry), entry["seconds"], extra={FILE_ONLY: isinstance(self.display, LiveTable)},
+            describe_scores(entry), entry["seconds"], time_left(entry, self.config.epochs),
+            extra={FILE_ONLY: isinstance(self.display, LiveTable)},
         )  # fmt: skip
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from numpy.typing import ArrayLike, NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -132,8 +131,7 @@ def _load_ensemble(folder: RunFolder, device: str) -> TrainedEnsemble:
         raise MissingDataError(f"{folder.path}: the ensemble is not finished; make it again with `ecgtrain ensemble`")
     about = folder.read_json(MEMBERS)
     members = [load_trained(folder.path / member["path"], device) for member in about["members"]]
-    file = folder.path / "config.yaml"
-    config = validate(EnsembleConfig, yaml.safe_load(file.read_text(encoding="utf-8")), str(file))
+    config = validate(EnsembleConfig, folder.config_data(), str(folder.path / "config.yaml"))
     network = new_fusion(config, Task(len(members[0].classes), members[0].facts["multilabel"]), about["widths"])
     network.load_state_dict(load_file(folder.path / FUSION))
     return TrainedEnsemble(members, [member["temperature"] for member in about["members"]], network.eval())

@@ -22,6 +22,7 @@ from ecgtrain.inputs import features_by
 from ecgtrain.loader import Loaders
 from ecgtrain.loop import BEST
 from ecgtrain.models import create_model
+from ecgtrain.models.baselines import FittedModel
 from ecgtrain.pictures import Picture
 from ecgtrain.predicting import keywords_of
 from ecgtrain.preparation import Preparation, window_starts
@@ -30,6 +31,7 @@ from ecgtrain.run_folder import FINISHED, RunFolder
 from store.errors import MissingDataError, UserError
 from store.read import Store
 
+FACTS = ("shape", "row", "classes", "multilabel", "recipe", "padded")  # that no row can be prepared without
 ROWS_AT_ONCE = 256  # so that a day's beats need no more memory than a minute's
 
 
@@ -222,6 +224,8 @@ def load_trained(path: str | Path, device: str = "auto") -> TrainedRun:
     ------
     MissingDataError
         If there is no finished run.
+    UserError
+        If it is one over folds or of another version, or its model keeps no weights.
     CheckpointError
         If its weights are damaged.
     """
@@ -231,8 +235,12 @@ def load_trained(path: str | Path, device: str = "auto") -> TrainedRun:
     if folder.state != FINISHED or not (folder.path / "preprocessing.json").is_file():
         raise MissingDataError(f"{path}: no finished run here; `ecgtrain runs` lists them")
     facts, config = folder.read_json("preprocessing.json"), folder.config()
+    if missing := [name for name in FACTS if name not in facts]:
+        raise UserError(f"{path}: preprocessing.json lacks {', '.join(missing)}; {folder.made_elsewhere}")
     picture = facts["shape"]["picture"]
     shape = {**facts["shape"], "picture": tuple(picture) if picture else None}
     model = create_model(config.model, **shape)
+    if isinstance(model, FittedModel):
+        raise UserError(f"{folder.name}: {config.model} is a baseline and keeps no weights; name a run of a network")
     read_checkpoint(folder.checkpoints / BEST).restore(model)
     return TrainedRun(model.to(pick_device(device)).eval(), facts, config)

@@ -22,6 +22,7 @@ from ecgtrain.checkpoint import MODEL, STATE_KEY, below, read_checkpoint
 from ecgtrain.config import RunConfig, TransferConfig
 from ecgtrain.heads import find_head
 from ecgtrain.loop import BEST
+from ecgtrain.models.future import FutureModel
 from ecgtrain.pretraining import past_of
 from ecgtrain.run_folder import FINISHED, RunFolder, find_run
 from store.errors import MissingDataError, UnknownNameError, UserError
@@ -213,7 +214,7 @@ def start_from(model: nn.Module, source: Source, config: TransferConfig, classes
         If none fits but those of the head.
     """
     own = model.state_dict()
-    head = _names_below(find_head(model, len(classes))[0], own)
+    head = () if isinstance(model, FutureModel) else _names_below(find_head(model, len(classes))[0], own)
     other_classes = source.classes is not None and tuple(source.classes) != tuple(classes)
     fresh = head if config.head == "fresh" or other_classes else ()
     shared = [name for name in own if name in source.weights and name not in fresh]

@@ -9,6 +9,7 @@ from ecgtrain.config import AugmentationConfig
 from ecgtrain.loader import loaders
 from ecgtrain.reading import Raw, mixed
 from store.balance import mix_rows
+from store.errors import UserError
 
 FS = 100.0
 SIGNAL = torch.from_numpy(np.random.default_rng(0).integers(-900, 900, (6, 2, 3, 400)).astype(np.int16))
@@ -63,6 +64,11 @@ def test_silent_leads_are_silent_in_all_beats_and_one_always_speaks():
     assert not silent.all(dim=2).any()
     assert silent.any()
     assert torch.equal(found[~silent], SIGNAL.float()[~silent])
+
+
+def test_the_only_lead_cannot_fall_silent(beats_store):
+    with pytest.raises(UserError, match="lead_dropout: one lead is read"):
+        loaders(beats_store, augmentation={"lead_dropout": 0.2})
 
 
 def test_a_shift_moves_a_row_and_repeats_its_edge():

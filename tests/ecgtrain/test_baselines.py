@@ -7,6 +7,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
+from ecgtrain import load_run
 from ecgtrain.config import RunConfig
 from ecgtrain.fitting import BASELINES, baseline_configs, fit
 from ecgtrain.loader import loaders
@@ -14,6 +15,7 @@ from ecgtrain.models import create_model
 from ecgtrain.predictions import read_predictions
 from ecgtrain.run import execute
 from ecgtrain.run_folder import FINISHED, RunFolder
+from store.errors import UserError
 
 
 @pytest.fixture(params=BASELINES)
@@ -109,3 +111,8 @@ def test_baselines_are_planned_once_for_each_set_of_rows(beats_store, tmp_path):
     again = baseline_configs(runs, beats_store, tmp_path)
     assert len(again) == len(planned) - 1
     assert prior not in again
+    with pytest.raises(UserError, match="class_prior is a baseline and keeps no weights"):
+        load_run(folder.path)
+    file = folder.path / "config.yaml"
+    file.write_text(f"{file.read_text()}key_of_another_version: 1\n")
+    assert prior in baseline_configs(runs, beats_store, tmp_path), "a run that is not understood stands in for none"

@@ -14,11 +14,14 @@ from typer.testing import CliRunner
 
 import ecgtrain.loader
 import ecgtrain.loop
+import ecgtrain.plan
 import ecgtrain.run
 from ecgtrain.cli import app
 from ecgtrain.config import RunConfig
+from ecgtrain.loader import loaders
 from ecgtrain.models import list_models, model_facts
 from ecgtrain.plan import default_runs, expect, repeated, resolve
+from ecgtrain.preparation import window_starts
 from ecgtrain.run_folder import RunFolder, interrupted_runs, new_run
 from pipelines.command_line import run_program
 from store.errors import UserError
@@ -220,7 +223,9 @@ def test_a_run_that_another_process_trains_is_left_alone(home, capfd):
         assert folder.in_use
         code, _, err = call(capfd, "run", "--home", str(home), "--resume", "mine")
         assert interrupted_runs(home / "runs", [config]) == [None]
-    assert (code, "trained by another process" in err) == (1, True)
+    assert (code, "trained by another process" in err) == (2, True)
+    assert len(err.splitlines()) == 1
+    assert (folder.state, (folder.path / "run.log").exists()) == ("", False)
     assert interrupted_runs(home / "runs", [config]) == [folder]
 
 
@@ -332,9 +337,15 @@ def test_the_plan_states_rows_parameters_and_time(beats_store):
     assert planned.seconds > 0
 
 
-def _training_rows(store):
-    from ecgtrain.loader import loaders
+def test_the_expected_time_counts_training_rows_and_all_windows_of_validation(records_store, monkeypatch):
+    monkeypatch.setattr(ecgtrain.plan, "time_step", lambda *_, **__: (1, 0.5))
+    config = RunConfig(model="gru", epochs=3, crop={"samples": 100, "stride": 75}, device="cpu")
+    data = loaders(records_store)
+    assert len(window_starts(250, config.crop)) == 3
+    assert expect(config, records_store).seconds == 3 * 0.5 * (len(data.train.rows) + len(data.validation.rows))
 
+
+def _training_rows(store):
     return loaders(store).train.rows.tolist()
 
 

@@ -35,6 +35,20 @@ def test_a_configuration_survives_being_written():
     assert RunConfig.model_validate(config.model_dump(mode="json")) == config
 
 
+def test_none_is_no_value_where_a_key_may_have_none_and_a_name_elsewhere():
+    given = {"gradient_clip": "none", "checkpoint": {"every_s": "none"}, "balance": "none", "class_weights": "none"}
+    config = validate(RunConfig, {"model": "resnet18", **given}, "here")
+    assert (config.gradient_clip, config.checkpoint.every_s) == (None, None)
+    assert (config.balance, config.class_weights) == ("none", "none")
+    with pytest.raises(RecipeError, match="epochs"):
+        validate(RunConfig, {"model": "resnet18", "epochs": "none"}, "here")
+
+
+def test_copies_that_would_equal_their_rows_are_refused_before_training():
+    with pytest.raises(RecipeError, match="test_time_copies=2 needs an augmentation that changes a row"):
+        validate(RunConfig, {"model": "resnet18", "test_time_copies": 2, "augmentation": {"mixup": 0.2}}, "here")
+
+
 @pytest.mark.parametrize("name", list_models())
 def test_settings_of_models_are_keys_of_a_run(name):
     validate(RunConfig, {"model": name, **model_facts(name).settings}, name)

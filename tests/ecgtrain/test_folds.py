@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import ecgtrain.run
 from ecgtrain.cli import runs
 from ecgtrain.config import RunConfig
 from ecgtrain.plan import default_runs, resolve
@@ -70,6 +71,17 @@ def test_folds_are_listed_below_their_parent(folds_run, tmp_path, capsys):
     runs(tmp_path)
     names = [line.partition(" finished")[0].rstrip() for line in capsys.readouterr().out.splitlines()]
     assert names == ["folds-1", "  fold-0", "  fold-1", "  fold-2"]
+
+
+def test_folds_that_lack_memory_say_so_for_their_parent(beats_store, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(ecgtrain.run, "load", full)
+    folder = new_run(tmp_path, None, "folds")
+    assert not execute(RunConfig(**FOLDS, store=beats_store.location), beats_store, folder)
+    assert folder.lacked_resources
+    assert not (folder.path / "fold-1").exists()
 
 
 def test_thresholds_stay_with_their_folds(folds_run):

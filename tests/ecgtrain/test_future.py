@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from ecgtrain.models import create_model, model_facts
 from ecgtrain.models.future import N_CONTEXT, FutureModel
 from ecgtrain.run import execute
 from ecgtrain.run_folder import new_run
-from ecgtrain.transfer import read_source, start_from
+from ecgtrain.transfer import Source, read_source, start_from
 from pipelines.recipe import RecipeError, validate
 from store.errors import UserError
 from store.plan import Values
@@ -111,6 +112,17 @@ def test_a_run_of_the_model_starts_from_the_encoder(records_store, tmp_path):
     fit = start_from(ours, source, TransferConfig(), records_store.label("superclass").classes)
     assert set(fit.matched) == {name for name in ours.state_dict() if name.startswith("encoder.")}
     assert all(name.startswith(("pool", "summary.")) for name in fit.unexpected)
+
+
+def test_the_encoder_starts_from_a_run_of_its_own_model_or_of_the_future():
+    ours, other = make(), create_model("resnet1d_wang", n_leads=1, n_samples=ROW, n_classes=5)
+    fit = start_from(ours, Source(Path("run"), other.state_dict(), ("N", "S")), TransferConfig(), ("next", "other 1"))
+    assert set(fit.matched) == {name for name in ours.state_dict() if name.startswith("encoder.")}
+    assert torch.equal(
+        ours.encoder.state_dict()[first := next(iter(ours.encoder.state_dict()))], other.encoder.state_dict()[first]
+    )
+    again = start_from(make(n_others=3), Source(Path("run"), ours.state_dict()), TransferConfig(), ("next",) * 4)
+    assert set(again.matched) == set(ours.state_dict())
 
 
 def test_padded_rows_have_no_next_frame(tmp_path):

@@ -50,6 +50,8 @@ def test_elsewhere_nothing_is_shown(capsys):
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize(("seconds", "words"), [(0.2, "1 s"), (42, "42 s"), (600, "10 min"), (7200, "2.0 h")])
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0, "0 s"), (0.2, "1 s"), (42, "42 s"), (600, "10 min"), (7200, "2.0 h")]
+)
 def test_times_in_words(seconds, words):
     assert duration(seconds) == words

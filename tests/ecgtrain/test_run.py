@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +15,15 @@ import yaml
 import zarr
 from safetensors import safe_open
 
+import ecgtrain.run
 from ecgtrain.config import RunConfig
+from ecgtrain.distributed import World
 from ecgtrain.environment import command
 from ecgtrain.predictions import read_predictions
 from ecgtrain.progress import Display
 from ecgtrain.run import execute
 from ecgtrain.run_folder import RunFolder, find_run, list_runs, new_run
-from store.errors import MissingDataError, UserError
+from store.errors import MissingDataError, ResourceError, UserError
 from store.read import open_store
 from store.vocabulary import TEST, VALIDATION
 
@@ -224,6 +228,23 @@ def test_a_failed_run_says_why_in_its_log(beats_store, tmp_path):
     assert not execute(RunConfig(**BEATS | steep), beats_store, folder)
     assert folder.state == "failed"
     assert "the loss is" in (folder.path / "run.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("error", "told"), [(ResourceError("memory"), True), (OSError("read"), True), (UserError("name"), False)]
+)
+def test_what_one_of_several_processes_meets_alone_stops_them_all(beats_store, tmp_path, monkeypatch, error, told):
+    def fail(*_):
+        raise error
+
+    folder = new_run(tmp_path, "run", "")
+    monkeypatch.setattr(ecgtrain.run, "_execute", fail)
+    for rank in (0, 1):
+        monkeypatch.setattr(ecgtrain.run, "this_world", partial(World, rank, 2))
+        with pytest.raises(type(error)) if told else nullcontext():
+            assert not execute(RunConfig(**BEATS), beats_store, folder)
+    assert folder.state == "failed"
+    assert (folder.path / "run.log").read_text().count("run failed") == 1
 
 
 def test_a_resumed_run_ends_with_the_same_predictions(beats_run, beats_store, tmp_path):

@@ -9,10 +9,10 @@ from ecgtrain.cli import app
 from ecgtrain.config import RunConfig
 from ecgtrain.predictions import read_predictions
 from ecgtrain.run import execute
-from ecgtrain.run_folder import FAILED, FINISHED, RunFolder, list_runs
+from ecgtrain.run_folder import FAILED, FAILURE, FINISHED, RunFolder, list_runs
 from ecgtrain.sweep import Point, SweepError, check_points, grid_points, outcome_lines, sweep, sweep_folder
 from pipelines.recipe import RecipeError
-from store.errors import UserError
+from store.errors import ResourceError, UserError
 
 SMALL = {
     "model": "resnet1d_wang", "protocol": "interpatient", "epochs": 1, "batch_size": 32, "samples_per_class": 16,
@@ -87,6 +87,19 @@ def test_the_table_has_the_best_first(swept):
     assert "macro_f1" in head
     assert first.split()[0] == outcomes[0].folder.name
     assert float(first.split()[3]) >= float(second.split()[3])
+
+
+@pytest.mark.parametrize(("exit_code", "raised"), [(4, ResourceError), (2, SweepError)])
+def test_a_sweep_without_a_finished_point_says_whether_memory_gave_out(beats_store, tmp_path, exit_code, raised):
+    def fails(config, store, run):
+        run.path.mkdir(exist_ok=True)
+        run.write_json(FAILURE, {"exit_code": exit_code})
+        run.set_state(FAILED)
+        return False
+
+    grid = points(beats_store, 1e-3, 2e-3)
+    with pytest.raises(raised, match="every point failed"):
+        sweep(grid, beats_store, sweep_folder(tmp_path, grid, None), fails)
 
 
 def test_an_interrupted_sweep_goes_on_and_a_failed_point_is_last(beats_store, tmp_path):

@@ -9,7 +9,7 @@ from ecgtrain import load_run
 from ecgtrain.config import RunConfig
 from ecgtrain.predictions import read_predictions
 from ecgtrain.run import execute
-from ecgtrain.run_folder import new_run
+from ecgtrain.run_folder import FINISHED, new_run
 from store.errors import MissingDataError, UserError
 
 
@@ -61,6 +61,19 @@ def test_rows_of_another_shape_are_refused(records_store, tmp_path):
     run = finished(records_store, tmp_path, model="resnet1d_wang")
     with pytest.raises(UserError, match=r"reads \(n, 3, 250\), leads II V1 V5 at 100 Hz"):
         load_run(run.path).predict(np.zeros((2, 1, 250)))
+
+
+def test_a_run_of_another_version_is_named(tmp_path):
+    run = new_run(tmp_path, "old", "")
+    run.write_config(RunConfig(model="resnet1d_wang"))
+    run.write_json("environment.json", {"versions": {"ecgprep": "0.0.1"}})
+    run.write_json("preprocessing.json", {"classes": ["N"], "shape": {}})
+    run.set_state(FINISHED)
+    with pytest.raises(UserError, match=r"lacks row, multilabel, recipe, padded; old was trained by ecgprep 0\.0\.1"):
+        load_run(run.path)
+    (run.path / "config.yaml").write_text("model: resnet1d_wang\nlearning_rate: 1\n")
+    with pytest.raises(UserError, match=r"unknown key 'learning_rate'.*old was trained by ecgprep 0\.0\.1"):
+        load_run(run.path)
 
 
 def test_what_is_no_finished_run_is_refused(tmp_path):
