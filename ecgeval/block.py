@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,9 @@ from ecgeval.evaluation import Evaluation, read_test
 from ecgeval.header import Header
 from ecgeval.predictions import Predictions
 from ecgeval.runs import short_labels
+
+RESERVED = ("visualizations",)  # a folder of the main block's own
+MOST_CHARACTERS = 100  # of a folder's name
 
 
 @dataclass(frozen=True)
@@ -145,8 +149,8 @@ def _rank(evaluation: Evaluation) -> tuple[bool, float, str]:
 
 
 def _folder(header: Header, taken: set[str]) -> str:
-    name = f"{header.protocol}-{header.scheme}"
-    number = 2
-    while name in taken:
-        name, number = f"{header.protocol}-{header.scheme}-{number}", number + 1
+    plain = re.sub(r"[^\w.-]+", "-", f"{header.protocol}-{header.scheme}")[:MOST_CHARACTERS].strip(".-") or "block"
+    name, number = plain, 2
+    while name in taken or name in RESERVED:
+        name, number = f"{plain}-{number}", number + 1
     return name

@@ -163,11 +163,12 @@ def apply_temperature(p: ArrayLike, temperature: float, multilabel: bool = False
     ----------
     Guo C et al. On calibration of modern neural networks. ICML (2017).
     """
+    from scipy.special import expit, logit, softmax
+
     p = np.clip(np.asarray(p, dtype=np.float64), FLOOR, 1 - FLOOR if multilabel else 1)
     if multilabel:
-        return np.asarray(1 / (1 + ((1 - p) / p) ** (1 / temperature)))
-    powered = p ** (1 / temperature)
-    return np.asarray(powered / powered.sum(axis=1, keepdims=True))
+        return np.asarray(expit(logit(p) / temperature))
+    return np.asarray(softmax(np.log(p) / temperature, axis=1))
 
 
 def correct_prior(p: ArrayLike, trained: ArrayLike, expected: ArrayLike) -> Array:

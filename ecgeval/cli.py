@@ -39,6 +39,7 @@ def report(
     window: Window = None,
     unit: Unit = None,
     latex: Annotated[bool | None, typer.Option("--latex", help="Each table as LaTeX (booktabs) too.")] = None,
+    figures: Annotated[bool | None, typer.Option("--figures/--no-figures", help="Draw them. [yes]")] = None,
     recipe: Recipe = None,
     settings: Settings = None,
     home: Home = None,
@@ -55,7 +56,7 @@ def report(
     from pipelines.workspace import Workspace
 
     options = {"bootstrap": bootstrap, "seed": seed, "threshold": threshold, "window": window, "unit": unit}
-    config = _config(recipe, settings, options | {"latex": latex, "out": out, "runs": runs or None})
+    config = _config(recipe, settings, options | {"latex": latex, "figures": figures, "out": out, "runs": runs or None})
     workspace = Workspace.at(home)
     blocks = score([read_run(path) for path in find_runs(workspace, config.runs)], config)
     store = blocks[0].header.store.name.removesuffix(".zarr")

@@ -10,6 +10,7 @@ import numpy as np
 from ecgeval import calibration, figures
 from ecgeval.block import BestRows, Block, read_rows
 from ecgeval.config import Evaluate
+from ecgeval.errors import RunFileError
 from ecgeval.explanations import Explanations, read_explanations
 from ecgeval.features import MOST_ROWS, choose_rows, project, read_features
 from ecgeval.figures.curves import NAMED
@@ -19,6 +20,7 @@ from ecgeval.tables.table import format_number
 
 HEATMAPS = {"f1": "f1_score", "sensitivity": "sensitivity", "specificity": "specificity", "auroc": "auc_roc"}
 MOST_MODELS = 20  # in bars and heatmaps; the tables hold all
+MOST_CELLS, FEWEST_MODELS = 300, 4  # of a heatmap: 71 classes of four models take two printed pages
 WORST_RECORDS = 25
 
 
@@ -41,7 +43,7 @@ def draw(block: Block, best: BestRows, config: Evaluate) -> Iterator[tuple[str, 
     yield "08_confusion_matrices", _confusion(block, best, note)
     yield from _curves(block, best, note)
     yield "calibration_curve", _calibration(best, note)
-    if len(best.rows.records) > 1:
+    if len(best.rows.records) > 1 and best.wrong.any():
         yield "error_map", _error_map(best, note)
     trainings = [figures.Training(label, run.run.history) for label, run in block.labelled()]
     if trainings := [training for training in trainings if len(training.history) > 1]:  # one epoch has no curve
@@ -66,11 +68,11 @@ def _note(block: Block) -> str:
     return f"SYNTHETIC recordings. {note}" if block.synthetic else note
 
 
-def _drawn(block: Block, note: str) -> tuple[list[str], list[Any], str]:
+def _drawn(block: Block, note: str, most: int = MOST_MODELS) -> tuple[list[str], list[Any], str]:
     """Return labels and runs that fit a figure, and the foot that says what was left out."""
-    labels, runs = list(block.labels[:MOST_MODELS]), list(block.evaluations[:MOST_MODELS])
-    if len(block.labels) > MOST_MODELS:
-        note = f"The best {MOST_MODELS} of {len(block.labels)} runs by macro F1; the tables hold all. {note}"
+    labels, runs = list(block.labels[:most]), list(block.evaluations[:most])
+    if len(block.labels) > most:
+        note = f"The best {most} of {len(block.labels)} runs by macro F1; the tables hold all. {note}"
     return labels, runs, note
 
 
@@ -84,8 +86,8 @@ def _bars(block: Block, note: str) -> Any:
 
 
 def _heatmap(block: Block, metric: str, note: str) -> Any:
-    labels, runs, note = _drawn(block, note)
     classes = block.header.classes
+    labels, runs, note = _drawn(block, note, min(MOST_MODELS, max(FEWEST_MODELS, MOST_CELLS // len(classes))))
     values = [[run.of(metric, "class", c).value for c in classes] for run in runs]
     return figures.heatmap(labels, classes, values, f"{METRICS[metric].title} of each class", note)
 
@@ -124,11 +126,17 @@ def _error_map(best: BestRows, note: str) -> Any:
     n_records = len(rows.records)
     counts = count_by_group(rows.y, best.predicted, rows.record, n_records)
     n_wrong = np.bincount(rows.record, weights=best.wrong, minlength=n_records)
-    chosen = np.argsort(-n_wrong, kind="stable")[:WORST_RECORDS]
-    names = [f"{rows.records[i]} ({int(n_wrong[i]):,} wrong)" for i in chosen]
+    chosen = np.argsort(-n_wrong, kind="stable")[: min(WORST_RECORDS, np.count_nonzero(n_wrong))]
+    names = [f"{_short_name(rows.records[i])} ({int(n_wrong[i]):,} wrong)" for i in chosen]
     missed = divide(counts.fn[chosen], counts.support[chosen])
     title = f"Share of each label's rows that is missed, worst records, {best.label}"
     return figures.heatmap(names, rows.header.classes, missed, title, f"Hatched: no such label. {note}")
+
+
+def _short_name(record: str) -> str:
+    """Return a record's database and own name, without the folders between."""
+    parts = record.split("/")
+    return record if len(parts) < 3 else f"{parts[0]}/…/{parts[-1]}"
 
 
 def _pretraining(block: Block, note: str) -> Iterator[tuple[str, Any]]:
@@ -146,8 +154,12 @@ def _features(block: Block, best: BestRows, note: str, config: Evaluate) -> Iter
     shown = _first_with(block, best, "features/test.parquet", config)
     if shown is None:
         return
-    saved = read_features(shown.evaluation.run.path / "features" / "test.parquet")
+    path = shown.evaluation.run.path / "features" / "test.parquet"
+    saved = read_features(path)
     _, at, of = np.intersect1d(shown.rows.row, saved.row, return_indices=True)
+    if not len(at):
+        again = f"write it again with `ecgtrain features {shown.evaluation.run.name}`"
+        raise RunFileError(f"{path}: none of its rows is a test row of the run; {again}")
     label = np.where(shown.rows.y.any(axis=1), shown.rows.y.argmax(axis=1), -1)[at]
     chosen = choose_rows(label, MOST_ROWS, config.seed)
     xy, method = project(saved.values[of[chosen]], config.seed)

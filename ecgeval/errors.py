@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
 
 class EvaluationError(Exception):
     """Base of all errors that a person can act on; the message is the one line that they read."""
@@ -18,6 +23,8 @@ class RunNotFoundError(EvaluationError, FileNotFoundError):
 class RunFileError(EvaluationError, ValueError):
     """A file of a run is damaged or breaks the contract between ecgtrain and ecgeval."""
 
+    exit_code = 2
+
 
 class RequestError(EvaluationError, ValueError):
     """The request cannot be met as it stands: two runs of one name, or a folder that is not a report."""
@@ -27,3 +34,9 @@ class RequestError(EvaluationError, ValueError):
 
 class ProtocolError(EvaluationError, ValueError):
     """Two runs were to be set side by side that differ in rows, labels or protocol."""
+
+
+def validation_faults(error: ValidationError) -> str:
+    """Return what is wrong with a file's fields, each by its place, in one line."""
+    messages = ((e["loc"], e["msg"].removeprefix("Value error, ")) for e in error.errors())
+    return "; ".join(f"{'.'.join(map(str, place))}: {message}" if place else message for place, message in messages)

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from ecgeval.errors import RunFileError, RunNotFoundError
+from ecgeval.errors import RunFileError, RunNotFoundError, validation_faults
 
 SCHEMA = 1
 FOOTER_KEY = b"ecg"
@@ -27,6 +27,13 @@ class StoreIdentity(BaseModel):
     digest: str
     rows_digest: str
     synthetic: bool = False
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        if not name or set(name) & set("/\\\0") or name.strip(".") == "":
+            raise ValueError(f"{name!r} is no name of a store, a folder without its path")
+        return name
 
 
 class Pretraining(BaseModel):
@@ -70,6 +77,8 @@ class Header(BaseModel):
     def _check_classes(self) -> Header:
         if len(set(self.classes)) != len(self.classes):
             raise ValueError("a class is listed twice")
+        if faulty := [name for name in self.classes if not name.strip() or not name.isprintable()]:
+            raise ValueError(f"a class is called {faulty[0]!r}; a name needs letters, and no control characters")
         unknown = [name for name in self.score_classes if name not in self.classes]
         if unknown:
             raise ValueError(f"score_classes holds {', '.join(unknown)}, which is not among the classes")
@@ -126,14 +135,15 @@ def parse_header(text: bytes, source: str) -> Header:
         data = json.loads(text)
         version = data["schema"]
     except (ValueError, KeyError, TypeError) as error:
-        raise RunFileError(f"{source}: the footer's key 'ecg' is no JSON object with a 'schema'") from error
+        raise RunFileError(
+            f"{source}: the footer's key 'ecg' is no JSON object with a 'schema'; docs/predictions.md describes it"
+        ) from error
     if version != SCHEMA:
         raise RunFileError(f"{source}: schema {version}, but this ecgeval reads schema {SCHEMA}; update ecgprep")
     try:
         return Header.model_validate(data)
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'footer'}: {e['msg']}" for e in error.errors())
-        raise RunFileError(f"{source}: footer: {faults}") from error
+        raise RunFileError(f"{source}: footer: {validation_faults(error)}; docs/predictions.md describes it") from error
 
 
 def run_of(path: Path) -> str:

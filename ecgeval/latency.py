@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ecgeval.block import Block
-from ecgeval.errors import RunFileError
+from ecgeval.errors import RunFileError, validation_faults
 from ecgeval.tables.table import Row, Table
 
 
@@ -53,8 +53,7 @@ def read_benchmark(path: Path) -> Benchmark | None:
     try:
         return Benchmark.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
-        raise RunFileError(f"{path}: {faults}; write it again with `ecgtrain benchmark`") from error
+        raise RunFileError(f"{path}: {validation_faults(error)}; write it again with `ecgtrain benchmark`") from error
 
 
 def latency(block: Block) -> Table:

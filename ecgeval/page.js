@@ -24,15 +24,20 @@ function sortBy(heading) {
 // Passports: what a number is and where it comes from, shown below for the number that is pointed at or focused.
 const panel = document.getElementById("passport");
 function showPassport(cell) {
-  panel.textContent = cell ? cell.dataset.passport : "";
+  const origin = cell && document.getElementById(cell.dataset.origin);
+  panel.textContent = cell ? [cell.dataset.passport, origin ? origin.textContent : ""].join("\n").trim() : "";
   panel.hidden = !cell;
 }
 function moveFocus(cell, key) {
-  const row = cell.parentElement, rows = [...row.parentElement.rows], step = { ArrowLeft: -1, ArrowRight: 1 }[key];
-  const across = step ? row.cells[cell.cellIndex + step] : null;
-  const next = rows[rows.indexOf(row) + ({ ArrowUp: -1, ArrowDown: 1 }[key] || 0)];
-  const target = step ? across : next && next.cells[cell.cellIndex];
-  if (!target || !target.dataset.passport) return;
+  const rows = [...cell.closest("tbody").rows];
+  const across = { ArrowLeft: -1, ArrowRight: 1 }[key] || 0, down = { ArrowUp: -1, ArrowDown: 1 }[key] || 0;
+  let target = cell, row = rows.indexOf(cell.parentElement), column = cell.cellIndex;
+  do {  // past cells that are no numbers with a passport
+    row += down;
+    column += across;
+    target = rows[row] && rows[row].cells[column];
+  } while (target && !target.dataset.passport);
+  if (!target) return;
   cell.tabIndex = -1;
   target.tabIndex = 0;
   target.focus();

@@ -6,16 +6,21 @@ import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+from PIL import Image
+from PIL.Image import Dither, Resampling
 
 from ecgeval.block import Block
-from ecgeval.passport import Number, describe
+from ecgeval.passport import Number, Provenance, describe, origin
 from ecgeval.tables.table import Table, format_cell
 from ecgeval.tables.texts import selection_note
+
+EMBEDDED_WIDTH = 1600  # pixels of a figure in the page; the file beside it has all
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,21 @@ class Section:
     block: Block
     tables: Sequence[Table]
     figures: Mapping[str, Path]
+
+
+class Origins:
+    """Where the numbers of one page come from, each once: a number names its origin by an id."""
+
+    def __init__(self) -> None:
+        self._ids: dict[str, str] = {}
+
+    def id_of(self, source: Provenance) -> str:
+        """Return the id of a number's origin on the page."""
+        return self._ids.setdefault(origin(source), f"origin-{len(self._ids) + 1}")
+
+    def listed(self) -> list[tuple[str, str]]:
+        """Return id and text of each origin that was asked for, in that order."""
+        return [(name, text) for text, name in self._ids.items()]
 
 
 def render(
@@ -58,7 +78,14 @@ def render(
     page: str = (
         environment()
         .get_template("report.html.j2")
-        .render(sections=sections, leaks=leaks, store=store, created=f"{created:%Y-%m-%d %H:%M} UTC", notes=notes)
+        .render(
+            sections=sections,
+            leaks=leaks,
+            store=store,
+            created=f"{created:%Y-%m-%d %H:%M} UTC",
+            notes=notes,
+            origins=Origins(),
+        )
     )
     return page
 
@@ -72,7 +99,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters |= {"cell": format_cell, "inline": _inline, "sentence": _sentence}
+    templates.filters |= {"cell": format_cell, "inline": inline, "sentence": _sentence}
     templates.globals |= {
         "passport": describe,
         "selection_note": selection_note,
@@ -81,9 +108,21 @@ def environment() -> Environment:
     return templates
 
 
-def _inline(path: Path) -> Markup:
-    """Return a PNG as a data URI."""
-    return Markup("data:image/png;base64,") + base64.b64encode(path.read_bytes()).decode()
+def inline(path: Path) -> Markup:
+    """Return a figure as a data URI, no wider than a page shows it and in 256 colours: less than half of the file.
+
+    Parameters
+    ----------
+    path : Path
+        The PNG.
+    """
+    with Image.open(path) as image:
+        drawn = image.convert("RGB")
+    if drawn.width > EMBEDDED_WIDTH:
+        drawn = drawn.resize((EMBEDDED_WIDTH, round(drawn.height * EMBEDDED_WIDTH / drawn.width)), Resampling.LANCZOS)
+    packed = BytesIO()
+    drawn.quantize(256, dither=Dither.NONE).save(packed, "PNG", optimize=True)
+    return Markup("data:image/png;base64,") + base64.b64encode(packed.getvalue()).decode()
 
 
 def _sentence(note: str) -> str:

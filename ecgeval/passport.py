@@ -226,23 +226,31 @@ def as_data(number: Number) -> dict[str, Any]:
 
 
 def describe(number: Number) -> str:
-    """Return a number's passport as a few lines of text.
+    """Return what is a number's own in its passport, as a few lines of text; `origin` says the rest.
 
     Parameters
     ----------
     number : Number
         The number.
     """
-    source = number.source
+    return "\n".join(line for line in (number.definition, number.reason, _interval(number)) if line)
+
+
+def origin(source: Provenance) -> str:
+    """Return where numbers come from, as a few lines of text: what the numbers of a run and split have in common.
+
+    Parameters
+    ----------
+    source : Provenance
+        Of a number.
+    """
     leaks = f"leaks {', '.join(source.leaks)}" if source.leaks else "no leak known"
     versions = ", ".join(f"{name} {version}" for name, version in source.versions.items() if version)
     lines = [
-        number.definition,
-        number.reason,
-        _interval(number),
         f"{source.n_rows:,} rows, {source.n_records:,} records of {source.n_patients:,} patients",
         f"{source.split} of {source.protocol} ({leaks}), labels {source.scheme}",
         f"windows by {source.windows}; {source.rule}",
+        f"intervals: {source.resamples:,} resamples, seed {source.resampling_seed}" if source.resamples else "",
         f"data {source.data_version or 'of no stated version'}; split digest {source.split_digest[:12]}",
         f"store {source.store}, digest {source.store_digest[:12]}{', SYNTHETIC' if source.synthetic else ''}",
         f"run {source.run}, recipe {source.recipe_hash[:12]}, seed {source.seed}, commit {source.commit[:12] or '?'}",
@@ -254,11 +262,8 @@ def describe(number: Number) -> str:
 def _interval(number: Number) -> str:
     if math.isnan(number.low):
         return "no interval"
-    left_out = f", undefined in {number.undefined_resamples}" if number.undefined_resamples else ""
-    return (
-        f"{number.interval}: {number.low:.4f}–{number.high:.4f} "
-        f"({number.source.resamples} resamples, seed {number.source.resampling_seed}{left_out})"
-    )
+    left_out = f", undefined in {number.undefined_resamples} resamples" if number.undefined_resamples else ""
+    return f"{number.interval}: {number.low:.4f}–{number.high:.4f}{left_out}"
 
 
 def _or_none(value: float) -> float | None:

@@ -19,6 +19,7 @@ from ecgeval.header import Header, read_header, remedy
 
 SUM_TOLERANCE = 1e-3  # of float32 or float16 softmax outputs
 KEYS = ("fold", "row", "window")
+MOST_NAMED = 5  # columns in a message
 
 
 @dataclass(frozen=True)
@@ -100,28 +101,65 @@ def read_predictions(path: Path, about: Sequence[str] = ()) -> Predictions:
     header = read_header(path)
     names = [*KEYS, "record", "patient", *(f"{prefix}_{label}" for prefix in "yp" for label in header.classes)]
     try:
-        known = set(pq.read_schema(path).names)
-        if missing := sorted(set(names) - known):
-            raise RunFileError(f"{path}: no column {', '.join(missing)}; {remedy(path)}")
-        extra = [name for name in about if name in known]
+        schema = pq.read_schema(path)
+        if faults := _schema_faults(schema, names):
+            raise RunFileError(f"{path}: {'; '.join(faults)}; {remedy(path)}")
+        extra = [name for name in about if name in schema.names]
         table = pq.read_table(path, columns=[*names, *extra], page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
         raise RunFileError(f"{path}: damaged ({error}); {remedy(path)}") from error
     if table.num_rows == 0:
         raise RunFileError(f"{path}: holds no rows; the protocol {header.protocol!r} leaves this split empty")
-    empty = {name: table[name].null_count for name in names if name != "patient"}
-    if faults := [f"{name} is empty in {n} rows" for name, n in empty.items() if n]:
+    if faults := _value_faults(table, [name for name in names if name != "patient"]):
         raise RunFileError(f"{path}: {'; '.join(faults)}; {remedy(path)}")
     predictions = _from_table(table, header, extra, path)
     ordered = predictions.take(np.lexsort((predictions.window, predictions.row, predictions.fold)))
-    if faults := [*_probability_faults(ordered.p, header), *_row_faults(ordered)]:
+    if faults := [*_probability_faults(ordered), *_row_faults(ordered)]:
         raise RunFileError(f"{path}: {'; '.join(faults)}; {remedy(path)}")
     return ordered
 
 
+def _schema_faults(schema: pa.Schema, names: Sequence[str]) -> list[str]:
+    """Return which columns are missing, there twice, or of a type that cannot hold what they are for."""
+    if missing := [name for name in names if name not in schema.names]:
+        return [f"no column {_some(missing)}"]
+    if repeated := [name for name in dict.fromkeys(names) if schema.names.count(name) > 1]:
+        return [f"column {_some(repeated)} is there twice"]
+    wrong = [name for name in names if name not in ("record", "patient") and not _holds(schema.field(name).type, name)]
+    return [f"{name} holds {schema.field(name).type}, not numbers" for name in wrong[:MOST_NAMED]]
+
+
+def _holds(kind: pa.DataType, name: str) -> bool:
+    kinds = [pa.types.is_integer]
+    if name not in KEYS:
+        kinds += [pa.types.is_floating, pa.types.is_boolean] if name.startswith("y_") else [pa.types.is_floating]
+    return any(is_kind(kind) for is_kind in kinds)
+
+
+def _value_faults(table: pa.Table, names: Sequence[str]) -> list[str]:
+    """Return which columns have empty cells, or numbers that their type in docs/predictions.md cannot hold."""
+    if empty := {name: table[name].null_count for name in names if table[name].null_count}:
+        return [f"{name} is empty in {n} rows" for name, n in list(empty.items())[:MOST_NAMED]]
+    limits = np.iinfo(np.int16)
+    ends = {name: pc.min_max(table[name]).as_py() for name in ("window", "fold")}
+    return [
+        f"{name} goes from {end['min']} to {end['max']}, beyond int16"
+        for name, end in ends.items()
+        if end["min"] < limits.min or end["max"] > limits.max
+    ]
+
+
+def _some(names: Sequence[str]) -> str:
+    """Return names for a message, the first few of many."""
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(map(repr, names[:MOST_NAMED])) + more
+
+
 def _from_table(table: pa.Table, header: Header, extra: Sequence[str], path: Path) -> Predictions:
     record, records = _coded(table["record"])
-    patient, patients = _coded(pc.coalesce(pc.replace_with_mask(*_blank_to_null(table["patient"])), table["record"]))
+    patient, patients = _coded(
+        pc.coalesce(pc.replace_with_mask(*_blank_to_null(table["patient"])), table["record"].cast(pa.string()))
+    )
     labels = np.stack([table[f"y_{label}"].to_numpy() for label in header.classes], axis=1)
     if faults := _label_faults(labels, header):
         raise RunFileError(f"{path}: {'; '.join(faults)}; {remedy(path)}")
@@ -171,13 +209,21 @@ def _label_faults(y: NDArray[Any], header: Header) -> list[str]:
     return []
 
 
-def _probability_faults(p: NDArray[Any], header: Header) -> list[str]:
-    outside = ~((p >= 0) & (p <= 1)).all(axis=1)  # NaN fails both comparisons
+def _probability_faults(rows: Predictions) -> list[str]:
+    outside = ~((rows.p >= 0) & (rows.p <= 1))  # NaN fails both comparisons
     if outside.any():
-        return [f"{outside.sum()} rows have probabilities that are NaN or outside 0–1"]
-    wrong_sum = np.abs(p.sum(axis=1) - 1) > SUM_TOLERANCE
-    if header.task == "single" and wrong_sum.any():
-        return [f"the probabilities of {wrong_sum.sum()} rows do not sum to 1, but the task is single"]
+        i, column = np.argwhere(outside)[0]
+        first = f"row {rows.row[i]}, p_{rows.header.classes[column]} {rows.p[i, column]:g}"
+        return [
+            f"{outside.any(axis=1).sum()} rows have probabilities that are NaN or outside 0–1, the first is {first}"
+        ]
+    wrong_sum = np.abs(rows.p.sum(axis=1) - 1) > SUM_TOLERANCE
+    if rows.header.task == "single" and wrong_sum.any():
+        i = int(np.flatnonzero(wrong_sum)[0])
+        first = f"row {rows.row[i]} with {rows.p[i].sum():.4g}"
+        return [
+            f"the probabilities of {wrong_sum.sum()} rows do not sum to 1, but the task is single; the first is {first}"
+        ]
     return []
 
 
@@ -191,4 +237,6 @@ def _row_faults(ordered: Predictions) -> list[str]:
         faults.append(f"{repeated.sum()} rows are there twice, the first is {first}")
     if (same_row & (ordered.y[1:] != ordered.y[:-1]).any(axis=1)).any():
         faults.append("windows of one row have different labels")
+    if (same_row & ((np.diff(ordered.record) != 0) | (np.diff(ordered.patient) != 0))).any():
+        faults.append("windows of one row are of different records or patients")
     return faults

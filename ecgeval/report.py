@@ -116,10 +116,9 @@ def _write_block(block: Block, folder: Path, config: Evaluate, created: datetime
         _write_table(table, folder, config, f"Test, {block.protocol}")
     (folder / "EVALUATION_SUMMARY.txt").write_text(evaluation_summary(block, created), encoding="utf-8")
     (folder / "DETAILED_METRICS_REPORT.txt").write_text(detailed_report(block, created), encoding="utf-8")
-    drawn = {
-        name: figures.save(figure, folder / "visualizations" / name)[0] for name, figure in draw(block, best, config)
-    }
-    return Section(block, made, drawn)
+    drawn = draw(block, best, config) if config.figures else ()
+    files = {name: figures.save(figure, folder / "visualizations" / name)[0] for name, figure in drawn}
+    return Section(block, made, files)
 
 
 def read_best(block: Block, config: Evaluate) -> BestRows:

@@ -16,6 +16,8 @@ from ecgeval.errors import RequestError, RunFileError, RunNotFoundError
 from ecgeval.header import Header, read_header
 from pipelines.workspace import Workspace
 
+HISTORY: dict[str, type] = {"epoch": int, "watched": str}  # what every line needs of the right kind, if it has it
+NAMES = {int: "a whole number", str: "text"}
 ASK_FOR_RUNS = "run `ecgtrain run` first"
 
 
@@ -123,7 +125,9 @@ def read_run(path: Path) -> Run:
     """
     header = read_header(path / "predictions" / "test.parquet")
     files = {-1: path / "calibration.json"}
-    files |= {int(file.parent.name.removeprefix("fold-")): file for file in path.glob("fold-*/calibration.json")}
+    for file in path.glob("fold-*/calibration.json"):
+        if (fold := file.parent.name.removeprefix("fold-")).isdecimal():
+            files[int(fold)] = file
     return Run(
         path=path,
         header=header,
@@ -180,6 +184,8 @@ def _read_calibration(path: Path, header: Header) -> Calibration:
     fitted_on = content.get("fitted_on")
     if fitted_on != "validation":
         raise RunFileError(f"{path}: fitted on {fitted_on!r}; only what is fitted on validation may be applied to test")
+    if not isinstance(thresholds, dict):
+        raise RunFileError(f"{path}: thresholds are not a number by class, such as {{{header.classes[0]!r}: 0.5}}")
     if thresholds and set(thresholds) != set(header.classes):
         different = sorted(set(thresholds) ^ set(header.classes))
         raise RunFileError(f"{path}: thresholds and classes differ in {', '.join(different)}")
@@ -198,13 +204,25 @@ def _is_number(value: Any) -> bool:
 def _read_history(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [_parse_mapping(line, f"{path}, line {i}") for i, line in enumerate(lines, start=1) if line.strip()]
+    lines = [(i, line) for i, line in enumerate(_read_text(path).splitlines(), start=1) if line.strip()]
+    entries = [_parse_mapping(line, f"{path}, line {i}") for i, line in lines]
+    for (i, _), entry in zip(lines, entries, strict=True):
+        for name, kind in HISTORY.items():
+            if not isinstance(entry.get(name, kind()), kind):
+                raise RunFileError(f"{path}, line {i}: {name} is {entry[name]!r}; it has to be {NAMES[kind]}")
+    return entries
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:
     """Return the mapping in a JSON or YAML file, empty where there is none."""
-    return _parse_mapping(path.read_text(encoding="utf-8"), str(path)) if path.is_file() else {}
+    return _parse_mapping(_read_text(path), str(path)) if path.is_file() else {}
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise RunFileError(f"{path}: damaged (it is not UTF-8: {error.reason} at byte {error.start})") from error
 
 
 def _parse_mapping(text: str, source: str) -> dict[str, Any]:

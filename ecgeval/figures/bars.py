@@ -9,7 +9,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from ecgeval.figures.style import COLOURS, INK, finish, hide_rest, panels, style, three
+from ecgeval.figures.style import (
+    COLOURS,
+    INK,
+    LETTER_INCHES,
+    MOST_LETTERS_OF_ROWS,
+    finish,
+    hide_rest,
+    panels,
+    shorten,
+    style,
+    three,
+)
 from ecgeval.metrics import Array
 
 BARS_ACROSS = 4
@@ -33,8 +44,9 @@ def bars(
     note : str
         What the figures hold under, for the foot.
     """
+    labels = shorten(labels, MOST_LETTERS_OF_ROWS)
     n_rows = -(-len(values) // BARS_ACROSS)
-    width = 0.3 + 0.085 * max(map(len, labels)) + 1.75 * BARS_ACROSS
+    width = 0.3 + LETTER_INCHES * max(map(len, labels)) + 1.75 * BARS_ACROSS
     with style():
         size = (width, 0.9 + n_rows * (0.75 + 0.34 * len(labels)))
         figure, axes = panels(n_rows, BARS_ACROSS, size, sharey=True)

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from numpy.typing import ArrayLike, NDArray
 
 from ecgeval.calibration import Bins
-from ecgeval.figures.style import COLOURS, FAINT, MARKERS, finish, line, panels, style
+from ecgeval.figures.style import COLOURS, FAINT, MARKERS, finish, line, panels, shorten, style, width_of
 from ecgeval.metrics import Array, pr_curve, ranking, roc_curve
 
 CURVE_POINTS = 2000
@@ -46,10 +47,11 @@ def roc(
         Heading and foot.
     """
     averaged, grid = np.asarray(averaged), np.linspace(0, 1, 501)
+    classes = shorten(classes)
     curves = [thin(*roc_curve(truth, score)) for truth, score in zip(y.T, p.T, strict=True)]
     named = _named(y, p, "auroc")
     with style():
-        figure, axes = panels(1, 1, (7.6, 5.2))
+        figure, axes = panels(1, 1, (width_of(classes, 7.6), 5.2))
         axis = axes.flat[0]
         _draw_classes(axis, curves, [f"{label}\n{area}" for label, area in zip(classes, areas, strict=True)], named)
         defined = [np.interp(grid, *curve) for i, curve in enumerate(curves) if averaged[i] and _is_defined(curve)]
@@ -79,11 +81,11 @@ def pr(classes: Sequence[str], y: NDArray[np.bool_], p: Array, areas: Sequence[s
         Heading and foot.
     """
     curves = [thin(*pr_curve(truth, score)) for truth, score in zip(y.T, p.T, strict=True)]
-    prevalence = y.mean(axis=0)
+    classes, prevalence = shorten(classes), y.mean(axis=0)
     names = [f"{c}, prevalence {v:.3f}\n{a}" for c, v, a in zip(classes, prevalence, areas, strict=True)]
     named = _named(y, p, "auprc")
     with style():
-        figure, axes = panels(1, 1, (7.6, 5.2))
+        figure, axes = panels(1, 1, (width_of(classes, 7.6), 5.2))
         axis = axes.flat[0]
         _draw_classes(axis, curves, names, named)
         for k, i in enumerate(named):
@@ -105,12 +107,15 @@ def calibration(curves: Mapping[str, Bins], title: str, note: str) -> Figure:
     title, note : str
         Heading and foot.
     """
-    drawn = dict(list(curves.items())[: WEAKEST if len(curves) > NAMED else NAMED])
+    first = WEAKEST if len(curves) > NAMED else NAMED
+    drawn = list(zip(shorten(list(curves)), curves.values(), strict=True))[:first]
     with style():
-        figure, axes = panels(2, 1, (7.6, 6.4), height_ratios=(3, 1), sharex=True)
+        figure, axes = panels(
+            2, 1, (width_of([name for name, _ in drawn], 7.6), 6.4), height_ratios=(3, 1), sharex=True
+        )
         top, bottom = axes.flat
         top.plot([0, 1], [0, 1], color=FAINT, lw=1, ls=":", label="perfect")
-        for i, (name, bins) in enumerate(drawn.items()):
+        for i, (name, bins) in enumerate(drawn):
             known = bins.n > 0
             marker = {"marker": MARKERS[i % len(MARKERS)], "ms": 4.5, **line(i)}
             top.plot(bins.confidence[known], bins.accuracy[known], label=name, **marker)
@@ -118,6 +123,7 @@ def calibration(curves: Mapping[str, Bins], title: str, note: str) -> Figure:
         top.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), ylabel="share that has the class")
         bottom.set(xlabel="mean probability of the bin", ylabel="rows", yscale="log")
         bottom.yaxis.set_major_formatter(lambda n, _: f"{n:,.0f}")
+        bottom.yaxis.set_minor_formatter(NullFormatter())  # its powers of ten would stand there as formulas
         figure.legend(loc="outside right center")
         finish(figure, title, note)
     return figure

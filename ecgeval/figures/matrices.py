@@ -10,10 +10,25 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from ecgeval.figures.style import finish, hide_rest, no_frame, panels, style, three
+from ecgeval.figures.style import (
+    LETTER_INCHES,
+    MOST_LETTERS_OF_ROWS,
+    SHORT,
+    finish,
+    hide_rest,
+    no_frame,
+    panels,
+    shorten,
+    style,
+    three,
+    width_of,
+)
 from ecgeval.metrics import Array
 
-COLUMNS_ACROSS = 12  # of a heatmap; further ones go below
+COLUMNS_ACROSS = 8  # of a heatmap; further ones go below
+WIDEST_CELL, ALL_CELLS = 0.95, 5.0  # inches of a heatmap's cell, and of a row of them
+SIDE_BY_SIDE = 6  # classes of two confusion matrices beside each other; of more they are below each other
+MOST_LETTERS_OF_MATRIX = 14
 WRITTEN_CLASSES = 14  # of a confusion matrix; beyond, colours alone
 
 
@@ -30,17 +45,21 @@ def heatmap(rows: Sequence[str], columns: Sequence[str], values: ArrayLike, titl
         Heading and foot.
     """
     cells = np.asarray(values, dtype=float)
+    rows, columns = shorten(rows, MOST_LETTERS_OF_ROWS), shorten(columns)
     n_panels = -(-len(columns) // COLUMNS_ACROSS)
     across = -(-len(columns) // n_panels)
-    longest = max(map(len, columns))
-    cell_width = min(max(0.6 if across > 6 else 0.95, 0.11 * longest), 2.2)
-    width = 2.2 + 0.085 * max(map(len, rows)) + cell_width * across
-    height = 0.9 + n_panels * (0.75 + 0.42 * len(rows))
+    cell_width = min(WIDEST_CELL, ALL_CELLS / across)
+    longest = 1.15 * LETTER_INCHES * max(map(len, columns))
+    turned = longest > cell_width
+    width = 2.2 + LETTER_INCHES * max(map(len, rows)) + cell_width * across
+    height = 0.9 + n_panels * (0.75 + 0.42 * len(rows) + turned * longest)
     with style():
         figure, axes = panels(n_panels, 1, (max(width, 5.0), height))
         for i, axis in enumerate(axes.flat):
             part = slice(i * across, (i + 1) * across)
             image = _heatmap_panel(axis, rows, columns[part], cells[:, part], across)
+            if turned:
+                axis.tick_params(axis="x", rotation=90)
         colours = figure.colorbar(image, ax=axes.ravel().tolist(), fraction=0.05, pad=0.02, shrink=1 / n_panels)
         colours.outline.set_visible(False)
         finish(figure, title, note)
@@ -61,10 +80,11 @@ def two_by_two(classes: Sequence[str], counts: ArrayLike, title: str, note: str)
     """
     few = len(classes) <= 12
     n_columns, side = (min(3, len(classes)), 2.75) if few else (5, 1.9)
+    names = shorten(classes)
     n_rows = -(-len(classes) // n_columns)
     with style():
         figure, axes = panels(n_rows, n_columns, (side * n_columns + 0.4, side * n_rows + 0.9))
-        for axis, label, (tp, fp, fn, tn) in zip(axes.flat, classes, np.asarray(counts), strict=False):
+        for axis, label, (tp, fp, fn, tn) in zip(axes.flat, names, np.asarray(counts), strict=False):
             _matrix(axis, np.array([[tn, fp], [fn, tp]]), ("no", "yes"), label)
         if not few:
             for axis in axes.flat:
@@ -88,13 +108,17 @@ def confusion(classes: Sequence[str], matrix: ArrayLike, title: str, note: str) 
         Heading and foot.
     """
     counts = np.asarray(matrix)
+    names = shorten(classes, MOST_LETTERS_OF_MATRIX)
     written = len(classes) <= WRITTEN_CLASSES
-    side = max(3.3, (0.64 if written else 0.22) * len(classes) + 0.9)
+    side = max(3.3, (0.62 if written else 0.22) * len(classes) + 0.9)
+    beside = width_of(names, 0)  # of long names, at the left and, turned, below
+    across = 2 if written and len(classes) <= SIDE_BY_SIDE else 1
+    down = 2 // across if written else 1
     with style():
-        figure, axes = panels(1, 2 if written else 1, (2 * side + 0.5 if written else side + 1, side + 0.9))
+        figure, axes = panels(down, across, (across * (side + beside) + 0.5, down * (side + beside) + 0.9))
         if written:
-            _matrix(axes.flat[0], counts, classes, "rows")
-        _matrix(axes.flat[-1], counts, classes, "share of each label", shares=True, written=written)
+            _matrix(axes.flat[0], counts, names, "rows")
+        _matrix(axes.flat[-1], counts, names, "share of each label", shares=True, written=written)
         finish(figure, title, note)
     return figure
 
@@ -106,10 +130,6 @@ def _heatmap_panel(axis: Axes, rows: Sequence[str], columns: Sequence[str], cell
     axis.set_xlim(-0.5, across - 0.5)
     axis.set_xticks(range(len(columns)), columns)
     axis.set_yticks(range(len(rows)), rows)
-    if max(map(len, columns)) > 7 and across > 6:
-        axis.tick_params(axis="x", rotation=40)
-        for label in axis.get_xticklabels():
-            label.set(ha="right", rotation_mode="anchor")
     if len(columns) < across:
         axis.patch.set(hatch=None, facecolor="none")
     no_frame(axis)
@@ -130,7 +150,7 @@ def _matrix(
     ]
     if written:
         _write_cells(axis, share, text, 1 - share)
-    axis.set_xticks(range(len(names)), names, rotation=0 if written else 90)
+    axis.set_xticks(range(len(names)), names, rotation=0 if written and max(map(len, names)) <= SHORT else 90)
     axis.set_yticks(range(len(names)), names)
     axis.set_xlabel("predicted")
     axis.set_ylabel("label")

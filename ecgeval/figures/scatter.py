@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from ecgeval.figures.style import COLOURS, FAINT, MARKERS, finish, line, panels, style
+from ecgeval.figures.style import COLOURS, FAINT, MARKERS, finish, line, panels, shorten, style, width_of
 from ecgeval.statistics.spread import spread
 
 RANDOM_START = 0.003  # where a fraction of 0 stands on the logarithmic axis
@@ -34,9 +34,9 @@ def features(
     """
     points = np.asarray(xy)
     with style():
-        figure, axes = panels(1, 1, (7.6, 5.6))
+        figure, axes = panels(1, 1, (width_of(shorten(classes), 7.6), 5.6))
         axis = axes.flat[0]
-        for i, name in enumerate(classes):
+        for i, name in enumerate(shorten(classes)):
             of_class = points[label == i]
             look = {"marker": MARKERS[i % len(MARKERS)], "color": COLOURS[i % len(COLOURS)]}
             axis.scatter(*of_class.T, s=9, alpha=0.65, lw=0, label=f"{name} ({len(of_class):,})", **look)

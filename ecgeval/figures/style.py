@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,9 @@ DASHES: tuple[Any, ...] = (
 MARKERS = "osD^vPX*<>"
 INK, FAINT = "#222222", "#8a8a8a"
 DPI = 200
+SHORT = 7  # letters of a name that fits wherever one stands
+LETTER_INCHES = 0.085
+MOST_LETTERS, MOST_LETTERS_OF_ROWS = 24, 30  # of a class, and of a model or record at the left of a figure
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
@@ -65,7 +69,10 @@ def save(figure: Figure, path: Path) -> list[Path]:
         The file without suffix.
     """
     files = [path.with_name(f"{path.name}.{suffix}") for suffix in ("png", "svg")]
-    with style():
+    with style(), warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "Glyph"
+        )  # a script that the font lacks is drawn as boxes; tables hold the names
         if engine := figure.get_layout_engine():
             engine.execute(figure)
             figure.set_layout_engine("none")  # laid out once, not once a file
@@ -105,6 +112,26 @@ def no_frame(axis: Axes) -> None:
 def line(i: int) -> dict[str, Any]:
     """Return colour, dashes and width of the i-th line; no two of the first 42 are alike."""
     return {"color": COLOURS[i % len(COLOURS)], "ls": DASHES[i % len(DASHES)], "lw": 1.8}
+
+
+def shorten(names: Sequence[str], most: int = MOST_LETTERS) -> list[str]:
+    """Return names as they fit beside a figure: of a long one its start and its end.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Classes, models or records.
+    most : int
+        Letters of a name.
+    """
+    plain = [" ".join(name.split()) for name in names]
+    end = most // 2
+    return [name if len(name) <= most else f"{name[: most - end - 1]}…{name[-end:]}" for name in plain]
+
+
+def width_of(names: Sequence[str], inches: float, fitting: int = SHORT) -> float:
+    """Return the width of a figure with names beside it, which grows with those of more letters than fit."""
+    return inches + LETTER_INCHES * max(0, max(map(len, names), default=0) - fitting)
 
 
 def three(value: float) -> str:

@@ -11,10 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ecgeval.figures.style import COLOURS, finish, line, panels, style
+from ecgeval.figures.style import COLOURS, MOST_LETTERS_OF_ROWS, SHORT, finish, line, panels, shorten, style, width_of
 from ecgeval.metrics import Array
 
 DRAWN_CLASSES = 10
+LEGEND_LETTERS = 22  # of a run's name, for which the figures have room
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def training_curves(trainings: Sequence[Training], best: str, classes: Sequence[
         Foot.
     """
     with style():
-        figure, axes = panels(2, 2, (9.2, max(6.4, 0.6 + 0.23 * len(trainings))))
+        figure, axes = panels(2, 2, (_width(trainings, 9.2), max(6.4, 0.6 + 0.23 * len(trainings))))
         first, f1, auroc, of_classes = axes.flat
         _draw_loss(first, trainings)
         _draw_macro(f1, trainings, "f1")
@@ -129,7 +130,7 @@ _LOWEST = {"f1": 0.0, "auroc": 0.4}
 
 def _one_panel(trainings: Sequence[Training], note: str, title: str, draw: Any) -> Figure:
     with style():
-        figure, axes = panels(1, 1, (7.6, max(4.6, 0.8 + 0.23 * len(trainings))))
+        figure, axes = panels(1, 1, (_width(trainings, 7.6), max(4.6, 0.8 + 0.23 * len(trainings))))
         draw(axes.flat[0])
         _label_epochs(axes.flat[0])
         axes.flat[0].set_title("")
@@ -139,25 +140,32 @@ def _one_panel(trainings: Sequence[Training], note: str, title: str, draw: Any) 
     return figure
 
 
+def _width(trainings: Sequence[Training], inches: float) -> float:
+    names = shorten([training.label for training in trainings], MOST_LETTERS_OF_ROWS)
+    return width_of(names, inches, LEGEND_LETTERS)
+
+
 def _draw_loss(axis: Axes, trainings: Sequence[Training]) -> None:
     for i, training in enumerate(trainings):
         axis.plot(*training.curve("train_loss"), color=COLOURS[i % len(COLOURS)], lw=1.1, ls=":")
-        _draw_epochs(axis, training, ("validation_loss",), i, training.label)
+        _draw_epochs(axis, training, ("validation_loss",), i, *shorten([training.label], MOST_LETTERS_OF_ROWS))
     axis.set(title="Loss (thin dots: training)", ylabel="loss")
 
 
 def _draw_macro(axis: Axes, trainings: Sequence[Training], metric: str) -> None:
     for i, training in enumerate(trainings):
-        _draw_epochs(axis, training, ("validation", metric), i, training.label)
+        _draw_epochs(axis, training, ("validation", metric), i, *shorten([training.label], MOST_LETTERS_OF_ROWS))
     axis.set(title=f"Macro {_NAMES[metric]}", ylim=(_LOWEST[metric], 1.02))
 
 
 def _draw_classes(axis: Axes, training: Training, classes: Sequence[str], metric: str) -> None:
-    for i, name in enumerate(classes[:DRAWN_CLASSES]):
-        _draw_epochs(axis, training, ("per_class", name, metric), i, name)
+    drawn = classes[:DRAWN_CLASSES]
+    for i, (name, short) in enumerate(zip(drawn, shorten(drawn), strict=True)):
+        _draw_epochs(axis, training, ("per_class", name, metric), i, short)
     axis.set_ylim(_LOWEST[metric], 1.02)
     if axis.lines:
-        axis.legend(loc="lower right", ncols=2)
+        fits = max(map(len, drawn)) <= SHORT
+        axis.legend(loc="lower right", ncols=2 if fits else 1, fontsize="medium" if fits else "small")
 
 
 def _draw_epochs(axis: Axes, training: Training, path: tuple[str, ...], i: int, label: str) -> None:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ecgeval.errors import RunFileError, RunNotFoundError
+from ecgeval.errors import RunFileError, RunNotFoundError, validation_faults
 
 ABOUT, BEATS, REFERENCE, SIGNAL = "recording.json", "beats.parquet", "reference.parquet", "signal.npz"
 
@@ -119,8 +119,7 @@ def read_recording(path: Path) -> Recording:
     try:
         about = About.model_validate_json((path / ABOUT).read_bytes())
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
-        raise RunFileError(f"{path / ABOUT}: {faults}; predict the recording again") from error
+        raise RunFileError(f"{path / ABOUT}: {validation_faults(error)}; predict the recording again") from error
     beats = _read_beats(path / BEATS, about, [f"p_{name}" for name in about.classes])
     reference = path / REFERENCE
     return Recording(

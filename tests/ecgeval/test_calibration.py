@@ -82,10 +82,11 @@ def test_the_right_temperature_mends_an_overconfident_model():
     assert c.ece(y, c.apply_temperature(sharp, 3)) < 0.04 < c.ece(y, sharp)
 
 
-def test_probabilities_extremes_stay_defined_under_a_temperature():
-    p = np.array([[1.0, 0.0], [0.0, 1.0]])
-    assert np.isfinite(c.apply_temperature(p, 1.7)).all()
-    assert np.isfinite(c.apply_temperature(p, 1.7, multilabel=True)).all()
+@pytest.mark.parametrize("temperature", [1e-6, 1.7, 1e9])
+def test_probabilities_extremes_stay_defined_under_a_temperature(temperature):
+    p = np.array([[1.0, 0.0], [0.0, 1.0], [0.3, 0.7]])
+    assert np.isfinite(c.apply_temperature(p, temperature)).all()
+    assert np.isfinite(c.apply_temperature(p, temperature, multilabel=True)).all()
 
 
 def test_prior_correction_by_hand():

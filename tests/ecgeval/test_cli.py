@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
+from ecgeval.cli import main
 from ecgeval.config import Evaluate
 
 COMMAND = [sys.executable, "-c", "from ecgeval.cli import main; main()"]
@@ -16,9 +18,23 @@ def ecgeval(*arguments):
     return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False)
 
 
+@pytest.fixture
+def ecgeval_here(monkeypatch, capsys):
+    """The same command in this process, which has imported what it needs."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["ecgeval", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        return SimpleNamespace(returncode=ended.value.code, stdout=said.out, stderr=said.err)
+
+    return run
+
+
 def test_report_prints_tables_and_ends_with_the_page(make_run, home):
     make_run()
-    done = ecgeval("report", "--home", home, "--bootstrap", 20)
+    done = ecgeval("report", "--home", home, "--bootstrap", 20, "--no-figures")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == str(home / "reports" / "ptbxl-0a1b2c3d" / "report.html")
     for part in ("Macro comparison", "F1-Score of each class", "AUC-ROC of each class", "no leak known"):
@@ -26,17 +42,19 @@ def test_report_prints_tables_and_ends_with_the_page(make_run, home):
     assert "…" not in done.stdout
 
 
-def test_options_and_recipe_reach_the_report(make_run, home, tmp_path):
+def test_options_and_recipe_reach_the_report(make_run, home, tmp_path, ecgeval_here):
     make_run()
     recipe = tmp_path / "mine.yaml"
     recipe.write_text("evaluate: {threshold: 0.5, bootstrap: 7, seed: 3}\n")
     out = tmp_path / "out"
-    done = ecgeval("report", "--home", home, "--recipe", recipe, "--set", "seed=4", "--bootstrap", 0, "--out", out)
+    options = ("--recipe", recipe, "--set", "seed=4", "--bootstrap", 0, "--no-figures", "--out", out)
+    done = ecgeval_here("report", "--home", home, *options)
     assert done.returncode == 0, done.stderr
     text = (out / "report.json").read_text()
     assert '"threshold": "0.5"' in text
     assert '"seed": 4' in text
     assert '"bootstrap": 0' in text
+    assert not list((out / "visualizations").glob("*"))
     assert "threshold 0.5" in (out / "DETAILED_METRICS_REPORT.txt").read_text()
 
 
@@ -52,19 +70,19 @@ def test_options_and_recipe_reach_the_report(make_run, home, tmp_path):
         (["--recipe", "no-such"], "unknown recipe 'no-such'"),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_code_2(home, arguments, message):
-    done = ecgeval("report", *arguments, "--home", home)
+def test_a_mistake_is_one_line_and_exit_code_2(home, ecgeval_here, arguments, message):
+    done = ecgeval_here("report", *arguments, "--home", home)
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not (home / "reports").exists()
 
 
-def test_a_damaged_run_is_named_with_exit_code_1(make_run, home):
+def test_a_damaged_run_is_named_with_exit_code_2(make_run, home, ecgeval_here):
     file = make_run("a") / "predictions" / "test.parquet"
     file.write_bytes(file.read_bytes()[:-20])
-    done = ecgeval("report", "--home", home)
-    assert done.returncode == 1
+    done = ecgeval_here("report", "--home", home)
+    assert done.returncode == 2
     assert str(file) in done.stderr
     assert len(done.stderr.splitlines()) == 1
 

@@ -10,11 +10,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
 from ecgeval import figures
+from ecgeval.calibration import bin_equal_width
 
 NOTE = "SYNTHETIC recordings. mitdb-0a1b2c3d, test: 49,712 rows of 22 patients; protocol interpatient"
 RNG = np.random.default_rng(0)
 CLASSES = ["NORM", "MI", "STTC", "CD", "HYP"]
 LONG = [f"a_rather_long_model_name_{i}" for i in range(12)]
+LONG_CLASSES = [f"an ectopic beat with a name that goes on and on, number {i}" for i in range(5)]
 Y = RNG.random((80, 5)) < 0.3
 P = RNG.random((80, 5))
 AREAS = ["0.912 [0.880–0.934]"] * 5
@@ -44,6 +46,20 @@ DRAWN = {
     "confusion": lambda: figures.confusion(list("NSVFQ"), np.full((5, 5), 44259), "resnet1d_wang", NOTE),
     "roc": lambda: figures.roc(CLASSES, Y, P, AREAS, [True] * 5, AREAS[0], "ROC curves", NOTE),
     "pr": lambda: figures.pr(CLASSES, Y, P, AREAS, "Precision–recall curves", NOTE),
+    "long names in a confusion": lambda: figures.confusion(LONG_CLASSES, np.full((5, 5), 44259), "resnet1d_wang", NOTE),
+    "long names in a heatmap": lambda: figures.heatmap(
+        LONG_CLASSES, LONG_CLASSES, RNG.random((5, 5)), "F1 of each class", NOTE
+    ),
+    "many classes in a confusion": lambda: figures.confusion(
+        LONG_CLASSES * 2, np.full((10, 10), 44259), "resnet1d_wang", NOTE
+    ),
+    "many classes in a heatmap": lambda: figures.heatmap(
+        LONG, [f"SCP{i}/AB" for i in range(23)], RNG.random((12, 23)), "F1 of each class", NOTE
+    ),
+    "long names of curves": lambda: figures.pr(LONG_CLASSES, Y, P, AREAS, "Precision–recall curves", NOTE),
+    "calibration": lambda: figures.calibration(
+        {name: bin_equal_width(P[:, i], Y[:, i]) for i, name in enumerate(LONG_CLASSES)}, "Calibration", NOTE
+    ),
     "training": lambda: figures.training_curves(
         [figures.Training(name, LINES) for name in LONG], LONG[0], CLASSES, NOTE
     ),
@@ -118,6 +134,10 @@ def test_the_best_epoch_is_that_of_the_lowest_validation_loss():
 def test_absent_figures_of_an_epoch_are_gaps():
     _, values = figures.Training("a", [{"epoch": 0}, {"epoch": 1, "validation": {"f1": 0.5}}]).curve("validation", "f1")
     np.testing.assert_array_equal(values, [np.nan, 0.5])
+
+
+def test_no_text_is_a_formula(figure):
+    assert not [text for text, _ in texts_of(figure) if "$" in text]
 
 
 def test_class_names_are_drawn_as_they_are(tmp_path):

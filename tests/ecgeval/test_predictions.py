@@ -86,14 +86,30 @@ def changing_label(y, p):
     return {"row": np.array([0, 0, *range(2, 20)]), "window": np.array([1, 2, *[0] * 18], np.int16)}
 
 
+def two_patients(y, p):
+    y[1] = y[0]
+    return {"row": np.array([0, 0, *range(2, 20)]), "window": np.array([1, 2, *[0] * 18], np.int16)}
+
+
+def text_as_row(y, p):
+    return {"row": [str(i) for i in range(20)]}
+
+
+def large_window(y, p):
+    return {"window": np.array([40_000, *[0] * 19])}
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (nan_probability, "1 rows have probabilities that are NaN"),
+        (nan_probability, "1 rows have probabilities that are NaN or outside 0–1, the first is row 3, p_MI nan"),
         (above_one, "outside 0–1"),
         (repeated_row, "1 rows are there twice, the first is row 1"),
         (null_row, "row is empty in 1 rows"),
         (changing_label, "windows of one row have different labels"),
+        (two_patients, "windows of one row are of different records or patients"),
+        (text_as_row, "row holds string, not numbers"),
+        (large_window, "window goes from 0 to 40000, beyond int16"),
     ],
 )
 def test_a_bad_file_is_refused_by_name(tmp_path, made_up, spoil, message):
@@ -103,6 +119,29 @@ def test_a_bad_file_is_refused_by_name(tmp_path, made_up, spoil, message):
     with pytest.raises(RunFileError, match=message) as raised:
         read_predictions(path)
     assert str(path) in str(raised.value)
+
+
+def test_numbers_are_taken_as_names_of_records(tmp_path, made_up):
+    y, p = made_up.multi_label(4, np.random.default_rng(0))
+    columns = {"record": np.arange(4), "patient": np.arange(4) // 2}
+    read = read_predictions(made_up.write(tmp_path / "a.parquet", made_up.header(), y, p, **columns))
+    assert read.records == ("0", "1", "2", "3")
+    assert read.patients == ("0", "1")
+
+
+@pytest.mark.parametrize("classes", [["NORM", ""], ["NORM", "a\tb"], ["NORM", "NORM"]])
+def test_classes_that_cannot_be_told_apart_or_printed_are_refused(tmp_path, made_up, classes):
+    y, p = made_up.multi_label(4, np.random.default_rng(0))
+    header = made_up.header(classes=classes, score_classes=["NORM"])
+    with pytest.raises(RunFileError, match="a class is"):
+        read_header(made_up.write(tmp_path / "a.parquet", header, y, p))
+
+
+def test_a_store_is_no_path(tmp_path, made_up):
+    y, p = made_up.multi_label(4, np.random.default_rng(0))
+    header = made_up.header(store=made_up.header()["store"] | {"name": "../../elsewhere"})
+    with pytest.raises(RunFileError, match=r"store.name: '../../elsewhere' is no name of a store"):
+        read_header(made_up.write(tmp_path / "a.parquet", header, y, p))
 
 
 def test_a_single_label_file_with_two_labels_is_refused(tmp_path, made_up):
@@ -159,7 +198,7 @@ def test_a_missing_file_is_named(tmp_path):
         ({"task": "regression"}, "task"),
         (
             {"classes": ["NORM", "MI", "STTC", "CD", "AFIB"], "score_classes": ["NORM"]},
-            "no column p_AFIB, y_AFIB",
+            "no column 'y_AFIB', 'p_AFIB'",
         ),
     ],
     ids=["schema", "scored class", "class twice", "task", "column"],

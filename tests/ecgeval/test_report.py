@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import html
+import io
 import json
 import re
 import shutil
@@ -12,10 +14,12 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from matplotlib.image import imread as read_image
+from PIL import Image
 
 from ecgeval.config import Evaluate
 from ecgeval.errors import RequestError
 from ecgeval.figures import style
+from ecgeval.page import EMBEDDED_WIDTH, inline
 from ecgeval.report import report, score
 from ecgeval.runs import read_run
 
@@ -50,7 +54,8 @@ FIGURES = {
     "calibration_curve",
     "error_map",
 }
-QUICK = Evaluate(bootstrap=20)
+DRAWN = Evaluate(bootstrap=20)
+QUICK = Evaluate(bootstrap=20, figures=False)
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +76,7 @@ def write_report(tmp_path):
 def shared_page(shared_runs, tmp_path_factory):
     """The page of a report to look at, never to change."""
     out = tmp_path_factory.mktemp("shared") / "report"
-    return report(score([read_run(run) for run in shared_runs], QUICK), QUICK, out)
+    return report(score([read_run(run) for run in shared_runs], DRAWN), DRAWN, out)
 
 
 def files_in(folder):
@@ -83,7 +88,7 @@ class Resources(HTMLParser):
 
     def __init__(self):
         super().__init__()
-        self.loaded, self.titles, self.tags, self.text = [], [], [], ""
+        self.loaded, self.titles, self.origins, self.tags, self.text = [], [], [], [], ""
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
@@ -92,6 +97,8 @@ class Resources(HTMLParser):
                 self.loaded.append(value)
             if name == "title":
                 self.titles.append(value)
+            if name == "data-origin":
+                self.origins.append(value)
 
     def handle_data(self, data):
         self.text += data
@@ -209,7 +216,7 @@ def test_class_names_are_escaped(make_run, made_up, write_report):
     for split in ("test", "validation"):
         made_up.write(run / "predictions" / f"{split}.parquet", header, y[:, :3], p[:, :3])
     (run / "calibration.json").unlink()
-    page = parse(write_report(run))
+    page = parse(write_report(run, config=DRAWN))
     assert page.tags.count("script") == 1
     assert "<script>alert(1)</script>" in page.text
     assert "A&B" in page.text
@@ -217,17 +224,32 @@ def test_class_names_are_escaped(make_run, made_up, write_report):
 
 def test_numbers_have_their_passport(shared_page):
     page = parse(shared_page)
-    title = next(title for title in page.titles if title.startswith("macro F1-Score"))
-    for part in (
-        "NORM, MI",
-        "95 % interval",
-        "20 resamples",
-        "300 rows",
-        "test of ptbxl-folds",
-        "d" * 12,
-        "torch",
-    ):
-        assert part in title
+    at = next(i for i, title in enumerate(page.titles) if title.startswith("macro F1-Score"))
+    assert "NORM, MI" in page.titles[at]
+    assert "95 % interval" in page.titles[at]
+    text = shared_page.read_text(encoding="utf-8")
+    origin = re.search(f'<p class="origin" id="{page.origins[at]}">(.*?)</p>', text, re.DOTALL)[1]
+    for part in ("20 resamples", "300 rows", "test of ptbxl-folds", "d" * 12, "torch"):
+        assert part in origin
+
+
+def test_each_number_names_an_origin_and_each_origin_stands_once(shared_page):
+    page = parse(shared_page)
+    text = shared_page.read_text(encoding="utf-8")
+    listed = re.findall(r'<p class="origin" id="(.*?)">', text)
+    assert len(page.origins) == len(page.titles)
+    assert set(page.origins) == set(listed)
+    assert len(listed) == len(set(listed)) == 4  # of two runs, each at its thresholds and at 0.5
+
+
+def test_figures_in_the_page_are_no_wider_than_it_shows_them(tmp_path):
+    stripes = np.zeros((40, 4000, 3), np.uint8)
+    stripes[:, ::40] = 200
+    Image.fromarray(stripes).save(tmp_path / "wide.png")
+    data = str(inline(tmp_path / "wide.png")).removeprefix("data:image/png;base64,")
+    with Image.open(io.BytesIO(base64.b64decode(data))) as shown:
+        assert shown.size == (EMBEDDED_WIDTH, 40 * EMBEDDED_WIDTH // 4000)
+        assert shown.mode == "P"
 
 
 def test_json_holds_every_number_with_its_passport(shared_page):
@@ -258,7 +280,7 @@ def test_json_holds_every_number_with_its_passport(shared_page):
 
 def test_blocks_stand_apart(make_run, made_up, write_report):
     leaking = make_run("a", header={"protocol": "random", "leaks": ["patient"], "leak_note": "Rows at random."})
-    page = write_report(leaking, make_run("b"))
+    page = write_report(leaking, make_run("b"), config=DRAWN)
     folder = page.parent
     assert (folder / "random-superclass" / "01_macro_comparison.csv").is_file()
     rows = (folder / "01_macro_comparison.csv").read_text().splitlines()
@@ -276,7 +298,7 @@ def test_synthetic_recordings_are_stamped(make_run, made_up, write_report, share
     page = parse(write_report(make_run("b", header={"store": store})))
     assert "SYNTHETIC recordings" not in plain
     assert "SYNTHETIC recordings" in page.text
-    assert all("SYNTHETIC" in title for title in page.titles)
+    assert "store ptbxl-0a1b2c3d, digest dddddddddddd, SYNTHETIC" in page.text
 
 
 def test_a_second_report_leaves_no_stale_file_and_no_foreign_one_is_touched(make_run, made_up, write_report):
@@ -290,6 +312,12 @@ def test_a_second_report_leaves_no_stale_file_and_no_foreign_one_is_touched(make
     assert "confusion_matrix.csv" not in files_in(folder)
     assert not (folder / "interpatient-aami").exists()
     assert (folder / "notes.txt").read_text() == "mine"
+
+
+def test_a_protocol_with_slashes_stays_inside_the_report(make_run, write_report, tmp_path):
+    page = write_report(make_run("a", header={"protocol": "../../pro tocol"}), make_run("b"))
+    assert (page.parent / "pro-tocol-superclass" / "01_macro_comparison.csv").is_file()
+    assert {path.name for path in tmp_path.iterdir()} == {"home", "report"}
 
 
 def test_a_folder_that_is_no_report_is_left_alone(make_run, write_report, tmp_path):
@@ -341,9 +369,9 @@ def test_awkward_predictions_are_reported(make_run, made_up, write_report, awkwa
         p = p / p.sum(axis=1, keepdims=True)
     run = make_run("a", header=header)
     made_up.write(run / "predictions" / "test.parquet", header, y, p)
-    page = parse(write_report(run))
+    page = parse(write_report(run, config=DRAWN))
     assert "nan" not in page.text.lower().replace("nance", "")
-    assert len(page.loaded) == len(FIGURES) - (len(y) == 1)  # one record has no map of errors
+    assert len(page.loaded) == len(FIGURES) - (len(y) == 1)  # one record has no map of errors, nor have no errors
 
 
 def test_the_same_runs_give_the_same_numbers(shared_runs):
@@ -353,14 +381,21 @@ def test_the_same_runs_give_the_same_numbers(shared_runs):
 
 
 def test_a_report_without_intervals_says_so(make_run, write_report):
-    page = parse(write_report(make_run(), config=Evaluate(bootstrap=0)))
+    page = parse(write_report(make_run(), config=Evaluate(bootstrap=0, figures=False)))
     assert "There are no intervals" in page.text
     assert "no interval" in page.titles[0]
+
+
+def test_a_report_without_figures_says_so(make_run, write_report):
+    page = write_report(make_run())
+    assert "No figures were asked for." in parse(page).text
+    assert parse(page).loaded == []
+    assert not list((page.parent / "visualizations").glob("*"))
 
 
 def test_runs_without_history_have_no_training_curves(make_run, write_report):
     run = make_run()
     (run / "history.jsonl").unlink()
-    page = write_report(run)
+    page = write_report(run, config=DRAWN)
     assert not (page.parent / "visualizations" / "training_curves.png").exists()
     assert "No run of this block has a training history." in parse(page).text

@@ -94,15 +94,29 @@ def test_thresholds_of_other_classes_are_refused(make_run):
     ("file", "text", "message"),
     [
         ("history.jsonl", '{"epoch": 0}\n{"epo', "history.jsonl, line 2: damaged"),
+        ("history.jsonl", '{"epoch": "x"}', "history.jsonl, line 1: epoch is 'x'; it has to be a whole number"),
+        ("history.jsonl", "\xe4", "history.jsonl: damaged .it is not UTF-8"),
         ("calibration.json", "[]", "calibration.json: damaged"),
+        (
+            "calibration.json",
+            '{"thresholds": [0.5], "fitted_on": "validation"}',
+            "thresholds are not a number by class",
+        ),
         ("config.yaml", "a: [", "config.yaml: damaged"),
     ],
 )
 def test_a_damaged_file_is_named(make_run, file, text, message):
     run = make_run("a")
-    (run / file).write_text(text)
+    (run / file).write_text(text, encoding="latin-1")
     with pytest.raises(RunFileError, match=message):
         read_run(run)
+
+
+def test_a_folder_that_is_no_fold_is_passed_over(make_run):
+    run = make_run("a")
+    (run / "fold-old").mkdir()
+    (run / "fold-old" / "calibration.json").write_text("{}")
+    assert list(read_run(run).calibrations) == [-1]
 
 
 def test_a_run_of_predictions_alone_is_read(make_run):
