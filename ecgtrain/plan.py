@@ -253,7 +253,7 @@ def time_step(config: RunConfig, shape: InputShape, *, multilabel: bool) -> tupl
             model.describe(**inputs)
             return
         with torch.autocast(device.type, dtype=HALF.get(config.precision), enabled=config.precision in HALF):
-            logits = model(**inputs)
+            logits = model(**inputs)[:, : shape.n_classes]  # distances from prototypes may follow
         loss.mean(logits.float(), shares).backward()  # type: ignore[no-untyped-call]
         if device.type == "cuda":
             torch.cuda.synchronize()
