@@ -9,6 +9,7 @@ from torch.nn import functional
 from ecgtrain.fitting import BASELINES
 from ecgtrain.models import create_model, list_families, list_models, model_facts, register_family, register_model
 from ecgtrain.models.heads import prototype_head
+from ecgtrain.models.maps import signal_maps
 from ecgtrain.models.recurrent import AttentionEncoder, Recurrence
 from store.errors import UnknownNameError, UserError
 
@@ -251,6 +252,19 @@ def test_trunks_of_the_scalogram_networks_have_the_stated_size(size, trunk):
             f"efficientnet_scalogram_{size}", n_leads=1, n_samples=360, n_classes=5, picture=(1, 224, 224)
         )
     assert n_parameters(model.encoder.backbone) == pytest.approx(trunk, rel=5e-3)
+
+
+def test_ecgtransform_reads_a_batch_in_parts_and_both_ways_as_it_would_at_once():
+    encoder = made("ecgtransform").encoder.train()
+    for layer in encoder.modules():
+        if isinstance(layer, torch.nn.Dropout):
+            layer.p = 0.0
+        if isinstance(layer, torch.nn.MultiheadAttention):
+            layer.dropout = 0.0
+    signal = batch("ecgtransform", n_rows=19)["signal"]  # no whole number of parts
+    channels = encoder.stages(signal_maps(signal, None)).series
+    both = encoder.transformer(channels) + encoder.transformer(channels.flip(2))
+    torch.testing.assert_close(encoder(signal), both.mean(dim=2), rtol=1e-4, atol=1e-5)
 
 
 LAYER_NORM, ATTENTION_128, GATE, MLP = 2 * 128, 4 * (128**2 + 128), 256 * 128 + 128, 256 * 128 + 256 + 128 * 256 + 128
