@@ -104,6 +104,12 @@ class LossConfig(_Section):
     gamma_positive: float = Field(0.0, ge=0, description="asymmetric: focusing of positive labels")
     gamma_negative: float = Field(4.0, ge=0, description="asymmetric: focusing of negative labels")
     margin: float = Field(0.05, ge=0, lt=1, description="asymmetric: what is taken off a negative label's probability")
+    prototype: float = Field(
+        0.1,
+        ge=0,
+        description="of a model with prototypes: weight of a row's distance from the prototype of its class; it rises "
+        "from 0 over the first third of the epochs",
+    )
 
 
 class TrainingConfig(_SeededSection):

@@ -35,10 +35,10 @@ from ecgtrain.devices import pick_device
 from ecgtrain.distributed import batch_norm_over, this_world, without_averaging
 from ecgtrain.listener import Listener, StepLoss
 from ecgtrain.loader import Batch, Loaders
-from ecgtrain.losses import class_shares, make_loss, weights_beside
+from ecgtrain.losses import attraction, class_shares, make_loss, weights_beside
 from ecgtrain.predicting import combined, forward, predict_logits, probabilities
 from ecgtrain.samplers import step_seed
-from ecgtrain.schedules import make_optimizer, rate_factor, set_rate
+from ecgtrain.schedules import make_optimizer, rate_factor, risen, set_rate
 from ecgtrain.scores import Scores, plain, score
 from store.errors import EcgError, UnknownNameError
 
@@ -222,8 +222,7 @@ class _Training:
 
     def _step(self, batch: Batch) -> None:
         """Move the weights by one batch, and remember its loss on the device."""
-        k, epoch = self.progress.step, self.progress.epoch
-        number = epoch * self.loaders.train.n_batches + k
+        k, epoch, number = self.progress.step, self.progress.epoch, self._number()
         past = [badness(entry) for entry in self.progress.history]
         set_rate(
             self.optimizer,
@@ -242,16 +241,19 @@ class _Training:
         """Leave the gradient of a batch in the weights, and return this process's share of its loss."""
         self.optimizer.zero_grad(set_to_none=True)
         target = class_shares(batch.target.to(self.device), len(self.classes))
-        whole = self.world.sum(self.loss.shares(target).sum())
+        whole, n_rows = self.world.sum(torch.stack([self.loss.shares(target).sum(), target.new_tensor(len(target))]))
+        pull = self.config.loss.prototype * risen(self._number(), self.loaders.train.n_batches, self.config.epochs)
         parts = batch.parts(self.config.accumulation)
         total = torch.zeros((), device=self.device)
         for i, part in enumerate(parts):
             more = i + 1 < len(parts)
             with without_averaging(self.running) if more else nullcontext():
-                logits = forward(self.running, part, self.device, self.config.precision)
+                outputs = forward(self.running, part, self.device, self.config.precision)
+                logits, distances = outputs.tensor_split((len(self.classes),), dim=1)
                 shares = class_shares(part.target.to(self.device), len(self.classes))
                 loss = self.loss.terms(logits, shares).sum() / whole
-                self.scaler.scale(loss * self.world.size).backward()  # type: ignore[no-untyped-call] # averaged after
+                loss = loss + pull * attraction(distances, shares).sum() / n_rows
+                self.scaler.scale(loss * self.world.size).backward()  # averaged after
             total += loss.detach()
         return total
 
@@ -297,6 +299,10 @@ class _Training:
                 for c, name in enumerate(self.classes)
             },
         }
+
+    def _number(self) -> int:
+        """Return the number of the step that is next, counted over the epochs."""
+        return self.progress.epoch * self.loaders.train.n_batches + self.progress.step
 
     def _rate(self) -> float:
         return float(self.optimizer.param_groups[0]["lr"])

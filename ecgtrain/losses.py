@@ -121,6 +121,24 @@ def weights_beside(kind: str, balance: str) -> str:
     return "none"
 
 
+def attraction(distances: Tensor, shares: Tensor) -> Tensor:
+    """Return how far each row lies from the prototypes of its classes.
+
+    Parameters
+    ----------
+    distances : torch.Tensor, shape (n, n_classes) or (n, 0)
+        From the prototypes; no column where a model has none.
+    shares : torch.Tensor, shape (n, n_classes)
+        From `class_shares`.
+
+    Returns
+    -------
+    torch.Tensor, shape (n,)
+        Sum of the distances, each times the row's share of the class; 0 without prototypes.
+    """
+    return (distances * shares[:, : distances.shape[1]]).sum(dim=1)
+
+
 def make_loss(target: Tensor, n_classes: int, config: LossConfig, weights: str) -> Loss:
     """Return the loss of a task.
 

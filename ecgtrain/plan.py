@@ -269,7 +269,7 @@ def _step(config: RunConfig, model: nn.Module, inputs: Mapping[str, Tensor], sha
 
     def step() -> None:
         with torch.autocast(device.type, dtype=HALF.get(config.precision), enabled=config.precision in HALF):
-            logits = model(**inputs)
+            logits = model(**inputs)[:, : shares.shape[1]]  # distances from prototypes may follow
         optimizer.zero_grad()
         loss.mean(logits.float(), shares).backward()  # type: ignore[no-untyped-call]
         optimizer.step()

@@ -23,6 +23,7 @@ from ecgtrain.config import OptimizerConfig, ScheduleConfig
 
 ONE_CYCLE_RISE = 0.3
 ONE_CYCLE_START, ONE_CYCLE_END = 1 / 25, 1 / 25e4
+RISE = 1 / 3  # of the training
 
 Factor = Callable[[float], float]
 
@@ -65,6 +66,11 @@ def rate_factor(config: ScheduleConfig, step: int, steps_an_epoch: int, epochs: 
         "warm_restarts": lambda _: _fall(_share_of_cycle(epoch - config.warm_up_epochs, config), config.least),
     }
     return factors[config.name]((epoch - config.warm_up_epochs) / max(epochs - config.warm_up_epochs, 1e-9))
+
+
+def risen(step: int, steps_an_epoch: int, epochs: int) -> float:
+    """Return the share of a weight that rises evenly from 0 to 1 over the first third of the steps and stays there."""
+    return min(step / (steps_an_epoch * epochs * RISE), 1.0)
 
 
 def set_rate(optimizer: Optimizer, factor: float) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
 
 from ecgtrain.models.classifiers import MakeHead
 
@@ -104,3 +106,44 @@ def one_layer_head(hidden: int, dropout: float) -> MakeHead:
         return nn.Sequential(*layers, nn.Linear(hidden, n_classes))
 
     return make
+
+
+class PrototypeHead(nn.Module):
+    """A head, and a learned prototype of each class that the vectors of its rows are drawn to.
+
+    Parameters
+    ----------
+    layers : torch.nn.Module
+        From vectors to logits.
+    width, n_classes : int
+        Numbers of a vector, and prototypes.
+
+    References
+    ----------
+    .. [1] Yang, Zhang, Yin, Liu, Robust classification with convolutional prototype learning, CVPR 2018. Here the
+       logits come of layers of their own, and vectors and prototypes are scaled to a length of 1.
+    """
+
+    def __init__(self, layers: nn.Module, width: int, n_classes: int) -> None:
+        super().__init__()
+        self.layers = layers
+        self.prototypes = nn.Parameter(torch.randn(n_classes, width))
+
+    def distances(self, vector: Tensor) -> Tensor:
+        """Return the squared distance of vectors (batch, width) from each prototype, (batch, n_classes), 0 to 4."""
+        cosine = functional.normalize(vector.float(), dim=1) @ functional.normalize(self.prototypes, dim=1).T
+        return 2 - 2 * cosine
+
+    def forward(self, vector: Tensor) -> Tensor:
+        """Return logits (batch, n_classes); in training the distances as well, (batch, 2 · n_classes)."""
+        logits: Tensor = self.layers(vector)
+        return torch.cat([logits, self.distances(vector)], dim=1) if self.training else logits
+
+
+def prototype_head(make: MakeHead) -> MakeHead:
+    """Return a maker of the heads of `make` with a prototype of each class."""
+
+    def with_prototypes(width: int, n_classes: int) -> nn.Module:
+        return PrototypeHead(make(width, n_classes), width, n_classes)
+
+    return with_prototypes

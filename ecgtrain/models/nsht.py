@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ecgtrain.models.attention import max_over_steps, mean_over_steps
 from ecgtrain.models.classifiers import Encoder, SignalModel
-from ecgtrain.models.heads import one_layer_head
+from ecgtrain.models.heads import one_layer_head, prototype_head
 from ecgtrain.models.maps import (
     AveragePool,
     Maps,
@@ -95,9 +95,9 @@ class _PlaneConvolution(nn.Module):
 
 
 class _SpectralStream(nn.Module):
-    def __init__(self, shape: InputShape) -> None:
+    def __init__(self, shape: InputShape, learned_bank: bool) -> None:
         super().__init__()
-        self.bank = WaveletBank(WAVELETS, shape.fs_hz, shape.n_samples)
+        self.bank = WaveletBank(WAVELETS, shape.fs_hz, shape.n_samples).requires_grad_(learned_bank)
         self.planes = nn.Sequential(
             _PlaneConvolution(shape.n_leads, 32, 1),
             _PlaneConvolution(32, 64, 2),
@@ -112,28 +112,46 @@ class _SpectralStream(nn.Module):
         return planes.values.mean(dim=2).transpose(1, 2)
 
 
-class _Exchange(nn.Module):
-    """One stream's part of a round: attention to itself, to the other stream, a gate between both, a small network."""
+class _Round(nn.Module):
+    """One stream's part of a round: attention to itself, and a small network."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.self_norm, self.cross_norm, self.mlp_norm = (nn.LayerNorm(WIDTH) for _ in range(3))
-        self.self_attention, self.cross_attention = (
-            nn.MultiheadAttention(WIDTH, HEADS, DROPOUT, batch_first=True) for _ in range(2)
-        )
-        self.gate = nn.Linear(2 * WIDTH, WIDTH)
+        self.self_norm, self.mlp_norm = nn.LayerNorm(WIDTH), nn.LayerNorm(WIDTH)
+        self.self_attention = _attention()
         self.mlp = nn.Sequential(
             nn.Linear(WIDTH, MLP), nn.GELU(), nn.Dropout(DROPOUT), nn.Linear(MLP, WIDTH), nn.Dropout(DROPOUT)
         )
 
     def forward(self, tokens: Tensor, others: Tensor, ignored: Tensor | None) -> Tensor:
         own = self.self_norm(tokens)
-        tokens = tokens + _attend(self.self_attention, own, own, ignored)
-        cross = _attend(self.cross_attention, self.cross_norm(tokens), others, ignored)
-        gate = self.gate(torch.cat([tokens, cross], dim=2)).sigmoid()
-        mixed = gate * tokens + (1 - gate) * cross
+        mixed = self.mix(tokens + _attend(self.self_attention, own, own, ignored), others, ignored)
         evolved: Tensor = mixed + self.mlp(self.mlp_norm(mixed))
         return evolved
+
+    def mix(self, tokens: Tensor, others: Tensor, ignored: Tensor | None) -> Tensor:
+        """Return the tokens with what the other stream has to say: here nothing, the streams meet in the head."""
+        return tokens
+
+
+class _Exchange(_Round):
+    """A round in which the stream attends to the other one too, behind a gate."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cross_norm = nn.LayerNorm(WIDTH)
+        self.cross_attention = _attention()
+        self.gate = nn.Linear(2 * WIDTH, WIDTH)
+
+    def mix(self, tokens: Tensor, others: Tensor, ignored: Tensor | None) -> Tensor:
+        """Return g ⊙ tokens + (1 − g) ⊙ what attention finds in the other stream, with a gate g for each number."""
+        cross = _attend(self.cross_attention, self.cross_norm(tokens), others, ignored)
+        gate: Tensor = self.gate(torch.cat([tokens, cross], dim=2)).sigmoid()
+        return gate * tokens + (1 - gate) * cross
+
+
+def _attention() -> nn.MultiheadAttention:
+    return nn.MultiheadAttention(WIDTH, HEADS, DROPOUT, batch_first=True)
 
 
 def _attend(attention: nn.MultiheadAttention, query: Tensor, key: Tensor, ignored: Tensor | None) -> Tensor:
@@ -142,21 +160,30 @@ def _attend(attention: nn.MultiheadAttention, query: Tensor, key: Tensor, ignore
 
 
 class DualEvolutionEncoder(Encoder):
-    """Two streams of tokens, a quarter of the samples each, through two rounds of exchange.
+    """Two streams of tokens, a quarter of the samples each, through rounds of exchange.
 
     Parameters
     ----------
     shape : InputShape
         What it is made for.
+    n_rounds : int
+        Rounds.
+    exchange : bool
+        Whether the streams attend to each other; False: they meet in the head alone.
+    learned_bank : bool
+        Whether the wavelets are trained; False: they stay as they start.
     """
 
     width = 4 * WIDTH
 
-    def __init__(self, shape: InputShape) -> None:
+    def __init__(
+        self, shape: InputShape, *, n_rounds: int = ROUNDS, exchange: bool = True, learned_bank: bool = True
+    ) -> None:
         super().__init__()
+        make_round = _Exchange if exchange else _Round
         self.temporal = _TemporalStream(shape.n_leads)
-        self.spectral = _SpectralStream(shape)
-        self.of_temporal, self.of_spectral = (nn.ModuleList(_Exchange() for _ in range(ROUNDS)) for _ in range(2))
+        self.spectral = _SpectralStream(shape, learned_bank)
+        self.of_temporal, self.of_spectral = (nn.ModuleList(make_round() for _ in range(n_rounds)) for _ in range(2))
         self.norms = nn.ModuleList(nn.LayerNorm(WIDTH) for _ in range(2))
 
     def forward(self, signal: Tensor, extent: Tensor | None = None) -> Tensor:
@@ -185,21 +212,46 @@ def sinusoidal_positions(n_steps: int, width: int) -> Tensor:
     return torch.stack([angle.sin(), angle.cos()], dim=2).flatten(1)
 
 
-@register_model(
-    reads="signal",
-    source="this project's definition; Hou et al. 2021 (arXiv:2103.02907); Vaswani et al. 2017 (arXiv:1706.03762)",
-    settings={
-        "optimizer": {"lr": 8e-4, "weight_decay": 1e-4},
-        "batch_size": 1024,
-        "epochs": 120,
-        "schedule": {"factor": 0.5, "patience": 5},
-        "early_stopping": {"patience": 10},
-    },
-)
+SOURCE = "this project's definition; Hou et al. 2021 (arXiv:2103.02907); Vaswani et al. 2017 (arXiv:1706.03762)"
+SETTINGS = {
+    "optimizer": {"lr": 8e-4, "weight_decay": 1e-4},
+    "batch_size": 1024,
+    "epochs": 120,
+    "schedule": {"factor": 0.5, "patience": 5},
+    "early_stopping": {"patience": 10},
+}
+HEAD = one_layer_head(HEAD_WIDTH, 0.3)
+
+
+@register_model(reads="signal", source=SOURCE, settings=SETTINGS)
 def nsht_dual_evo(shape: InputShape) -> nn.Module:
     """Learned wavelets beside convolutions, two transformers that exchange tokens through gates.
 
     Both streams take positions, and a layer norm stands before the pooling. One lead and five classes make 1.309
     million parameters, of 1.31 stated.
     """
-    return SignalModel(DualEvolutionEncoder(shape), shape, one_layer_head(HEAD_WIDTH, 0.3))
+    return SignalModel(DualEvolutionEncoder(shape), shape, HEAD)
+
+
+@register_model(reads="signal", source=f"{SOURCE}; Yang et al. 2018 (arXiv:1805.03438)", settings=SETTINGS)
+def nsht_dual_evo_prototypes(shape: InputShape) -> nn.Module:
+    """NSHT dual evolution whose vectors are drawn to a learned prototype of their class (`loss.prototype`)."""
+    return SignalModel(DualEvolutionEncoder(shape), shape, prototype_head(HEAD))
+
+
+@register_model(reads="signal", source=SOURCE, settings=SETTINGS)
+def nsht_dual_evo_fixed_bank(shape: InputShape) -> nn.Module:
+    """Ablation of NSHT dual evolution: the wavelets stay as they start, log-spaced from 1 to 45 Hz."""
+    return SignalModel(DualEvolutionEncoder(shape, learned_bank=False), shape, HEAD)
+
+
+@register_model(reads="signal", source=SOURCE, settings=SETTINGS)
+def nsht_dual_evo_concatenation(shape: InputShape) -> nn.Module:
+    """Ablation of NSHT dual evolution: no attention between the streams, which meet in the head alone."""
+    return SignalModel(DualEvolutionEncoder(shape, exchange=False), shape, HEAD)
+
+
+@register_model(reads="signal", source=SOURCE, settings=SETTINGS)
+def nsht_dual_evo_one_round(shape: InputShape) -> nn.Module:
+    """Ablation of NSHT dual evolution: one round of exchange instead of two."""
+    return SignalModel(DualEvolutionEncoder(shape, n_rounds=1), shape, HEAD)

@@ -9,11 +9,12 @@ import torch
 
 from ecgtrain.averaging import WeightAverage
 from ecgtrain.checkpoint import CheckpointError, one_before, read_checkpoint, save_checkpoint
-from ecgtrain.config import EarlyStoppingConfig, OptimizerConfig, TrainingConfig
+from ecgtrain.config import EarlyStoppingConfig, LossConfig, OptimizerConfig, TrainingConfig
 from ecgtrain.listener import Listener
 from ecgtrain.loader import loaders
 from ecgtrain.loop import BEST, LAST, TrainingError, train
 from ecgtrain.models import create_model
+from ecgtrain.models.heads import prototype_head
 from ecgtrain.predicting import predict_logits
 from store.errors import UnknownNameError
 
@@ -77,6 +78,35 @@ def test_the_same_seed_gives_the_same_numbers(name, beats_store):
         results.append(train(model, data, TrainingConfig(epochs=2, seed=7, device="cpu")))
     assert without_time(results[0].history) == without_time(results[1].history)
     assert equal_weights(results[0].model, results[1].model)
+
+
+class WithPrototypes(torch.nn.Module):
+    """One layer, and a head that draws its rows to prototypes."""
+
+    def __init__(self, n_samples: int, n_classes: int) -> None:
+        super().__init__()
+        self.body = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(n_samples, 16), torch.nn.Tanh())
+        self.head = prototype_head(torch.nn.Linear)(16, n_classes)
+
+    def forward(self, signal):
+        return self.head(self.body(signal))
+
+
+def test_rows_are_drawn_to_their_class_s_prototype_as_much_as_the_loss_says(data):
+    distances = []
+    for weight in (0.0, 3.0):
+        torch.manual_seed(0)
+        model = WithPrototypes(data.shape.n_samples * data.shape.n_leads, data.shape.n_classes)
+        start = model.head.prototypes.detach().clone()
+        optimizer = OptimizerConfig(lr=3e-3, weight_decay=0.0)
+        config = TrainingConfig(epochs=4, device="cpu", optimizer=optimizer, loss=LossConfig(prototype=weight))
+        model = train(model, data, config).model
+        assert torch.equal(model.head.prototypes, start) == (weight == 0)
+        batch = next(data.test.in_order())
+        with torch.inference_mode():
+            found = model.head.distances(model.body(batch.inputs["signal"]))
+        distances.append(found.gather(1, batch.target[:, None]).mean())
+    assert distances[1] < 0.8 * distances[0]
 
 
 def test_another_seed_gives_other_numbers(data):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ecgtrain.config import LossConfig
-from ecgtrain.losses import class_shares, class_weights, make_loss, positive_weights
+from ecgtrain.losses import attraction, class_shares, class_weights, make_loss, positive_weights
 from store.errors import UserError
 
 COUNTS = np.array([72471, 2223, 5788, 641, 6431])
@@ -43,6 +43,15 @@ def test_context_weights_are_those_of_the_paper():
 def test_class_weights_follow_their_formula_with_mean_one(kind, formula):
     expected = formula(COUNTS.astype(float))
     np.testing.assert_allclose(class_weights(COUNTS, kind), expected / expected.mean())
+
+
+def test_attraction_is_the_distance_from_the_prototype_of_a_row_s_class():
+    distances = torch.tensor([[0.1, 2.0, 3.0], [0.4, 0.5, 0.6]])
+    shares = class_shares(torch.tensor([2, 0]), 3)
+    assert attraction(distances, shares).tolist() == pytest.approx([3.0, 0.4])
+    mixed = torch.tensor([[0.75, 0.25, 0.0], [0.0, 1.0, 1.0]])  # two rows mixed, and two labels of one row
+    assert attraction(distances, mixed).tolist() == pytest.approx([0.575, 1.1])
+    assert attraction(distances[:, :0], shares).tolist() == [0.0, 0.0]
 
 
 def test_a_class_without_rows_has_no_weight():

@@ -8,6 +8,8 @@ from torch.nn import functional
 
 from ecgtrain.fitting import BASELINES
 from ecgtrain.models import create_model, list_families, list_models, model_facts, register_family, register_model
+from ecgtrain.models.heads import prototype_head
+from ecgtrain.models.maps import signal_maps
 from ecgtrain.models.recurrent import AttentionEncoder, Recurrence
 from store.errors import UnknownNameError, UserError
 
@@ -84,10 +86,11 @@ def batch(name: str, n_rows: int = N_ROWS, n_leads: int = 1, n_features: int = 0
 def test_model_maps_a_batch_to_logits_and_gradients_reach_every_weight(name):
     inputs = batch(name, n_leads=2, n_features=N_FEATURES)
     model = made(name, n_leads=2, n_features=N_FEATURES if "features" in inputs else 0)
-    logits = model(**inputs)
+    logits, distances = model(**inputs).tensor_split((N_CLASSES,), dim=1)
     assert logits.shape == (N_ROWS, N_CLASSES)
+    assert distances.shape[1] == (N_CLASSES if name.endswith("_prototypes") else 0)
     assert torch.isfinite(logits).all()
-    functional.cross_entropy(logits, torch.arange(N_ROWS)).backward()
+    (functional.cross_entropy(logits, torch.arange(N_ROWS)) + distances.sum()).backward()
     trainable = [(key, weight) for key, weight in model.named_parameters() if weight.requires_grad]
     assert [key for key, weight in trainable if weight.grad is None] == []
     assert all(torch.isfinite(weight.grad).all() for _, weight in trainable)
@@ -249,6 +252,64 @@ def test_trunks_of_the_scalogram_networks_have_the_stated_size(size, trunk):
             f"efficientnet_scalogram_{size}", n_leads=1, n_samples=360, n_classes=5, picture=(1, 224, 224)
         )
     assert n_parameters(model.encoder.backbone) == pytest.approx(trunk, rel=5e-3)
+
+
+def test_ecgtransform_reads_a_batch_in_parts_and_both_ways_as_it_would_at_once():
+    encoder = made("ecgtransform").encoder.train()
+    for layer in encoder.modules():
+        if isinstance(layer, torch.nn.Dropout):
+            layer.p = 0.0
+        if isinstance(layer, torch.nn.MultiheadAttention):
+            layer.dropout = 0.0
+    signal = batch("ecgtransform", n_rows=19)["signal"]  # no whole number of parts
+    channels = encoder.stages(signal_maps(signal, None)).series
+    both = encoder.transformer(channels) + encoder.transformer(channels.flip(2))
+    torch.testing.assert_close(encoder(signal), both.mean(dim=2), rtol=1e-4, atol=1e-5)
+
+
+LAYER_NORM, ATTENTION_128, GATE, MLP = 2 * 128, 4 * (128**2 + 128), 256 * 128 + 128, 256 * 128 + 256 + 128 * 256 + 128
+
+
+@pytest.mark.parametrize(
+    ("ablation", "fewer"),
+    [
+        ("prototypes", -5 * 512),
+        ("fixed_bank", 0),
+        ("concatenation", 2 * 2 * (LAYER_NORM + ATTENTION_128 + GATE)),  # of two rounds of two streams
+        ("one_round", 2 * (3 * LAYER_NORM + 2 * ATTENTION_128 + GATE + MLP)),
+    ],
+)
+def test_ablations_of_nsht_lack_what_they_leave_out(ablation, fewer):
+    assert counted(f"nsht_dual_evo_{ablation}", 1, 360) == counted("nsht_dual_evo", 1, 360) - fewer
+
+
+def test_a_fixed_bank_of_wavelets_is_not_trained():
+    frozen = [key for key, weight in made("nsht_dual_evo_fixed_bank").named_parameters() if not weight.requires_grad]
+    assert frozen == ["encoder.spectral.bank.log_frequency", "encoder.spectral.bank.cycles"]
+
+
+def test_streams_without_exchange_do_not_hear_each_other():
+    apart, together = (made(name).eval().encoder for name in ("nsht_dual_evo_concatenation", "nsht_dual_evo"))
+    signal = batch("nsht_dual_evo")["signal"]
+    for encoder, same in ((apart, True), (together, False)):
+        with torch.inference_mode():
+            before = encoder(signal)
+            encoder.spectral.planes[0].convolution.weight.zero_()
+            after = encoder(signal)
+        temporal = [slice(0, 128), slice(256, 384)]  # mean and maximum over its tokens
+        assert all(torch.equal(before[:, part], after[:, part]) == same for part in temporal)
+        assert not torch.equal(before[:, 128:256], after[:, 128:256])
+
+
+def test_a_head_with_prototypes_gives_their_distances_in_training_alone():
+    head = prototype_head(torch.nn.Linear)(6, 3)
+    vector = 5 * torch.randn(4, 6, generator=torch.Generator().manual_seed(1))
+    logits, distances = head.train()(vector).tensor_split((3,), dim=1)
+    torch.testing.assert_close(head.eval()(vector), logits)
+    for i, row in enumerate(vector):
+        for c, prototype in enumerate(head.prototypes):
+            expected = (row / row.norm() - prototype / prototype.norm()).square().sum()
+            torch.testing.assert_close(distances[i, c], expected)
 
 
 @pytest.mark.parametrize("name", ["timm/swin_tiny_patch4_window7_224", "late/swin_tiny_patch4_window7_224"])

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from torch.optim.lr_scheduler import CosineAnnealingLR, CosineAnnealingWarmRestarts, OneCycleLR, ReduceLROnPlateau
 
 from ecgtrain.config import OptimizerConfig, ScheduleConfig, TrainingConfig
-from ecgtrain.schedules import make_optimizer, rate_factor, set_rate
+from ecgtrain.schedules import make_optimizer, rate_factor, risen, set_rate
 
 EPOCHS, STEPS = 30, 7
 WEIGHTS = [torch.nn.Parameter(torch.zeros(3))]
@@ -109,3 +109,10 @@ def test_each_group_keeps_its_share_of_the_rate():
     for factor in (0.5, 0.25):
         set_rate(optimizer, factor)
     assert [group["lr"] for group in optimizer.param_groups] == [0.025, 0.00025]
+
+
+def test_a_weight_rises_over_the_first_third_of_the_steps_and_stays():
+    found = [risen(step, STEPS, EPOCHS) for step in range(STEPS * EPOCHS)]
+    third = STEPS * EPOCHS // 3
+    assert found[: third + 1] == pytest.approx(np.linspace(0, 1, third + 1))
+    assert set(found[third:]) == {1.0}
