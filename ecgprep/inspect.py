@@ -73,7 +73,8 @@ def print_result(result: BuildResult) -> None:
     for about in card["databases"]:
         here = about["records_used"] + about["records_quarantined"]
         console.print(
-            f"{about['title']} {about['version']}: {here:,} of {about['records_published']:,} records are here, "
+            f"{about['title']} {about['version']}".rstrip()
+            + f": {here:,} of {about['records_published']:,} records are here, "
             f"{about['records_used']:,} used, {about['patients']:,} patients, {about['rows']:,} rows"
         )
     _print_quarantine(console, result.quarantined)

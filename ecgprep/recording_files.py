@@ -96,9 +96,9 @@ def _read_wfdb(path: Path) -> RecordingFile:
     stem = path.with_suffix("")
     record = read_record(stem, (".hea",))
     names = number_repeated([lead_name(lead) for lead in record.leads])
-    uncalibrated = tuple(name for name, lead in zip(names, record.leads, strict=True) if lead in record.uncalibrated)
+    unfit = {name: record.unfit[lead] for name, lead in zip(names, record.leads, strict=True) if lead in record.unfit}
     started = wfdb.rdheader(str(stem)).base_datetime
-    return RecordingFile(replace(record, leads=names, uncalibrated=uncalibrated), started and started.isoformat())
+    return RecordingFile(replace(record, leads=names, unfit=unfit), started and started.isoformat())
 
 
 def _read_edf(path: Path, leads: Sequence[str]) -> RecordingFile:

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgprep.wfdb_files import NO_VALUE, Header, parse_header, read_signals, signals_without_gain
+from ecgprep.wfdb_files import (
+    NO_VALUE,
+    Header,
+    parse_header,
+    read_header_text,
+    read_signals,
+    signals_without_gain,
+    stated_units,
+)
 from store.errors import RecordError
 from store.schema import CLIP_COUNT, SCALE_MV
 from store.vocabulary import MV_PER_UNIT, lead_key, same_leads
@@ -31,18 +39,18 @@ class Record:
     fs_hz : float
         Sampling rate.
     signal_mv : ndarray of float64, shape (n_leads, n_samples)
-        Voltage in mV; NaN where the recording says that it has no value.
+        Voltage in mV; NaN where the recording says that it has no value, and all over a lead that is no voltage.
     comments : tuple of str
         The header's comment lines.
-    uncalibrated : tuple of str
-        Leads without a gain in the header, whose unit is not known.
+    unfit : mapping of str to str
+        Leads that cannot be taken, and why: no gain in the header, or a unit that is no voltage.
     """
 
     leads: tuple[str, ...]
     fs_hz: float
     signal_mv: NDArray[np.float64]
     comments: tuple[str, ...]
-    uncalibrated: tuple[str, ...] = ()
+    unfit: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def n_samples(self) -> int:
@@ -68,7 +76,7 @@ def read_record(path: Path, suffixes: Sequence[str] = (".hea", ".dat")) -> Recor
     Raises
     ------
     RecordError
-        If a file is missing or damaged, a checksum or the length differs from the header, or a unit is not a voltage.
+        If a file is missing or damaged, or a checksum or the length differs from the header.
     """
     for suffix in suffixes:
         file = path.with_name(path.name + suffix)
@@ -77,39 +85,56 @@ def read_record(path: Path, suffixes: Sequence[str] = (".hea", ".dat")) -> Recor
         if file.stat().st_size == 0:
             raise RecordError("read", f"{file.name} is empty")
     try:
-        text = path.with_name(f"{path.name}.hea").read_text(encoding="latin-1")
+        text = read_header_text(path.with_name(f"{path.name}.hea"))
         header = parse_header(text)
-        record = _by_header(path, header) if header else _by_wfdb(path)
-        return replace(record, uncalibrated=tuple(record.leads[i] for i in signals_without_gain(text)))
+        return _by_header(path, header, text) if header else _by_wfdb(path, text)
     except RecordError:
         raise
     except Exception as error:  # the parser raises whatever a damaged file trips: IndexError, ValueError, …
         raise RecordError("read", f"cannot be read: {type(error).__name__}: {' '.join(str(error).split())}") from error
 
 
-def _by_header(path: Path, header: Header) -> Record:
+def _by_header(path: Path, header: Header, text: str) -> Record:
     leads = [signal.lead for signal in header.signals]
     counts = read_signals(path.parent, header)
     _check_sums(leads, [signal.checksum for signal in header.signals], counts.sum(axis=1, dtype=np.int64).tolist())
-    units = np.array([_mv_per_unit(signal.lead, signal.units) / signal.gain for signal in header.signals])
+    units = [signal.units for signal in header.signals]
+    factors = _mv_per(units) / [signal.gain for signal in header.signals]
     baseline = np.array([signal.baseline for signal in header.signals])
-    signal_mv = (counts - baseline[:, None]) * units[:, None]
+    signal_mv = (counts - baseline[:, None]) * factors[:, None]
     no_value = np.array([NO_VALUE[signal.format] for signal in header.signals])
     signal_mv[counts == no_value[:, None]] = np.nan
-    return _checked(Record(number_repeated(leads), header.fs_hz, signal_mv, header.comments))
+    names = number_repeated(leads)
+    return _checked(Record(names, header.fs_hz, signal_mv, header.comments, _unfit(names, units, text)))
 
 
-def _by_wfdb(path: Path) -> Record:
+def _by_wfdb(path: Path, text: str) -> Record:
     import wfdb
 
     raw = wfdb.rdrecord(str(path), physical=False)
     signal = np.ascontiguousarray(raw.dac().T)
     leads = [name or "" for name in raw.sig_name]  # a header may leave a lead without a name
     _check_sums(leads, raw.checksum, raw.calc_checksum())
-    factors = [_mv_per_unit(name, unit) for name, unit in zip(leads, raw.units, strict=True)]
-    return _checked(
-        Record(number_repeated(leads), float(raw.fs), signal * np.asarray(factors)[:, None], tuple(raw.comments or ()))
-    )
+    stated = stated_units(text)  # wfdb drops what is not ASCII, and so takes µV for V
+    units = [stated.get(i, unit or "") for i, unit in enumerate(raw.units)]
+    signal_mv = signal * _mv_per(units)[:, None]
+    names = number_repeated(leads)
+    return _checked(Record(names, float(raw.fs), signal_mv, tuple(raw.comments or ()), _unfit(names, units, text)))
+
+
+def _mv_per(units: Sequence[str]) -> NDArray[np.float64]:
+    """Return the millivolts in each unit; NaN where it is no voltage."""
+    return np.array([MV_PER_UNIT.get(unit.lower(), np.nan) for unit in units])
+
+
+def _unfit(names: Sequence[str], units: Sequence[str], text: str) -> dict[str, str]:
+    """Return the leads of a header's text that cannot be taken, and why."""
+    no_gain = {names[i]: "has no gain in the header, so that its unit is unknown" for i in signals_without_gain(text)}
+    pairs = zip(names, units, strict=True)
+    no_voltage = {
+        name: f"is in {unit!r}, which is not a voltage" for name, unit in pairs if unit.lower() not in MV_PER_UNIT
+    }
+    return no_gain | no_voltage
 
 
 def _checked(record: Record) -> Record:
@@ -125,13 +150,6 @@ def _check_sums(leads: Sequence[str], stated: Sequence[int | None] | None, found
     for lead, expected, sum_ in zip(leads, stated or [None] * len(leads), found, strict=True):
         if expected and expected % 65536 != sum_ % 65536:
             raise RecordError("read", f"checksum of {lead} is {sum_ % 65536}, the header says {expected % 65536}")
-
-
-def _mv_per_unit(lead: str, unit: str) -> float:
-    try:
-        return MV_PER_UNIT[unit.lower()]
-    except (KeyError, AttributeError) as error:
-        raise RecordError("read", f"lead {lead} is in {unit!r}, which is not a voltage") from error
 
 
 @dataclass(frozen=True)
@@ -169,7 +187,7 @@ def choose_leads(record: Record, leads: Sequence[str], substitutes: Mapping[str,
     Raises
     ------
     RecordError
-        If a lead is absent and nothing stands in for it, or its header states no gain.
+        If a lead is absent and nothing stands in for it, or it cannot be taken: see `Record.unfit`.
     """
     here = {lead_key(name): i for i, name in enumerate(record.leads)}
     rows, sources, own = [], [], []
@@ -179,8 +197,8 @@ def choose_leads(record: Record, leads: Sequence[str], substitutes: Mapping[str,
         source = next((name for name in (*names, *stand_ins) if lead_key(name) in here), None)
         if source is None:
             raise RecordError("leads", f"lead {lead} is missing; the record has {', '.join(record.leads)}")
-        if record.leads[here[lead_key(source)]] in record.uncalibrated:
-            raise RecordError("leads", f"lead {source} has no gain in the header, so that its unit is unknown")
+        if why := record.unfit.get(record.leads[here[lead_key(source)]]):
+            raise RecordError("leads", f"lead {source} {why}")
         rows.append(here[lead_key(source)])
         sources.append(source)
         own.append(source in names)

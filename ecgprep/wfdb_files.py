@@ -96,6 +96,21 @@ def _signal(match: re.Match[str]) -> SignalLine:
     )
 
 
+def read_header_text(path: Path) -> str:
+    """Return a header file's text: UTF-8, else Latin-1; the standard knows ASCII alone, but a µ comes in both.
+
+    Parameters
+    ----------
+    path : Path
+        The header file.
+    """
+    raw = path.read_bytes()
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
 def signals_without_gain(text: str) -> list[int]:
     """Return the numbers of the signals for which a header states no gain, or 0, which means the same.
 
@@ -108,9 +123,23 @@ def signals_without_gain(text: str) -> list[int]:
     ----------
     .. [1] header(5): such a signal is not calibrated, and readers assume 200 units per mV.
     """
+    return [i for i, match in enumerate(_signal_lines(text)) if match and not float(match["gain"] or 0)]
+
+
+def stated_units(text: str) -> dict[int, str]:
+    """Return the units that a header states, by the signal's number.
+
+    Parameters
+    ----------
+    text : str
+        The header file's text.
+    """
+    return {i: match["units"] for i, match in enumerate(_signal_lines(text)) if match and match["units"]}
+
+
+def _signal_lines(text: str) -> list[re.Match[str] | None]:
     lines = [line.strip() for line in text.splitlines()]
-    matches = [SIGNAL_LINE.match(line) for line in lines if line and not line.startswith("#")][1:]
-    return [i for i, match in enumerate(matches) if match and not float(match["gain"] or 0)]
+    return [SIGNAL_LINE.match(line) for line in lines if line and not line.startswith("#")][1:]
 
 
 def read_signals(folder: Path, header: Header) -> NDArray[np.int16]:

@@ -17,6 +17,7 @@ from ecgprep.config import Prepare
 from ecgprep.datasets.annotated import ATR_SUFFIXES, AnnotatedDatabase
 from ecgprep.datasets.base import Found, RecordRef, is_synthetic, person_in
 from ecgprep.records import Record
+from ecgprep.wfdb_files import read_header_text
 from store.errors import RecordError
 from store.vocabulary import STANDARD_LEADS
 
@@ -55,7 +56,7 @@ class Incart(AnnotatedDatabase):
 
     def _ref(self, folder: Path, name: str) -> RecordRef:
         header = folder / f"{name}.hea"
-        text = header.read_text(encoding="latin-1") if header.is_file() else ""
+        text = read_header_text(header) if header.is_file() else ""
         number = PATIENT.search(text)
         patient = f"{int(number[1]):02d}" if number else "unknown"
         return RecordRef(f"{self.name}/{name}", f"{self.name}/{patient}", folder / name, ATR_SUFFIXES)

@@ -21,6 +21,7 @@ from ecgprep.config import Prepare
 from ecgprep.datasets.base import Database, Found, RecordRef, is_synthetic
 from ecgprep.records import Record
 from ecgprep.splits import Protocol, Rows, patient_protocols, random_rows, strata
+from ecgprep.wfdb_files import read_header_text
 from store.plan import Values
 from store.vocabulary import MI_CLASSES, STANDARD_LEADS
 
@@ -104,7 +105,7 @@ def _comments(path: Path) -> dict[str, str]:
     header = path.with_name(f"{path.name}.hea")
     if not header.is_file():
         return {}
-    lines = header.read_text(encoding="latin-1").splitlines()
+    lines = read_header_text(header).splitlines()
     pairs = (line.lstrip("# ").partition(":") for line in lines if line.startswith("#"))
     return {key.strip(): value.strip() for key, _, value in pairs}
 

@@ -17,6 +17,7 @@ from ecgprep.label_table import LabelTable, read_label_table
 from ecgprep.records import Record, number_repeated
 from store.errors import MissingDataError, UserError
 from store.plan import Values
+from store.vocabulary import MV_PER_UNIT
 
 LABEL = "label"
 
@@ -60,7 +61,7 @@ class WfdbFolder(AnnotatedDatabase):
         """
         stated = [header for header in _read_headers(folder).values() if header.leads]
         if not stated:
-            raise MissingDataError(f"{folder}: no WFDB header (*.hea) that names a lead is in it")
+            raise MissingDataError(f"{folder}: no WFDB header (*.hea) that names a lead with a voltage is in it")
         here = type(self)()
         n_records = Counter(lead for header in stated for lead in dict.fromkeys(header.leads))
         here.rates_hz = tuple(rate for rate, _ in Counter(header.fs_hz for header in stated).most_common())
@@ -123,14 +124,17 @@ class WfdbFolder(AnnotatedDatabase):
         return from_file | (super().labels(facts, marks, prepare) if self.annotator(prepare) else {})
 
     def unknown_patients(self, facts: Sequence[Mapping[str, Any]]) -> str:
-        """Return what follows where some record's patient is not known."""
-        if all(fact["patient_known"] for fact in facts):
+        """Return what follows where the patient of some record that has labels is not known."""
+        if not any(fact["patient_in_doubt"] for fact in facts):
             return ""
         return "whose recordings these are is not known: recordings of one patient may be on both sides"
 
 
 class _Stated(NamedTuple):
-    """What a header says of its record; nothing where it cannot be read, which the build finds out again."""
+    """What a header says of its record and its leads that are voltages.
+
+    Nothing where it cannot be read, which the build finds out again.
+    """
 
     fs_hz: float = 0.0
     leads: tuple[str, ...] = ()
@@ -155,7 +159,9 @@ def _read_header(path: Path) -> _Stated:
         return _Stated()
     if isinstance(header, wfdb.MultiRecord):
         return _Stated(float(header.fs), segments=tuple(header.seg_name))
-    leads = number_repeated([name or "" for name in header.sig_name or ()])
+    names = number_repeated([name or "" for name in header.sig_name or ()])
+    pairs = zip(names, header.units or (), strict=True)
+    leads = tuple(name for name, unit in pairs if str(unit).lower() in MV_PER_UNIT)
     return _Stated(float(header.fs), leads, tuple(header.file_name or ()))
 
 
@@ -170,7 +176,7 @@ def _ref(folder: Path, path: Path, files: Sequence[str], annotation: str | None,
         "classes": table.classes,
         "multilabel": table.multilabel,
         "person": line.person,
-        "patient_known": bool(line.patient),
+        "patient_in_doubt": not line.patient and bool(line.label or annotation),
     }
     return RecordRef(f"wfdb/{name}", f"wfdb/{patient}", path, suffixes, facts)
 

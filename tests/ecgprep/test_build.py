@@ -276,7 +276,7 @@ DAMAGES = {
     "wrong checksum": (wrong_checksum, "read", "checksum of"),
     "no beats": (lambda place, name: write_beats(place, name, [18], ["+"]), "label", "100.atr marks no beat"),
     "gain of another unit": (clipped, "quality", "mV in a typical second, which no ECG does"),
-    "unit that is no voltage": (rewrite_header("/mV", "/mmHg"), "read", "is in 'mmHg', which is not a voltage"),
+    "unit that is no voltage": (rewrite_header("/mV", "/mmHg"), "leads", "is in 'mmHg', which is not a voltage"),
 }
 
 

@@ -26,10 +26,27 @@ def test_units_become_millivolts(tmp_path: Path, unit: str, per_mv: float) -> No
     assert np.abs(record.signal_mv - SIGNAL).max() <= 0.5 / 200 + 1e-6
 
 
-def test_unit_that_is_no_voltage_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+@pytest.mark.parametrize("extra", ["", "x1"], ids=["our reader", "wfdb"])
+def test_the_sign_of_micro_is_read_in_either_encoding(tmp_path: Path, encoding: str, extra: str) -> None:
+    """wfdb drops it, which leaves V."""
+    write_mitdb_record(tmp_path, "100", SIGNAL, ("MLII", "V1"), units=["uV"] * 2, adc_gain=[0.2] * 2)
+    header = tmp_path / "100.hea"
+    text = header.read_text().replace("/uV", "/µV").replace(" 212 ", f" 212{extra} ")
+    header.write_bytes(text.encode(encoding))
+    assert np.abs(read_record(tmp_path / "100").signal_mv - SIGNAL).max() <= 0.5 / 200 + 1e-6
+
+
+@pytest.mark.parametrize("extra", ["", "x1"], ids=["our reader", "wfdb"])
+def test_lead_that_is_no_voltage_is_refused_and_the_others_are_not(tmp_path: Path, extra: str) -> None:
     write_mitdb_record(tmp_path, "100", SIGNAL, ("MLII", "RESP"), units=["mV", "l"])
+    header = tmp_path / "100.hea"
+    header.write_text(header.read_text().replace(" 212 ", f" 212{extra} "))
+    record = read_record(tmp_path / "100")
+    assert np.abs(choose_leads(record, ["MLII"], {}).signal_mv - SIGNAL[:1]).max() <= 0.5 / 200 + 1e-6
     with pytest.raises(RecordError, match="lead RESP is in 'l', which is not a voltage"):
-        read_record(tmp_path / "100")
+        choose_leads(record, ["MLII", "RESP"], {})
+    assert np.isnan(record.signal_mv[1]).all()
 
 
 NAMES = ("I", "II", "AVR", "V1")
@@ -101,7 +118,7 @@ def test_a_lead_without_gain_is_read_but_not_taken(tmp_path: Path, gain: str, ex
     header.write_text("\n".join([first, ml2.replace(" 212 ", f" 212{extra} "), v1]) + "\n")
     record = read_record(tmp_path / "100")
     name = record.leads[1]
-    assert record.uncalibrated == (name,)
+    assert record.unfit == {name: "has no gain in the header, so that its unit is unknown"}
     assert choose_leads(record, ["MLII"], {}).sources == ("MLII",)
     if gain:
         with pytest.raises(RecordError, match="lead V1 has no gain in the header, so that its unit is unknown"):

@@ -14,7 +14,13 @@ from ecgprep.config import Prepare
 from pipelines.workspace import Workspace
 from store.errors import MissingDataError, UserError
 from store.read import open_store
-from tests.recordings import make_signal_mv, write_mitdb, write_ptbxl_record
+from tests.recordings import (
+    make_signal_mv,
+    write_beats,
+    write_mitdb,
+    write_mitdb_record,
+    write_ptbxl_record,
+)
 
 Build = Callable[..., BuildResult]
 
@@ -56,10 +62,9 @@ class TestLabelFile:
             assert "is not known" in split.leak_note
 
     def test_with_patients_none_leaks(self, folder: Path, build_in: Build) -> None:
-        for path in folder.glob("ward*/r2[23].*"):
-            path.unlink()  # those without a line
+        """Two records have no line: no label, so that they take no part in any protocol."""
         store = open_store(build_in(folder, dataset="wfdb", labels=f"{NAMED}:patient=subject").place)
-        assert len(set(store.column("patient"))) == 11
+        assert len(set(store.column("patient"))) == 11 + 2
         assert store.protocols
         assert all(store.split(protocol).leaks == () for protocol in store.protocols)
 
@@ -128,6 +133,13 @@ class TestAnnotations:
         result = build_in(raw, dataset="wfdb")
         assert open_store(result.place).leads == ("MLII", "V1")
         assert [item.reason for item in result.quarantined] == ["lead MLII is missing; the record has V5, V2"]
+
+    def test_a_signal_that_is_no_voltage_is_no_lead(self, tmp_path: Path, build_in: Build) -> None:
+        signal_mv = make_signal_mv(np.random.default_rng(0), np.arange(200, 7000, 300), 360.0, (2, 7200))
+        for name in ("a", "b"):
+            write_mitdb_record(tmp_path, name, signal_mv, ("II", "RESP"), units=["mV", "l"])
+            write_beats(tmp_path, name, range(200, 7000, 300), "N" * 23)
+        assert open_store(build_in(tmp_path, dataset="wfdb", unit="beat:centred186").place).leads == ("II",)
 
     def test_folder_without_annotations_or_labels_is_refused(self, folder: Path, build_in: Build) -> None:
         with pytest.raises(MissingDataError, match=r"no annotation file \(\*\.atr\) is in it; name a CSV file"):
