@@ -35,7 +35,7 @@ from ecgtrain.devices import pick_device
 from ecgtrain.distributed import batch_norm_over, this_world, without_averaging
 from ecgtrain.listener import Listener, StepLoss
 from ecgtrain.loader import Batch, Loaders
-from ecgtrain.losses import attraction, class_shares, make_loss, weights_beside
+from ecgtrain.losses import attraction, class_shares, logits_and_distances, make_loss, weights_beside
 from ecgtrain.predicting import combined, forward, predict_logits, probabilities
 from ecgtrain.samplers import step_seed
 from ecgtrain.schedules import make_optimizer, rate_factor, risen, set_rate
@@ -249,7 +249,7 @@ class _Training:
             more = i + 1 < len(parts)
             with without_averaging(self.running) if more else nullcontext():
                 outputs = forward(self.running, part, self.device, self.config.precision)
-                logits, distances = outputs.tensor_split((len(self.classes),), dim=1)
+                logits, distances = logits_and_distances(outputs, len(self.classes))
                 shares = class_shares(part.target.to(self.device), len(self.classes))
                 loss = self.loss.terms(logits, shares).sum() / whole
                 loss = loss + pull * attraction(distances, shares).sum() / n_rows

@@ -121,6 +121,34 @@ def weights_beside(kind: str, balance: str) -> str:
     return "none"
 
 
+def logits_and_distances(outputs: Tensor, n_classes: int) -> tuple[Tensor, Tensor]:
+    """Return what a model in training says, cut in two.
+
+    Parameters
+    ----------
+    outputs : torch.Tensor, shape (n, n_classes) or (n, 2 · n_classes)
+        Logits; of a model with prototypes the distances from them as well.
+    n_classes : int
+        Classes of the task.
+
+    Returns
+    -------
+    tuple of torch.Tensor
+        Logits (n, n_classes), and distances (n, n_classes) or (n, 0).
+
+    Raises
+    ------
+    UserError
+        If the outputs are of another shape.
+    """
+    if outputs.ndim != 2 or outputs.shape[1] not in (n_classes, 2 * n_classes):
+        raise UserError(
+            f"the model's output has the shape {tuple(outputs.shape)}; of {len(outputs)} rows and {n_classes} "
+            f"classes it has to be ({len(outputs)}, {n_classes})"
+        )
+    return outputs[:, :n_classes], outputs[:, n_classes:]
+
+
 def attraction(distances: Tensor, shares: Tensor) -> Tensor:
     """Return how far each row lies from the prototypes of its classes.
 

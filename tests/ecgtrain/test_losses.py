@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ecgtrain.config import LossConfig
-from ecgtrain.losses import attraction, class_shares, class_weights, make_loss, positive_weights
+from ecgtrain.losses import attraction, class_shares, class_weights, logits_and_distances, make_loss, positive_weights
 from store.errors import UserError
 
 COUNTS = np.array([72471, 2223, 5788, 641, 6431])
@@ -43,6 +43,12 @@ def test_context_weights_are_those_of_the_paper():
 def test_class_weights_follow_their_formula_with_mean_one(kind, formula):
     expected = formula(COUNTS.astype(float))
     np.testing.assert_allclose(class_weights(COUNTS, kind), expected / expected.mean())
+
+
+@pytest.mark.parametrize("shape", [(4, 7), (4, 1), (4,)])
+def test_outputs_that_fit_no_task_are_refused(shape):
+    with pytest.raises(UserError, match="classes it has to be \\(4, 5\\)"):
+        logits_and_distances(torch.zeros(shape), 5)
 
 
 def test_attraction_is_the_distance_from_the_prototype_of_a_row_s_class():
