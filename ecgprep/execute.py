@@ -26,6 +26,7 @@ ANSWER_S = 5.0  # in which a scheduler says how many workers it has
 UNANSWERED = ("the scheduler has not answered", "start it anew")
 NO_WORKERS = ("the cluster has had no workers", "start some")
 WORTH_PROCESSES = 8  # fewer tasks are done before worker processes have started
+KEPT_MESSAGES = 10  # Dask keeps the last 1,000 to each worker, with all that tasks were given: hundreds of MB
 
 
 class TaskRunner:
@@ -76,11 +77,13 @@ class TaskRunner:
         if alone and self.scheduler is None:
             yield from map(function, arguments)
             return
+        import dask
         from distributed import CancelledError
         from distributed.comm import CommClosedError
         from distributed.scheduler import KilledWorker
 
         if self._client is None:
+            self._open.enter_context(dask.config.set({"distributed.admin.low-level-log-length": KEPT_MESSAGES}))
             self._client = self._open.enter_context(_client(self.workers or default_workers(), self.scheduler))
         try:
             yield from _bounded(self._client, function, arguments)

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from store.schema import ArraySpec, values_spec
 
+TEXTS_AT_ONCE = 4096
+
 
 @dataclass(frozen=True)
 class Task:
@@ -95,14 +97,25 @@ class StorePlan:
     def digest(self) -> str:
         """SHA-256 of the plan: equal plans are filled with equal bytes."""
         state = hashlib.sha256()
-        facts = [self.name, _plain(self.attributes), _plain(self.files)]
+        facts = [self.name, _plain(self.attributes), dict(self.files)]
         facts += [[spec.path, spec.shape, spec.dtype, spec.chunks, _plain(spec.attributes)] for spec in self.specs]
         state.update(json.dumps(facts, sort_keys=True).encode())
         for path in sorted(self.values):
             values = self.values[path].values
-            text = values.dtype.kind in "UOT"
-            state.update(json.dumps(values.tolist()).encode() if text else np.ascontiguousarray(values).tobytes())
+            if values.dtype.kind in "UOT":
+                _update_by_text(state, values)
+            else:
+                state.update(np.ascontiguousarray(values).data)
         return state.hexdigest()
+
+
+def _update_by_text(state: hashlib._Hash, values: NDArray[Any]) -> None:
+    """Hash a text column as JSON, piece by piece: as Python's strings a whole one takes many times its size."""
+    state.update(b"[")
+    for start in range(0, len(values), TEXTS_AT_ONCE):
+        piece = json.dumps(values[start : start + TEXTS_AT_ONCE].tolist())[1:-1]
+        state.update((", " * bool(start) + piece).encode())
+    state.update(b"]")
 
 
 def _plain(mapping: Mapping[str, Any]) -> Any:

@@ -195,7 +195,7 @@ def _ref(folder: Path, path: Path) -> RecordRef:
     labels = label_file(path)
     beside = () if labels == path else (labels,)
     facts = {"file": path, "part": named_part(path, folder)}
-    return RecordRef(f"arrays/{name}", "arrays/unknown", path.with_suffix(""), (path.suffix,), facts, beside)
+    return RecordRef(f"arrays/{name}", "arrays/unknown", folder, (path.suffix,), facts, beside)
 
 
 DATABASE = Arrays()

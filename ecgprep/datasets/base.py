@@ -24,7 +24,7 @@ from store.plan import Values
 from store.vocabulary import SYNTHETIC_MARK, lead_key, same_leads
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # a large database has millions, and each is kept while its store is built
 class RecordRef:
     """A record that is here, before it is read.
 
@@ -34,8 +34,8 @@ class RecordRef:
         Its name in the store, ``<database>/<path without suffix>``.
     patient : str
         ``<database>/<id>``.
-    path : Path
-        Where it lies, without a suffix.
+    folder : Path
+        The database's folder.
     suffixes : tuple of str
         The files that it consists of.
     facts : mapping
@@ -46,20 +46,21 @@ class RecordRef:
 
     record: str
     patient: str
-    path: Path
+    folder: Path
     suffixes: tuple[str, ...]
     facts: Mapping[str, Any] = field(default_factory=dict)
     beside: tuple[Path, ...] = ()
 
     @property
-    def files(self) -> tuple[Path, ...]:
-        """The files that it consists of."""
-        return (*(self.path.with_name(self.path.name + suffix) for suffix in self.suffixes), *self.beside)
+    def path(self) -> Path:
+        """Where it lies, without a suffix."""
+        return self.folder / self.record.partition("/")[2]
 
     @property
-    def folder(self) -> Path:
-        """The database's folder."""
-        return self.path.parents[self.record.count("/") - 1]
+    def files(self) -> tuple[Path, ...]:
+        """The files that it consists of."""
+        path = self.path
+        return (*(path.with_name(path.name + suffix) for suffix in self.suffixes), *self.beside)
 
 
 @dataclass(frozen=True)

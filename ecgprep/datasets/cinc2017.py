@@ -137,7 +137,7 @@ def read_labels(folder: Path, rule: str) -> dict[str, str]:
 
 def _ref(folder: Path, path: Path, class_of: Mapping[str, str]) -> RecordRef:
     record = f"cinc2017/{path.relative_to(folder).as_posix()}"
-    return RecordRef(record, f"cinc2017/{path.name}", path, SUFFIXES, {"class": class_of.get(path.name)})
+    return RecordRef(record, f"cinc2017/{path.name}", folder, SUFFIXES, {"class": class_of.get(path.name)})
 
 
 def _number(name: str | None) -> int:

@@ -56,7 +56,7 @@ class Icentia11k(AnnotatedDatabase):
 
     def _ref(self, folder: Path, name: str) -> RecordRef:
         patient = name.split("/")[1].removeprefix("p")
-        return RecordRef(f"{self.name}/{name}", f"{self.name}/{patient}", folder / name, ATR_SUFFIXES)
+        return RecordRef(f"{self.name}/{name}", f"{self.name}/{patient}", folder, ATR_SUFFIXES)
 
     def patients(self, records: Sequence[RecordRef]) -> Sequence[str]:
         """Return all 11,000, whoever is here, so that a share is the same one everywhere."""

@@ -59,7 +59,7 @@ class Incart(AnnotatedDatabase):
         text = read_header_text(header) if header.is_file() else ""
         number = PATIENT.search(text)
         patient = f"{int(number[1]):02d}" if number else "unknown"
-        return RecordRef(f"{self.name}/{name}", f"{self.name}/{patient}", folder / name, ATR_SUFFIXES)
+        return RecordRef(f"{self.name}/{name}", f"{self.name}/{patient}", folder, ATR_SUFFIXES)
 
     def person(self, ref: RecordRef, record: Record) -> Mapping[str, Any]:
         """Return age and sex from the header's comments.

@@ -72,7 +72,7 @@ class Ludb(Database):
         table = read_table(folder / TABLE)
         here = {path.with_suffix("") for path in (folder / "data").glob("*") if path.stem.isdigit()}
         refs = [
-            RecordRef(f"ludb/data/{path.name}", f"ludb/{path.name}", path, SUFFIXES, table.get(path.name, {}))
+            RecordRef(f"ludb/data/{path.name}", f"ludb/{path.name}", folder, SUFFIXES, table.get(path.name, {}))
             for path in here
         ]
         refs.sort(key=lambda ref: ref.record.encode())

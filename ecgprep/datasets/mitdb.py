@@ -59,7 +59,7 @@ class MitBih(AnnotatedDatabase):
 
     def _ref(self, folder: Path, name: str) -> RecordRef:
         patient = f"{self.name}/{SAME_SUBJECT.get(name, name)}"
-        return RecordRef(f"{self.name}/{name}", patient, folder / name, ATR_SUFFIXES, {"name": name})
+        return RecordRef(f"{self.name}/{name}", patient, folder, ATR_SUFFIXES, {"name": name})
 
     def person(self, ref: RecordRef, record: Record) -> Mapping[str, Any]:
         """Return age and sex from the header's first comment, such as ``69 M 1085 1629 x1``."""

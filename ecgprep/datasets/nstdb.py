@@ -53,7 +53,7 @@ class NoiseStressTest(AnnotatedDatabase):
         here = {path.stem for path in folder.iterdir() if path.suffix in ATR_SUFFIXES}
         sources = {name: match["source"] for name in here if (match := NOISY_RECORD.fullmatch(name))}
         refs = tuple(
-            RecordRef(f"nstdb/{name}", f"mitdb/{sources[name]}", folder / name, ATR_SUFFIXES, {"name": name})
+            RecordRef(f"nstdb/{name}", f"mitdb/{sources[name]}", folder, ATR_SUFFIXES, {"name": name})
             for name in sorted(sources)
         )
         synthetic = is_synthetic(folder)

@@ -97,7 +97,7 @@ class PtbDb(Database):
 
 def _ref(folder: Path, path: Path) -> RecordRef:
     name = path.relative_to(folder).as_posix()
-    return RecordRef(f"ptbdb/{name}", f"ptbdb/{path.parent.name}", path, SUFFIXES, _comments(path))
+    return RecordRef(f"ptbdb/{name}", f"ptbdb/{path.parent.name}", folder, SUFFIXES, _comments(path))
 
 
 def _comments(path: Path) -> dict[str, str]:

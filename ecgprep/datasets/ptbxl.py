@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -191,17 +192,21 @@ def record_ref(folder: Path, row: Mapping[str, Any], fs_hz: float) -> RecordRef:
         "scp_codes": _statements(row, folder),
         "fold": int(row["strat_fold"]),
     }
-    return RecordRef(f"ptbxl/{name}", f"ptbxl/{int(row['patient_id'])}", folder / name, SUFFIXES, facts)
+    return RecordRef(f"ptbxl/{name}", f"ptbxl/{int(row['patient_id'])}", folder, SUFFIXES, facts)
 
 
-def _statements(row: Mapping[str, Any], folder: Path) -> dict[str, float]:
+def _statements(row: Mapping[str, Any], folder: Path) -> Mapping[str, float]:
     try:
-        statements = ast.literal_eval(row["scp_codes"])
-        return {str(code): float(likelihood) for code, likelihood in statements.items()}
+        return _parse_statements(row["scp_codes"])
     except (ValueError, SyntaxError, AttributeError, TypeError) as error:
         raise UserError(
             f"{folder / TABLE}: ecg_id {row['ecg_id']}: scp_codes {row['scp_codes']!r} is no dict"
         ) from error
+
+
+@lru_cache(maxsize=8192)  # 21,837 records have 5,466 different ones, and those of equal ones are kept once
+def _parse_statements(text: str) -> Mapping[str, float]:
+    return {str(code): float(likelihood) for code, likelihood in ast.literal_eval(text).items()}
 
 
 DATABASE = PtbXl()

@@ -51,9 +51,7 @@ class Supraventricular(AnnotatedDatabase):
         """Return the records that are here."""
         paths = {path.stem for path in folder.iterdir() if path.suffix in ATR_SUFFIXES}
         names = sorted(name for name in paths if RECORD_NAME.fullmatch(name))
-        refs = tuple(
-            RecordRef(f"{self.name}/{name}", f"{self.name}/{name}", folder / name, ATR_SUFFIXES) for name in names
-        )
+        refs = tuple(RecordRef(f"{self.name}/{name}", f"{self.name}/{name}", folder, ATR_SUFFIXES) for name in names)
         synthetic = is_synthetic(folder)
         return Found(refs, self.published_records, "(synthetic)" if synthetic else "1.0.0", synthetic)
 

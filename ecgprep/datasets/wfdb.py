@@ -178,7 +178,7 @@ def _ref(folder: Path, path: Path, files: Sequence[str], annotation: str | None,
         "person": line.person,
         "patient_in_doubt": not line.patient and bool(line.label or annotation),
     }
-    return RecordRef(f"wfdb/{name}", f"wfdb/{patient}", path, suffixes, facts)
+    return RecordRef(f"wfdb/{name}", f"wfdb/{patient}", folder, suffixes, facts)
 
 
 def _record_labels(facts: Sequence[Mapping[str, Any]]) -> Values:

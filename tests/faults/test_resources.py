@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from ecgprep.execute import TaskRunner
 from store.write import read_manifest
 from tests.recordings import write_mitdb
 
@@ -24,6 +26,7 @@ pytestmark = [
 
 ECGPREP = [sys.executable, "-c", "from ecgprep.cli import main; main()"]
 REPS = "gaf,mtf"
+GIVEN = "given to a task"
 
 
 @pytest.fixture(scope="module")
@@ -170,3 +173,16 @@ def test_killed_worker_stops_nothing_for_good(source: Path, tmp_path: Path, whol
     assert process.returncode in (0, 4), stderr
     assert "Traceback" not in stderr
     assert finish(source, tmp_path, 2) == whole
+
+
+def test_what_tasks_were_given_is_not_kept() -> None:
+    """By default Dask's scheduler, in this process, keeps the last thousand messages to each worker."""
+    with TaskRunner(1, None) as runner:
+        assert list(runner.run(len, ([GIVEN, number] for number in range(100)), 100)) == [2] * 100
+        gc.collect()
+        kept = [
+            item
+            for item in gc.get_objects()
+            if type(item) is list and len(item) == 2 and isinstance(item[0], str) and item[0] == GIVEN
+        ]
+        assert len(kept) < 30
