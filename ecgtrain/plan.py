@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from ecgtrain.averaging import WeightAverage
 from ecgtrain.channels import inputs_with, leads_of
-from ecgtrain.config import SIGNAL, LossConfig, RunConfig
+from ecgtrain.config import SIGNAL, RunConfig
 from ecgtrain.devices import pick_device
 from ecgtrain.folds import folds_protocol
 from ecgtrain.inputs import input_shape
 from ecgtrain.items import chosen_split, known_rows, learned_label, stored_items, training_items
-from ecgtrain.losses import class_shares, make_loss, weights_beside
+from ecgtrain.losses import Loss, class_shares, make_loss, weights_beside
 from ecgtrain.models import InputShape, create_model, list_models, model_facts
 from ecgtrain.models.baselines import FittedModel
 from ecgtrain.models.registry import InputKind
@@ -231,7 +231,13 @@ def _on_store(config: RunConfig, store: Store) -> RunConfig:
 
 
 def expect(config: RunConfig, store: Store) -> PlannedRun:
-    """Return a run with the time it may take, by the time of one training step on this machine."""
+    """Return a run with the time it may take, by the time of some training steps on this machine.
+
+    Raises
+    ------
+    UserError
+        If the loss or the class weights are not for its labels.
+    """
     split = first_split(store, config)
     label = learned_label(store, config, split.scheme)
     first = config if config.folds is None else config.model_copy(update={"folds": None, "fold": 0})
@@ -245,14 +251,24 @@ def expect(config: RunConfig, store: Store) -> PlannedRun:
 
 
 def time_step(config: RunConfig, shape: InputShape, *, multilabel: bool) -> tuple[int, float]:
-    """Return a model's number of parameters, and the seconds of a training step for each of its rows."""
+    """Return a model's number of parameters, and the seconds of a training step for each of its rows.
+
+    Raises
+    ------
+    UserError
+        If the loss or the class weights are not for such labels.
+    """
     n = min(config.batch_size, TIMED_ROWS)
     device = pick_device(config.device)
     model = create_model(config.model, **vars(shape)).to(device).train()
     inputs = {name: torch.zeros(n, *size, device=device) for name, size in input_sizes(config, shape).items()}
     target = torch.zeros(n, shape.n_classes) if multilabel else torch.zeros(n, dtype=torch.int64)
-    shares = class_shares(target, shape.n_classes).to(device)
-    step = partial(model.describe, **inputs) if isinstance(model, FittedModel) else _step(config, model, inputs, shares)
+    if isinstance(model, FittedModel):
+        step: Callable[[], object] = partial(model.describe, **inputs)
+    else:
+        weights = weights_beside(config.class_weights, config.balance)
+        loss = make_loss(target, shape.n_classes, config.loss, weights)
+        step = _step(config, model, inputs, class_shares(target, shape.n_classes).to(device), loss)
     step()  # the first one chooses kernels and takes memory
     started = time.perf_counter()
     for _ in range(TIMED_STEPS):
@@ -261,9 +277,11 @@ def time_step(config: RunConfig, shape: InputShape, *, multilabel: bool) -> tupl
     return sum(parameter.numel() for parameter in model.parameters()), seconds
 
 
-def _step(config: RunConfig, model: nn.Module, inputs: Mapping[str, Tensor], shares: Tensor) -> Callable[[], object]:
+def _step(
+    config: RunConfig, model: nn.Module, inputs: Mapping[str, Tensor], shares: Tensor, loss: Loss
+) -> Callable[[], None]:
     """Return a training step on the same rows again and again, which does all that moves the weights and their mean."""
-    device, loss = shares.device, make_loss(shares, shares.shape[1], LossConfig(), "none")
+    device = shares.device
     optimizer = make_optimizer(model.parameters(), config.optimizer, device)
     average = WeightAverage(model, config.average_decay)
 

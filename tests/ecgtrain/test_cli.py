@@ -250,6 +250,7 @@ def test_a_run_that_another_process_trains_is_left_alone(home, capfd):
         (["--folds", "9"], "`ecgprep build` writes"),
         (["--samples-per-class", "0"], "samples_per_class: Input should be greater"),
         (["--set", "schedule.patience=7"], "can never act"),
+        (["--model", "resnet1d_wang", "--set", "loss.name=bce"], "loss.name=bce is for several labels a row"),
         (["--set", "schedule.name=cosin"], "'cosine'"),
         (["--model", "joint_fusion", "--input", "cwt"], "joint_fusion reads signals"),
         (["--store", "beat"], "Did you mean 'beats'?"),
