@@ -80,7 +80,8 @@ def read_annotations(path: Path, extension: str = "atr") -> Annotations:
     try:
         annotation = wfdb.rdann(str(path), extension)
     except Exception as error:  # the parser raises whatever a damaged file trips
-        message = f"{path.name}.{extension} cannot be read: {type(error).__name__}: {error}"
+        said = str(error).replace(f"{path.parent}/", "")  # a store names no folder of its maker's
+        message = f"{path.name}.{extension} cannot be read: {type(error).__name__}: {said}"
         raise RecordError("label", message) from error
     symbols = np.asarray(annotation.symbol, dtype=np.str_)
     samples = np.asarray(annotation.sample, dtype=np.int64)

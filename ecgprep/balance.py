@@ -176,7 +176,7 @@ def plan_balances(values: Mapping[str, Values], prepare: Prepare) -> list[Balanc
         for fold in (range(split.n_folds) if split.n_folds else (None,))
     ]
     tasks = [task for task in tasks if (task.label >= 0).any()]
-    _refuse([fault for task in tasks for fault in task.faults()])
+    _refuse([fault for task in tasks for fault in task.faults()], any(method in MIXED for method in prepare.balance))
     return tasks
 
 
@@ -219,14 +219,14 @@ def _task(values: Mapping[str, Values], prepare: Prepare, method: str, split: Sp
     )
 
 
-def _refuse(faults: Sequence[str]) -> None:
+def _refuse(faults: Sequence[str], mixed: bool) -> None:
     if not faults:
         return
     more = f" (and {len(faults) - SHOWN_FAULTS} more)" if len(faults) > SHOWN_FAULTS else ""
     raise UserError(
         f"cannot balance: {'; '.join(faults[:SHOWN_FAULTS])}{more}. Leave the class as it is with --set "
-        "balance_leave=NAME, name the protocols to balance with --set balance_protocols=NAME, or lower "
-        "balance_neighbours"
+        "balance_leave=NAME, or name the protocols to balance with --set balance_protocols=NAME"
+        + ("; fewer rows are enough with a lower balance_neighbours" if mixed else "")
     )
 
 

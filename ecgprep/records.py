@@ -91,11 +91,15 @@ def read_record(path: Path, suffixes: Sequence[str] = (".hea", ".dat")) -> Recor
     except RecordError:
         raise
     except Exception as error:  # the parser raises whatever a damaged file trips: IndexError, ValueError, …
-        raise RecordError("read", f"cannot be read: {type(error).__name__}: {' '.join(str(error).split())}") from error
+        said = " ".join(str(error).split()).replace(f"{path.parent}/", "")  # a store names no folder of its maker's
+        raise RecordError("read", f"cannot be read: {type(error).__name__}: {said}") from error
 
 
 def _by_header(path: Path, header: Header, text: str) -> Record:
     leads = [signal.lead for signal in header.signals]
+    for file in dict.fromkeys(signal.file for signal in header.signals):
+        if not (path.parent / file).is_file():
+            raise RecordError("read", f"{file} is missing, which {path.name}.hea names")
     counts = read_signals(path.parent, header)
     _check_sums(leads, [signal.checksum for signal in header.signals], counts.sum(axis=1, dtype=np.int64).tolist())
     units = [signal.units for signal in header.signals]

@@ -167,6 +167,7 @@ def _read_header(path: Path) -> _Stated:
 
 def _ref(folder: Path, path: Path, files: Sequence[str], annotation: str | None, table: LabelTable) -> RecordRef:
     own = sorted({file.removeprefix(path.name) for file in files if file.startswith(f"{path.name}.")})
+    others = sorted({file for file in files if not file.startswith(f"{path.name}.") and Path(file).name == file})
     suffixes = (".hea", *own, *([annotation] if annotation else []))
     name = path.relative_to(folder).as_posix()
     line = table.line_of(name)
@@ -178,7 +179,8 @@ def _ref(folder: Path, path: Path, files: Sequence[str], annotation: str | None,
         "person": line.person,
         "patient_in_doubt": not line.patient and bool(line.label or annotation),
     }
-    return RecordRef(f"wfdb/{name}", f"wfdb/{patient}", folder, suffixes, facts)
+    beside = tuple(path.with_name(file) for file in others)
+    return RecordRef(f"wfdb/{name}", f"wfdb/{patient}", folder, suffixes, facts, beside)
 
 
 def _record_labels(facts: Sequence[Mapping[str, Any]]) -> Values:

@@ -141,6 +141,19 @@ class TestAnnotations:
             write_beats(tmp_path, name, range(200, 7000, 300), "N" * 23)
         assert open_store(build_in(tmp_path, dataset="wfdb", unit="beat:centred186").place).leads == ("II",)
 
+    def test_a_renamed_header_finds_its_signals_and_lists_them(self, tmp_path: Path, build_in: Build) -> None:
+        raw = write_mitdb(tmp_path / "raw", ("100", "101"), seconds=20)
+        for old, new in (("100", "here"), ("101", "gone")):
+            for suffix in ("hea", "atr"):
+                (raw / f"{old}.{suffix}").rename(raw / f"{new}.{suffix}")
+        (raw / "101.dat").rename(raw / "gone.dat")
+        result = build_in(raw, dataset="wfdb", unit="beat:centred186")
+        assert [(item.record, item.reason) for item in result.quarantined] == [
+            ("wfdb/gone", "101.dat is missing, which gone.hea names")
+        ]
+        listed = (result.place / "sources.sha256").read_text().split()[1::2]
+        assert listed == ["100.dat", "here.atr", "here.hea"]
+
     def test_folder_without_annotations_or_labels_is_refused(self, folder: Path, build_in: Build) -> None:
         with pytest.raises(MissingDataError, match=r"no annotation file \(\*\.atr\) is in it; name a CSV file"):
             build_in(folder, dataset="wfdb")
