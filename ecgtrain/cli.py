@@ -13,7 +13,7 @@ import typer
 from pipelines.command_line import run_program
 from pipelines.recipe import RecipeError, read_recipe
 from pipelines.workspace import Workspace
-from store.errors import NothingLeftError, ResourceError, UnknownNameError
+from store.errors import EcgError, NothingLeftError, ResourceError, UnknownNameError
 
 if TYPE_CHECKING:
     from ecgtrain.config import EnsembleConfig, RunConfig
@@ -225,7 +225,7 @@ def _execute(store: Store, folder: RunFolder, config: RunConfig) -> bool:
 
 
 def _end(trained: list[tuple[RunFolder, bool]], joined: Sequence[bool] = ()) -> int:
-    """Say what comes next, and return the exit code: 4 where a run lacked memory or disk, 1 where one failed else."""
+    """Say what comes next, and return the exit code: 4 where a run lacked memory or disk, else that of all failures."""
     from ecgtrain.distributed import this_world
 
     finished = [*(done for _, done in trained), *joined]
@@ -233,7 +233,8 @@ def _end(trained: list[tuple[RunFolder, bool]], joined: Sequence[bool] = ()) -> 
         typer.echo("next: ecgeval report")
     if all(finished):
         return 0
-    return ResourceError.exit_code if any(run.lacked_resources for run, _ in trained) else 1
+    codes = {run.exit_code for run, done in trained if not done} | {EcgError.exit_code for done in joined if not done}
+    return ResourceError.exit_code if ResourceError.exit_code in codes else codes.pop() if len(codes) == 1 else 1
 
 
 def _print_plan(store: Store, planned: list[PlannedRun]) -> None:

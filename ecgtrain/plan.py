@@ -26,6 +26,7 @@ from ecgtrain.pictures import find_pictures
 from ecgtrain.predicting import HALF
 from ecgtrain.preparation import window_starts
 from ecgtrain.schedules import make_optimizer
+from ecgtrain.transfer import transferred
 from pipelines.recipe import RecipeError, nearest, override, validate
 from store.errors import UserError
 from store.read import Split, Store
@@ -236,7 +237,7 @@ def expect(config: RunConfig, store: Store) -> PlannedRun:
     Raises
     ------
     UserError
-        If the loss or the class weights are not for its labels.
+        If the loss or the class weights are not for its labels, or the weights that it starts from are not for it.
     """
     split = first_split(store, config)
     label = learned_label(store, config, split.scheme)
@@ -244,6 +245,8 @@ def expect(config: RunConfig, store: Store) -> PlannedRun:
     n_train = len(training_items(store, first, stored_items(label, known_rows(split, label, TRAIN))))
     n_validation = len(known_rows(split, label, VALIDATION))
     shape = input_shape(store, config, label)
+    if config.init_from is not None:
+        transferred(create_model(config.model, **vars(shape)), config, label.classes)
     parameters, row_seconds = time_step(config, shape, multilabel=label.multilabel)
     n_windows = len(window_starts(store.signal.shape[2], config.crop))
     seconds = (config.folds or 1) * config.epochs * row_seconds * (n_train + FORWARD_SHARE * n_windows * n_validation)

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,9 +36,9 @@ from ecgtrain.progress import Display
 from ecgtrain.run_folder import FAILED, FAILURE, FINISHED, RUNNING, RunFolder, silent_log
 from ecgtrain.tracking import describe_scores, following
 from ecgtrain.trained_run import described
-from ecgtrain.transfer import describe_fit, freeze, read_source, start_from
+from ecgtrain.transfer import describe_fit, transferred
 from pipelines.command_line import NO_SPACE
-from store.errors import EcgError, ResourceError, UserError
+from store.errors import EcgError, ResourceError
 from store.read import Store
 
 
@@ -174,11 +173,7 @@ def _transfer(
     config: RunConfig, data: Loaders, model: nn.Module, folder: RunFolder, log: logging.Logger
 ) -> Mapping[str, Any] | None:
     """Start a model from the weights of another, say which fit, and return what those were trained on."""
-    if isinstance(model, FittedModel):
-        raise UserError(f"{config.model} is fitted at once and starts from no weights; leave init_from out")
-    source = read_source(Path(str(config.init_from)))
-    fit_of = start_from(model, source, config.transfer, data.label.classes)
-    frozen = freeze(model, config.transfer.freeze, len(data.label.classes))
+    source, fit_of, frozen = transferred(model, config, data.label.classes)
     if this_world().first:
         folder.write_json("transfer.json", {"source": str(source.path), **asdict(fit_of), "frozen": frozen})
         log.info("starts from %s: %s; %d parameters frozen", source.path, describe_fit(fit_of), len(frozen))

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from ecgtrain.config import EnsembleConfig, RunConfig
 from pipelines.recipe import RecipeError, nearest, validate
-from store.errors import MissingDataError, ResourceError, UserError
+from store.errors import EcgError, MissingDataError, ResourceError, UserError
 from store.files import write_whole
 from store.read import Store
 
@@ -69,10 +69,16 @@ class RunFolder:
         return [member["run"] for member in self.read_json(MEMBERS)["members"]]
 
     @property
+    def exit_code(self) -> int:
+        """What a command ends with that has trained this run alone."""
+        if self.state != FAILED:
+            return 0
+        return int(self.read_json(FAILURE)["exit_code"]) if (self.path / FAILURE).is_file() else EcgError.exit_code
+
+    @property
     def lacked_resources(self) -> bool:
         """Whether the run failed for lack of memory or disk, and may go on with less or elsewhere."""
-        failed = self.state == FAILED and (self.path / FAILURE).is_file()
-        return failed and self.read_json(FAILURE)["exit_code"] == ResourceError.exit_code
+        return self.exit_code == ResourceError.exit_code
 
     def config(self) -> RunConfig:
         """Return the run's configuration.

@@ -22,6 +22,7 @@ from ecgtrain.checkpoint import MODEL, STATE_KEY, below, read_checkpoint
 from ecgtrain.config import RunConfig, TransferConfig
 from ecgtrain.heads import find_head
 from ecgtrain.loop import BEST
+from ecgtrain.models.baselines import FittedModel
 from ecgtrain.models.future import FutureModel
 from ecgtrain.pretraining import past_of
 from ecgtrain.run_folder import FINISHED, RunFolder, find_run
@@ -33,7 +34,7 @@ SAFETENSORS = ".safetensors"
 HOLDERS = ("state_dict", "model_state_dict", "model")  # keys under which files keep a state dict beside other things
 PARALLEL = "module."  # what torch puts before the names of a parallel model
 HOW_TO_SAVE = "save a state dict with torch.save(model.state_dict(), …)"
-SHOWN_NAMES = 6
+SHOWN_NAMES = 4
 
 
 @dataclass(frozen=True)
@@ -233,6 +234,38 @@ def start_from(model: nn.Module, source: Source, config: TransferConfig, classes
         other_shape=tuple(name for name in shared if name not in matched),
         fresh=fresh,
     )
+
+
+def transferred(model: nn.Module, config: RunConfig, classes: Sequence[str]) -> tuple[Source, Fit, tuple[str, ...]]:
+    """Start a run's network from the weights that it names, and keep the layers as they are that it freezes.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        With fresh weights.
+    config : RunConfig
+        Names a source in ``init_from``.
+    classes : sequence of str
+        What the network tells apart.
+
+    Returns
+    -------
+    tuple
+        The source, which of its weights fit, and the names of the parameters that are frozen.
+
+    Raises
+    ------
+    UserError
+        If the model takes no weights, none fits, or a layer is not known; see `read_source`, `start_from`, `freeze`.
+    """
+    if isinstance(model, FittedModel):
+        raise UserError(f"{config.model} is fitted at once and starts from no weights; leave init_from out")
+    source = read_source(Path(str(config.init_from)))
+    try:
+        fit = start_from(model, source, config.transfer, classes)
+    except UserError as error:
+        raise UserError(f"{config.model}: {error}") from error
+    return source, fit, freeze(model, config.transfer.freeze, len(classes))
 
 
 def describe_fit(fit: Fit) -> str:

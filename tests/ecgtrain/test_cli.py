@@ -12,6 +12,7 @@ import torch
 import yaml
 from typer.testing import CliRunner
 
+import ecgtrain.cli
 import ecgtrain.loader
 import ecgtrain.loop
 import ecgtrain.plan
@@ -22,7 +23,7 @@ from ecgtrain.loader import loaders
 from ecgtrain.models import list_models, model_facts
 from ecgtrain.plan import default_runs, expect, repeated, resolve
 from ecgtrain.preparation import window_starts
-from ecgtrain.run_folder import RunFolder, interrupted_runs, new_run
+from ecgtrain.run_folder import FAILED, FAILURE, FINISHED, RunFolder, interrupted_runs, new_run
 from pipelines.command_line import run_program
 from store.errors import UserError
 from store.read import open_store
@@ -266,6 +267,28 @@ def test_a_mistake_is_met_in_one_line_before_anything_starts(home, capfd, option
     assert said in err
     assert len(err.strip().splitlines()) == 1
     assert not (home / "runs").exists()
+
+
+def test_weights_that_do_not_fit_are_refused_before_anything_starts(home, tmp_path, capfd):
+    file, model = tmp_path / "lstm.pt", ("--model", "resnet1d_wang")
+    torch.save({"lstm.weight": torch.zeros(3)}, file)
+    code, _, err = call(capfd, "run", "--home", str(home), *model, "--init-from", str(file))
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "resnet1d_wang: " in err
+    assert "none of its weights fits" in err
+    torch.save(torch.nn.Linear(2, 2), file)
+    code, _, err = call(capfd, "run", "--home", str(home), *model, "--init-from", str(file))
+    assert (code, "holds more than tensors" in err) == (2, True)
+    assert not (home / "runs").exists()
+
+
+@pytest.mark.parametrize(("codes", "expected"), [([2], 2), ([2, 2], 2), ([1, 2], 1), ([2, 4], 4), ([0, 2], 2)])
+def test_a_command_ends_as_its_failed_runs_do(tmp_path, codes, expected):
+    folders = [new_run(tmp_path, None, "run") for _ in codes]
+    for folder, code in zip(folders, codes, strict=True):
+        folder.write_json(FAILURE, {"exit_code": code})
+        folder.set_state(FAILED if code else FINISHED)
+    assert ecgtrain.cli._end([(folder, not folder.exit_code) for folder in folders]) == expected
 
 
 def test_an_undeclared_leak_is_refused(home, capfd):
