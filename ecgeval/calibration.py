@@ -126,7 +126,8 @@ def brier(y: ArrayLike, p: ArrayLike) -> float:
     y, p : array_like, shape (n, n_classes)
         Labels and probabilities.
     """
-    return float(((np.asarray(p, dtype=np.float64) - np.asarray(y)) ** 2).sum(axis=1).mean())
+    pairs = zip(np.asarray(y).T, np.asarray(p, dtype=np.float64).T, strict=True)
+    return float(sum(((score - truth) ** 2).mean() for truth, score in pairs))
 
 
 def nll(y: ArrayLike, p: ArrayLike, multilabel: bool = False) -> float:
@@ -140,8 +141,10 @@ def nll(y: ArrayLike, p: ArrayLike, multilabel: bool = False) -> float:
         Whether a row may have several classes.
     """
     y, p = np.asarray(y, dtype=bool), np.asarray(p, dtype=np.float64)
-    likelihood = np.where(y, p, 1 - p if multilabel else 1.0)
-    return float(-np.log(np.maximum(likelihood, FLOOR)).sum(axis=1).mean())
+    likelihoods = (
+        np.where(truth, score, 1 - score if multilabel else 1.0) for truth, score in zip(y.T, p.T, strict=True)
+    )
+    return float(-sum(np.log(np.maximum(likelihood, FLOOR)).mean() for likelihood in likelihoods))
 
 
 def apply_temperature(p: ArrayLike, temperature: float, multilabel: bool = False) -> Array:

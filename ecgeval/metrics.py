@@ -118,8 +118,8 @@ def count_by_group(y: ArrayLike, predicted: ArrayLike, group: NDArray[np.int64],
     Counts
         Arrays of shape (n_groups, n_classes).
     """
-    cell = 2 * np.asarray(y, dtype=np.int64) + np.asarray(predicted, dtype=np.int64)
-    sums = [np.bincount(4 * group + column, minlength=4 * n_groups).reshape(n_groups, 4) for column in cell.T]
+    cells = 2 * np.asarray(y, dtype=np.int8) + np.asarray(predicted, dtype=np.int8)
+    sums = [np.bincount(4 * group + cell, minlength=4 * n_groups).reshape(n_groups, 4) for cell in cells.T]
     tn, fp, fn, tp = np.moveaxis(np.stack(sums, axis=1).astype(np.float64), -1, 0)
     return Counts(tp=tp, fp=fp, fn=fn, tn=tn)
 
@@ -132,8 +132,10 @@ def confusion_matrix(y: ArrayLike, predicted: ArrayLike) -> NDArray[np.int64]:
     y, predicted : array_like of bool, shape (n, n_classes)
         One-hot labels and predictions.
     """
-    result: NDArray[np.int64] = np.asarray(y, dtype=np.int64).T @ np.asarray(predicted, dtype=np.int64)
-    return result
+    label, said = np.asarray(y), np.asarray(predicted)
+    n_classes = label.shape[1]
+    cells = n_classes * label.argmax(axis=1) + said.argmax(axis=1)
+    return np.bincount(cells, minlength=n_classes**2).reshape(n_classes, n_classes)
 
 
 def rates(counts: Counts) -> dict[str, Array]:

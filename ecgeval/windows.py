@@ -40,6 +40,8 @@ def combine_windows(predictions: Predictions, how: How = "mean", unit: Unit = "r
     """
     ordered = predictions if unit == "row" else predictions.take(np.lexsort((predictions.record, predictions.fold)))
     starts = _starts(ordered, unit)
+    if len(starts) == len(ordered):
+        return replace(ordered, window=np.zeros_like(ordered.window))
     if unit == "record":
         _check_labels(ordered, starts)
     if how == "max":

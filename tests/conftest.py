@@ -6,7 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+settings.register_profile("off the clock", deadline=None)  # a busy machine fails no property
+settings.load_profile("off the clock")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 

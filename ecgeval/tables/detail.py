@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -57,7 +58,8 @@ def worst_records(best: BestRows) -> Table:
     miss = np.abs(rows.p - rows.y).max(axis=1)
     mean_miss = np.bincount(rows.record, weights=miss, minlength=n_records) / np.maximum(n, 1)
     order = np.lexsort((-mean_miss, -n_wrong))[:WORST]
-    patient_of = dict(zip(rows.record.tolist(), rows.patient.tolist(), strict=True))
+    patient_of = np.zeros(n_records, dtype=np.int64)
+    patient_of[rows.record] = rows.patient
     table: list[Row] = [
         (rows.records[i], rows.patients[patient_of[i]], int(n[i]), int(n_wrong[i]), n_wrong[i] / n[i], mean_miss[i])
         for i in order.tolist()
@@ -109,10 +111,9 @@ def levels(best: BestRows) -> Iterator[tuple[str, str, NDArray[np.bool_]]]:
 def _text_levels(values: NDArray[Any] | None) -> dict[str, NDArray[np.bool_]]:
     if values is None:
         return {}
-    text = np.array(["" if value != value else str(value) for value in values.tolist()], dtype=object)
-    names, n = np.unique(text[text != ""], return_counts=True)
-    common = sorted(names[np.argsort(-n, kind="stable")][:MOST_LEVELS])
-    return {name: text == name for name in common}
+    known = values[values == values]  # without NaN
+    common = [name for name, _ in Counter(known.tolist()).most_common() if name != ""][:MOST_LEVELS]
+    return {str(name): values == name for name in sorted(common)}
 
 
 def _bands(values: NDArray[Any] | None, bounds: Sequence[tuple[float, float, str]]) -> dict[str, NDArray[np.bool_]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+
+from ecgeval.cli import main
 
 SUPERCLASSES = ("NORM", "MI", "STTC", "CD", "HYP")
 BEATS = ("N", "S", "V", "F", "Q")
@@ -165,6 +168,20 @@ def run_maker(home: Path) -> MakeRun:
         return folder
 
     return make
+
+
+@pytest.fixture
+def ecgeval_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., SimpleNamespace]:
+    """The command in this process: it takes arguments and gives what a process does."""
+
+    def run(*arguments: object) -> SimpleNamespace:
+        monkeypatch.setattr(sys, "argv", ["ecgeval", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        return SimpleNamespace(returncode=ended.value.code, stdout=said.out, stderr=said.err)
+
+    return run
 
 
 @pytest.fixture

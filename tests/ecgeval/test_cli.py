@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import pytest
 
-from ecgeval.cli import main
 from ecgeval.config import Evaluate
 
 COMMAND = [sys.executable, "-c", "from ecgeval.cli import main; main()"]
@@ -16,20 +14,6 @@ COMMAND = [sys.executable, "-c", "from ecgeval.cli import main; main()"]
 
 def ecgeval(*arguments):
     return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False)
-
-
-@pytest.fixture
-def ecgeval_here(monkeypatch, capsys):
-    """The same command in this process, which has imported what it needs."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["ecgeval", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        return SimpleNamespace(returncode=ended.value.code, stdout=said.out, stderr=said.err)
-
-    return run
 
 
 def test_report_prints_tables_and_ends_with_the_page(make_run, home):

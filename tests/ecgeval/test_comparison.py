@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -19,15 +16,10 @@ from ecgeval.tables import comparison as tables
 from ecgeval.tables.pairs import against_best, leakage, leakage_sentence, modality_gains
 
 CONFIG = Evaluate(bootstrap=200)
-COMMAND = [sys.executable, "-c", "from ecgeval.cli import main; main()"]
 
 
 def runs(*paths):
     return [read_run(path) for path in paths]
-
-
-def ecgeval(*arguments):
-    return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize(
@@ -74,17 +66,17 @@ def test_runs_that_cannot_be_compared_are_refused_with_what_differs(make_run, di
         compare(*runs(make_run("a"), make_run("b", **different)), CONFIG)
 
 
-def test_compare_prints_the_verdict_last_and_refuses_with_exit_code_1(make_run, home):
+def test_compare_prints_the_verdict_last_and_refuses_with_exit_code_1(make_run, home, ecgeval_here):
     make_run("a", skill=1.0)
     make_run("b", skill=3.0, seed=1)
     make_run("c", header={"protocol": "other"})
-    done = ecgeval("compare", "a", "b", "--home", home, "--bootstrap", 100)
+    done = ecgeval_here("compare", "a", "b", "--home", home, "--bootstrap", 100)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "better"
-    refused = ecgeval("compare", "a", "c", "--home", home)
+    refused = ecgeval_here("compare", "a", "c", "--home", home, "--bootstrap", 0)
     assert (refused.returncode, len(refused.stderr.splitlines())) == (1, 1)
     assert "protocol (ptbxl-folds and other)" in refused.stderr
-    assert ecgeval("compare", "a", "a", "--home", home).returncode == 2
+    assert ecgeval_here("compare", "a", "a", "--home", home).returncode == 2
 
 
 def test_differences_to_the_best_are_corrected_for_their_number(make_run):

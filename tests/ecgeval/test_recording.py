@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 from datetime import datetime
 
 import numpy as np
@@ -181,9 +179,8 @@ def test_the_report_of_a_recording(predicted):
     assert scores["V"] == [1.0, 1.0, 0.0]
 
 
-def test_recording_prints_the_page_last(predicted, tmp_path):
-    command = [sys.executable, "-c", "from ecgeval.cli import main; main()", "recording", str(predicted)]
-    done = subprocess.run([*command, "--out", str(tmp_path / "out")], capture_output=True, text=True, check=False)
+def test_recording_prints_the_page_last(predicted, tmp_path, ecgeval_here):
+    done = ecgeval_here("recording", predicted, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == str(tmp_path / "out" / "recording.html")
     assert "Burden" in done.stdout
