@@ -38,10 +38,9 @@ def plot_balance(store: Store, balance: Balance, place: Path) -> None:
 
     classes = balance.facts["classes"]
     made = [number for number in range(len(classes)) if (balance.classes == number).any()]
-    n_columns = max(len(made), 1)
-    figure = Figure(figsize=(3.2 + 2.6 * n_columns, 5.2), layout="constrained")
+    figure = Figure(figsize=(3.2 + 2.6 * max(len(made), 1), 5.2), layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.add_gridspec(2, 1 + n_columns, width_ratios=[1.3, *([1.0] * n_columns)])
+    grid = figure.add_gridspec(2, 1 + len(made), width_ratios=[1.3, *([1.0] * len(made))])
     _draw_counts(figure.add_subplot(grid[:, 0]), balance)
     shared = None
     for column, number in enumerate(made, start=1):

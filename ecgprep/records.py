@@ -16,6 +16,7 @@ from ecgprep.wfdb_files import (
     parse_header,
     read_header_text,
     read_signals,
+    segment_names,
     signals_without_gain,
     stated_units,
 )
@@ -115,6 +116,10 @@ def _by_header(path: Path, header: Header, text: str) -> Record:
 def _by_wfdb(path: Path, text: str) -> Record:
     import wfdb
 
+    for name in segment_names(text):
+        segment = path.with_name(f"{name}.hea")
+        if segment.is_file() and signals_without_gain(read_header_text(segment)):
+            raise RecordError("read", f"segment {name} has a signal without a gain in its header")
     raw = wfdb.rdrecord(str(path), physical=False)
     signal = np.ascontiguousarray(raw.dac().T)
     leads = [name or "" for name in raw.sig_name]  # a header may leave a lead without a name

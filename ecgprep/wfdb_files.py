@@ -27,6 +27,7 @@ RECORD_LINE = re.compile(
     r"^(?P<name>[-\w]+)(?P<segments>/\d+)?\s+(?P<n_signals>\d+)"
     r"(?:\s+(?P<fs>[\d.eE+-]+)(?:/[\d.eE+()-]+)?(?:\s+(?P<n_samples>\d+)(?:\s+\S.*)?)?)?\s*$"
 )
+SEGMENTED = re.compile(r"^\S+/\d+\s")
 SIGNAL_LINE = re.compile(
     r"^(?P<file>\S+)\s+(?P<format>\d+)(?P<special>[x:][^\s+]*)?(?:\+(?P<offset>\d+))?"
     r"(?:\s+(?P<gain>[\d.eE+-]+)(?:\((?P<baseline>-?\d+)\))?(?:/(?P<units>\S+))?"
@@ -68,7 +69,7 @@ def parse_header(text: str) -> Header | None:
     """
     lines = [line.strip() for line in text.splitlines()]
     comments = tuple(line.lstrip("# ").rstrip() for line in lines if line.startswith("#"))
-    stated = [line for line in lines if line and not line.startswith("#")]
+    stated = _stated_lines(text)
     record = RECORD_LINE.match(stated[0]) if stated else None
     matches = [SIGNAL_LINE.match(line) for line in stated[1:]]
     if record is None or record["segments"] or not record["fs"] or not record["n_samples"]:
@@ -137,9 +138,25 @@ def stated_units(text: str) -> dict[int, str]:
     return {i: match["units"] for i, match in enumerate(_signal_lines(text)) if match and match["units"]}
 
 
+def segment_names(text: str) -> list[str]:
+    """Return the segments of which a header's record consists; none of most records, which have signals.
+
+    Parameters
+    ----------
+    text : str
+        The header file's text.
+    """
+    first, *others = _stated_lines(text) or [""]
+    return [line.split()[0] for line in others] if SEGMENTED.match(first) else []
+
+
 def _signal_lines(text: str) -> list[re.Match[str] | None]:
+    return [] if segment_names(text) else [SIGNAL_LINE.match(line) for line in _stated_lines(text)[1:]]
+
+
+def _stated_lines(text: str) -> list[str]:
     lines = [line.strip() for line in text.splitlines()]
-    return [SIGNAL_LINE.match(line) for line in lines if line and not line.startswith("#")][1:]
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 def read_signals(folder: Path, header: Header) -> NDArray[np.int16]:

@@ -147,7 +147,18 @@ def _read_headers(folder: Path) -> dict[Path, _Stated]:
     paths = sorted(path.with_suffix("") for path in folder.rglob("*.hea") if not path.name.startswith("."))
     stated = {path: _read_header(path) for path in paths}
     parts = {path.with_name(segment) for path, header in stated.items() for segment in header.segments}
-    return {path: header for path, header in stated.items() if path not in parts}
+    return {path: _with_segments(path, header, stated) for path, header in stated.items() if path not in parts}
+
+
+def _with_segments(path: Path, header: _Stated, stated: Mapping[Path, _Stated]) -> _Stated:
+    """Return what a record and its segments, where it has any, say together."""
+    parts = {name: stated[path.with_name(name)] for name in header.segments if path.with_name(name) in stated}
+    if not parts:
+        return header
+    leads = tuple(dict.fromkeys(lead for part in parts.values() for lead in part.leads))
+    return header._replace(
+        leads=leads, files=tuple(file for name in parts for file in (f"{name}.hea", *parts[name].files))
+    )
 
 
 def _read_header(path: Path) -> _Stated:
@@ -167,7 +178,7 @@ def _read_header(path: Path) -> _Stated:
 
 def _ref(folder: Path, path: Path, files: Sequence[str], annotation: str | None, table: LabelTable) -> RecordRef:
     own = sorted({file.removeprefix(path.name) for file in files if file.startswith(f"{path.name}.")})
-    others = sorted({file for file in files if not file.startswith(f"{path.name}.") and Path(file).name == file})
+    others = sorted({file for file in files if not file.startswith(f"{path.name}.") and _is_beside(file)})
     suffixes = (".hea", *own, *([annotation] if annotation else []))
     name = path.relative_to(folder).as_posix()
     line = table.line_of(name)
@@ -181,6 +192,11 @@ def _ref(folder: Path, path: Path, files: Sequence[str], annotation: str | None,
     }
     beside = tuple(path.with_name(file) for file in others)
     return RecordRef(f"wfdb/{name}", f"wfdb/{patient}", folder, suffixes, facts, beside)
+
+
+def _is_beside(file: str) -> bool:
+    """Tell whether a file that a header names lies in its folder; ``~`` stands for none, ``-`` for standard input."""
+    return Path(file).name == file and file not in ("~", "-")
 
 
 def _record_labels(facts: Sequence[Mapping[str, Any]]) -> Values:

@@ -242,7 +242,7 @@ def _wanted(wish: Wish, sources: Sources, options: Options) -> tuple[ListedFile,
 
 def _no_list(wish: Wish, error: SourceError, options: Options) -> str:
     what = "no source answers" if isinstance(error, UnreachableError) and not options.offline else f"no {LIST_NAME}"
-    hint = "go online, or name a mirror or folder by --from" if options.offline else "try again later, or name a --from"
+    hint = f"{'go online' if options.offline else 'try again later'}, or name a mirror or folder by --from"
     return f"{wish.database.name} cannot be downloaded, {what}: {error}; {hint}"
 
 

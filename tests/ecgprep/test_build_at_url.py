@@ -144,7 +144,7 @@ def test_killed_at_any_change_goes_on(
     command += ["--workers", "0", "--reps", "gaf:size=16,mtf:size=16"]
     url = f"{target}/{local.place.name}"
     kills = 0
-    for moment in range(3, 300, 8 if start else 40):
+    for moment in range(3, 300, 14 if start else 60):
         done = subprocess.run([sys.executable, "-c", KILLED, str(moment), *command], capture_output=True, text=True)
         if done.returncode == 0:
             break

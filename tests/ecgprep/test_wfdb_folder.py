@@ -154,6 +154,26 @@ class TestAnnotations:
         listed = (result.place / "sources.sha256").read_text().split()[1::2]
         assert listed == ["100.dat", "here.atr", "here.hea"]
 
+    def test_a_record_of_several_segments_is_one(self, tmp_path: Path, build_in: Build) -> None:
+        raw = tmp_path / "raw"
+        raw.mkdir()
+        signal_mv = make_signal_mv(np.random.default_rng(0), np.arange(200, 7000, 300), 360.0, (2, 7200))
+        for record in ("a", "b"):
+            write_mitdb_record(raw, f"{record}1", signal_mv[:, :3600], ("II", "V1"))
+            write_mitdb_record(raw, f"{record}2", signal_mv[:, 3600:], ("II", "V1"))
+            (raw / f"{record}.hea").write_text(f"{record}/2 2 360 7200\n{record}1 3600\n{record}2 3600\n")
+        (raw / "b2.hea").write_text((raw / "b2.hea").read_text().replace("212 200.0(1024)/mV", "212 0"))
+        (raw / "labels.csv").write_text("a,one\nb,two\n")
+        result = build_in(raw, dataset="wfdb", labels="labels.csv")
+        assert [(item.record, item.reason) for item in result.quarantined] == [
+            ("wfdb/b", "segment b2 has a signal without a gain in its header")
+        ]
+        store = open_store(result.place)
+        assert store.leads == ("II", "V1")
+        assert np.abs(store.signal[0] * store.scale_mv - signal_mv).max() <= 0.5 / 200 + 0.5e-3 + 1e-6
+        listed = (result.place / "sources.sha256").read_text().split()[1::2]
+        assert listed == ["a.hea", "a1.dat", "a1.hea", "a2.dat", "a2.hea"]
+
     def test_folder_without_annotations_or_labels_is_refused(self, folder: Path, build_in: Build) -> None:
         with pytest.raises(MissingDataError, match=r"no annotation file \(\*\.atr\) is in it; name a CSV file"):
             build_in(folder, dataset="wfdb")

@@ -1,19 +1,22 @@
-"""Build in this process and be killed at a chosen moment: run by the tests, never imported.
+"""Build in this process and be killed at chosen moments: run by the tests, never imported.
 
-``build_that_dies.py SOURCE HOME START REPS STEP FIRST REPLACE``: each build starts from a copy of the workspace START,
-if one is named. The moments are the changes that the build makes in HOME (a file opened for writing, a name made,
-renamed or removed), counted by an audit hook. Every STEP-th moment from FIRST on gets a child of its own, which is
-killed there; the build is then done again to its end. Prints the number of moments that were tried and the distinct
-manifests that came out, as JSON. The children are forked before a codec has run.
+``build_that_dies.py SOURCE HOME START REPS SHARE REPLACE``: each build starts from a copy of the workspace START, if
+one is named. The first, in ``HOME/whole``, is left alone. The moments are the changes that it makes (a file opened for
+writing, a name made, renamed or removed), noted by an audit hook. Those of one kind differ in numbers and in the names
+of arrays alone; the first of every SHARE-th kind gets a child of its own, which is killed there, and the build is then
+done again to its end. SHARE 0 kills none. Prints the number of moments that were tried and the distinct manifests that
+came out, as JSON. The children are forked before a codec has run.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import distributed  # noqa: F401 - loaded once here, and not in every child
@@ -31,40 +34,54 @@ from store.manifest import MANIFEST_NAME
 from store.verify import find_damage
 
 CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "shutil.copyfile"}
+ARRAY = re.compile(r"/(column|label|rep|split)/[^/]+")
+NUMBER = re.compile(r"[0-9a-f]{6,}|\d+")
+
+Change = tuple[str, str]
 
 
 def run(source: Path, home: Path, reps: str, replace: bool) -> None:
-    store.schema.MAX_TASK_ROWS = 64  # several tasks
+    store.schema.MAX_TASK_ROWS = 16  # several tasks
     build(Prepare(dataset="mitdb", workers=0, reps=reps), Workspace(home), source, replace)
 
 
-def die_at(moment: int, home: Path) -> None:
-    """Kill this process at the given change below `home`."""
-    seen = 0
+def watch(home: Path, changing: Callable[[Change], None]) -> None:
+    """Call `changing` before each change below `home`, with its event and the path."""
     root = str(home)
 
-    def watch(event: str, arguments: tuple[object, ...]) -> None:
-        nonlocal seen
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
         writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
         if (event in CHANGES or writes) and root in str(arguments[0]):
-            seen += 1
-            if seen == moment:
-                os.kill(os.getpid(), signal.SIGKILL)
+            changing((event, str(arguments[0]).replace(root, "")))
 
-    sys.addaudithook(watch)
+    sys.addaudithook(hook)
 
 
-def in_child(source: Path, home: Path, reps: str, replace: bool, moment: int | None) -> int:
-    """Build in a forked child that dies at `moment`; return its wait status."""
+def kind(change: Change) -> Change:
+    """Return what changes have in common that differ in numbers and in the names of arrays alone."""
+    event, path = change
+    return event, NUMBER.sub("#", ARRAY.sub("/#", path))
+
+
+def die_at(moment: Change, home: Path) -> None:
+    """Kill this process at the first change of the given kind below `home`."""
+
+    def look(change: Change) -> None:
+        if kind(change) == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    watch(home, look)
+
+
+def in_child(work: Callable[[], None], name: str) -> int:
+    """Work in a forked child; return its wait status."""
     child = os.fork()
     if child:
         return os.waitpid(child, 0)[1]
-    if moment is not None:
-        die_at(moment, home)
     try:
-        run(source, home, reps, replace)
+        work()
     except BaseException as error:
-        sys.stderr.write(f"moment {moment}: {type(error).__name__}: {error}\n")
+        sys.stderr.write(f"{name}: {type(error).__name__}: {error}\n")
         os._exit(1)
     os._exit(0)
 
@@ -80,29 +97,42 @@ def manifest_of(home: Path) -> str:
 
 
 def main() -> None:
-    source, home, start, reps, step, first, replace = sys.argv[1:]
-    template = Path(start) if start else None
-    moment, tried = int(first), 0
-    manifests = set()
-    while True:
-        place = Path(home) / str(moment)
-        if template:
-            shutil.copytree(template, place)
-        status = in_child(Path(source), place, reps, replace == "replace", moment)
-        if os.WIFSIGNALED(status):
-            tried += 1
-            status = in_child(Path(source), place, reps, replace == "replace", None)
-            if status:
-                raise SystemExit(f"moment {moment}: the build that goes on fails")
-            manifests.add(manifest_of(place))
-            shutil.rmtree(place)
-            moment += int(step)
-            continue
-        if status:
-            raise SystemExit(f"moment {moment}: the build fails")
+    source, home, start, reps, share, replace = sys.argv[1:]
+
+    def begin(name: str) -> Path:
+        place = Path(home) / name
+        if start:
+            shutil.copytree(start, place)
+        return place
+
+    def build_at(place: Path) -> None:
+        run(Path(source), place, reps, replace == "replace")
+
+    def noted(place: Path) -> None:
+        changes: list[Change] = []
+        watch(place, changes.append)
+        build_at(place)
+        (Path(home) / "changes.json").write_text(json.dumps(changes))
+
+    def killed(place: Path, moment: Change) -> None:
+        die_at(moment, place)
+        build_at(place)
+
+    whole = begin("whole")
+    if in_child(lambda: noted(whole), "whole"):
+        raise SystemExit("the build fails")
+    manifests = {manifest_of(whole)}
+    kinds = dict.fromkeys(kind(change) for change in json.loads((Path(home) / "changes.json").read_text()))
+    chosen = list(kinds)[:: int(share)] if int(share) else []
+    for number, moment in enumerate(chosen):
+        place = begin(str(number))
+        if not os.WIFSIGNALED(in_child(lambda: killed(place, moment), str(moment))):  # noqa: B023 - called at once
+            raise SystemExit(f"{moment}: the build was not killed")
+        if in_child(lambda: build_at(place), str(moment)):  # noqa: B023
+            raise SystemExit(f"{moment}: the build that goes on fails")
         manifests.add(manifest_of(place))
-        break
-    json.dump({"tried": tried, "manifests": sorted(manifests)}, sys.stdout)
+        shutil.rmtree(place)
+    json.dump({"tried": len(chosen), "manifests": sorted(manifests)}, sys.stdout)
 
 
 main()

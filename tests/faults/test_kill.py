@@ -30,15 +30,15 @@ REPS = "gaf:size=16,mtf:size=16"
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("raw")
-    write_mitdb(folder, ("100", "102", "208"), seconds=40)
+    write_mitdb(folder, ("100", "102", "208"), seconds=20)
     return folder
 
 
-def kill_everywhere(
-    source: Path, home: Path, reps: str, step: int, first: int, template: Path | None = None, replace: bool = False
+def kill(
+    source: Path, home: Path, reps: str, share: int, start: Path | None = None, replace: bool = False
 ) -> dict[str, list[str]]:
-    """Return what `build_that_dies.py` found: the moments tried, and the distinct manifests."""
-    arguments = [source, home, template or "", reps, step, first, "replace" if replace else ""]
+    """Return what `build_that_dies.py` found: how many moments it tried, and the distinct manifests."""
+    arguments = [source, home, start or "", reps, share, "replace" if replace else ""]
     command = [sys.executable, str(SCRIPT), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -46,47 +46,49 @@ def kill_everywhere(
 
 
 def build(source: Path, home: Path, *options: str) -> Path:
-    """Build by the command line without workers; return the store."""
+    """Build by the command line; return the store."""
     command = [*ECGPREP, "build", "--dataset", "mitdb", "--from", str(source), "--home", str(home), *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     return Path(done.stdout.strip())
 
 
-def whole_manifest(source: Path, home: Path, reps: str) -> str:
-    """Return the manifest of an uninterrupted build with the script's tasks."""
-    found = kill_everywhere(source, home, reps, 1, 10**9)
-    assert found["tried"] == 0
-    (manifest,) = found["manifests"]
+@pytest.fixture(scope="module")
+def manifest(source: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The manifest of an uninterrupted build with the script's tasks."""
+    (manifest,) = kill(source, tmp_path_factory.mktemp("whole"), REPS, share=0)["manifests"]
     return manifest
 
 
-def test_killed_at_every_kind_of_moment(source: Path, tmp_path: Path) -> None:
-    found = kill_everywhere(source, tmp_path / "killed", REPS, step=13, first=random.Random(0).randint(1, 13))
+@pytest.fixture(scope="module")
+def whole(source: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The digest of an uninterrupted build by the command line."""
+    return read_manifest(build(source, tmp_path_factory.mktemp("whole"), "--workers", "0", "--reps", REPS)).digest
+
+
+def test_killed_at_every_kind_of_moment(source: Path, tmp_path: Path, manifest: str) -> None:
+    found = kill(source, tmp_path / "killed", REPS, share=4)
+    assert found["tried"] > 15
+    assert found["manifests"] == [manifest]
+
+
+def test_killed_while_pictures_are_added(source: Path, tmp_path: Path, manifest: str) -> None:
+    kill(source, tmp_path / "start", "gaf:size=16", share=0)
+    found = kill(source, tmp_path / "killed", REPS, share=4, start=tmp_path / "start/whole")
     assert found["tried"] > 10
-    assert found["manifests"] == [whole_manifest(source, tmp_path / "whole", REPS)]
+    assert found["manifests"] == [manifest]
 
 
-def test_killed_while_pictures_are_added(source: Path, tmp_path: Path) -> None:
-    start = tmp_path / "start"
-    kill_everywhere(source, start, "gaf:size=16", 1, 10**9)
-    found = kill_everywhere(source, tmp_path / "killed", REPS, step=5, first=1, template=start / str(10**9))
-    assert found["tried"] > 10
-    assert found["manifests"] == [whole_manifest(source, tmp_path / "whole", REPS)]
-
-
-def test_killed_while_a_store_is_replaced(source: Path, tmp_path: Path) -> None:
+def test_killed_while_a_store_is_replaced(source: Path, tmp_path: Path, manifest: str) -> None:
     other = tmp_path / "other"
     write_mitdb(other, ("100", "102"), seconds=20, seed=3)
-    start = tmp_path / "start"
-    kill_everywhere(other, start, "gaf:size=16", 1, 10**9)
-    template = start / str(10**9)
-    found = kill_everywhere(source, tmp_path / "killed", REPS, step=17, first=1, template=template, replace=True)
-    assert found["tried"] > 8
-    assert found["manifests"] == [whole_manifest(source, tmp_path / "whole", REPS)]
+    kill(other, tmp_path / "start", "gaf:size=16", share=0)
+    found = kill(source, tmp_path / "killed", REPS, share=5, start=tmp_path / "start/whole", replace=True)
+    assert found["tried"] > 10
+    assert found["manifests"] == [manifest]
 
 
-def test_another_build_mends_a_stopped_addition(source: Path, tmp_path: Path) -> None:
+def test_another_build_mends_a_stopped_addition(source: Path, tmp_path: Path, whole: str) -> None:
     """Between the new metadata and the new manifest; then the old pictures alone are asked for."""
     place = build(source, tmp_path, "--workers", "0", "--reps", "gaf:size=16")
     before = read_manifest(place)
@@ -106,13 +108,11 @@ def test_another_build_mends_a_stopped_addition(source: Path, tmp_path: Path) ->
     build(source, tmp_path, "--workers", "0", "--reps", "gaf:size=16")
     after = read_manifest(place)
     assert "rep/mtf/zarr.json" in after.digests
-    whole = build(source, tmp_path / "whole", "--workers", "0", "--reps", REPS)
-    assert after.digest == read_manifest(whole).digest
+    assert after.digest == whole
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_process_group_of_workers_is_killed(source: Path, tmp_path: Path, seed: int) -> None:
-    whole = read_manifest(build(source, tmp_path / "whole", "--workers", "0", "--reps", REPS))
+def test_process_group_of_workers_is_killed(source: Path, tmp_path: Path, whole: str, seed: int) -> None:
     command = [*ECGPREP, "build", "--dataset", "mitdb", "--from", str(source), "--home", str(tmp_path / "home")]
     command += ["--workers", "2", "--reps", REPS]
     process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -120,5 +120,5 @@ def test_process_group_of_workers_is_killed(source: Path, tmp_path: Path, seed: 
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     place = build(source, tmp_path / "home", "--workers", "2", "--reps", REPS)
-    assert read_manifest(place).digest == whole.digest
+    assert read_manifest(place).digest == whole
     assert {path.name for path in place.parent.iterdir()} == {place.name, f".{place.name}.lock"}

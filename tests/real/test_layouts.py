@@ -39,7 +39,7 @@ def class_counts(store: Store, scheme: str) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def cinc2017(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return built(real_data, tmp_path_factory.mktemp("cinc2017"), dataset="cinc2017")
+    return built(real_data, tmp_path_factory.mktemp("cinc2017"), dataset="cinc2017", workers=2)
 
 
 def test_cinc2017_classes_are_counted_as_published(cinc2017: Store) -> None:
