@@ -58,7 +58,7 @@ def export_onnx(model: nn.Module, path: Path, rows: Mapping[str, Tensor], facts:
     rows : mapping
         Some rows as the network reads them, by keyword, two at least; logits are compared on them.
     facts : mapping
-        Plain data for the file's property ``ecg``.
+        Plain data for the file's property ``ecg``; its ``model`` is the network's name in messages.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def export_onnx(model: nn.Module, path: Path, rows: Mapping[str, Tensor], facts:
     """
     import onnx
 
-    model = model.cpu().eval()
+    model, name = model.cpu().eval(), str(facts.get("model", type(model).__name__))
     rows = {name: value.cpu() for name, value in rows.items()}
     aside = path.with_name(f".{path.name}.tmp")
     batch = torch.export.Dim("rows")
@@ -81,12 +81,12 @@ def export_onnx(model: nn.Module, path: Path, rows: Mapping[str, Tensor], facts:
             proto = program.model_proto
     except Exception as error:  # whatever an operator without a counterpart trips
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{type(model).__name__} cannot be exported to ONNX: {reason}") from error
+        raise UserError(f"{name} cannot be exported to ONNX: {reason}") from error
     onnx.helper.set_model_props(proto, {"ecg": json.dumps(facts)})
     aside.write_bytes(proto.SerializeToString())
     with torch.inference_mode():
         expected = model(**rows).numpy()
-    _check_parity(aside, rows, expected, type(model).__name__)
+    _check_parity(aside, rows, expected, name)
     return _into_place(aside, path)
 
 

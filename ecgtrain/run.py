@@ -41,6 +41,8 @@ from pipelines.command_line import NO_SPACE
 from store.errors import EcgError, ResourceError
 from store.read import Store
 
+PROCESS_GONE = ("Connection closed by peer", "Connection reset by peer")  # what gloo says
+
 
 class FoldError(EcgError, RuntimeError):
     """A run over folds cannot be joined: one of them failed."""
@@ -78,7 +80,7 @@ def execute(config: RunConfig, store: Store, folder: RunFolder, display: Display
         folder.path.mkdir(exist_ok=True)
     with folder.alone() if first else nullcontext(), folder.log() if first else nullcontext(silent_log()) as log:
         try:
-            with memory_named(config):
+            with resources_named(config):
                 _execute(config, store, folder, log, display or Display())
         except KeyboardInterrupt:
             log.warning("interrupted; go on with: ecgtrain run --resume %s", folder.name)
@@ -189,17 +191,19 @@ def _open(config: RunConfig, store: Store, folder: RunFolder) -> None:
 
 
 @contextmanager
-def memory_named(config: RunConfig) -> Iterator[None]:
-    """Turn what is raised where memory gives out into an error that says what would need less.
+def resources_named(config: RunConfig) -> Iterator[None]:
+    """Turn what is raised where memory gives out or another process is gone into an error that says what to do.
 
     Raises
     ------
     ResourceError
-        With a smaller batch.
+        With a smaller batch, or that another process stopped.
     """
     try:
         yield
     except (MemoryError, RuntimeError) as error:  # torch raises both, and has a class of its own for GPUs alone
+        if not isinstance(error, EcgError) and any(sign in str(error) for sign in PROCESS_GONE):
+            raise ResourceError("another process of this training has stopped; mend what it says, and go on") from error
         if isinstance(error, EcgError) or not _is_out_of_memory(error):
             raise
         fewer = max(config.batch_size // 2, 1)

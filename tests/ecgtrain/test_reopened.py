@@ -188,6 +188,6 @@ def test_a_network_that_cannot_be_exported_is_refused_by_name(tmp_path):
         def forward(self, signal):
             return signal[:, 0] if signal.sum() > 0 else signal[:, 1]
 
-    with pytest.raises(UserError, match="Sorted cannot be exported to ONNX"):
-        export_onnx(Sorted(), tmp_path / "model.onnx", {"signal": torch.rand(3, 2, 5)}, {})
+    with pytest.raises(UserError, match="my_model cannot be exported to ONNX"):
+        export_onnx(Sorted(), tmp_path / "model.onnx", {"signal": torch.rand(3, 2, 5)}, {"model": "my_model"})
     assert not list(tmp_path.iterdir())

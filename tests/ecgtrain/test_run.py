@@ -247,6 +247,14 @@ def test_what_one_of_several_processes_meets_alone_stops_them_all(beats_store, t
     assert (folder.path / "run.log").read_text().count("run failed") == 1
 
 
+def test_a_process_that_is_gone_is_said_in_one_line():
+    with (
+        pytest.raises(ResourceError, match="another process of this training has stopped"),
+        ecgtrain.run.resources_named(RunConfig(**BEATS)),
+    ):
+        raise RuntimeError("[pair.cc:561] Connection closed by peer [127.0.0.1]:9620. This is typically caused by …")
+
+
 def test_a_resumed_run_ends_with_the_same_predictions(beats_run, beats_store, tmp_path):
     class Killed(BaseException):
         pass
