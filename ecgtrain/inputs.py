@@ -17,7 +17,7 @@ from ecgtrain.channels import CHANNEL_SETS, leads_of
 from ecgtrain.config import NEIGHBOURS, PREVIOUS, SIGNAL, TYPICAL, DataConfig
 from ecgtrain.items import PADDING_COLUMN
 from ecgtrain.models.registry import InputShape
-from ecgtrain.pictures import Picture, are_rendered, find_pictures
+from ecgtrain.pictures import Picture, are_rendered, build_command, find_pictures
 from ecgtrain.preparation import Preparation
 from ecgtrain.reading import RowReader
 from ecgtrain.samplers import Rows
@@ -105,7 +105,7 @@ def lay_out(
     """
     leads = lead_numbers(store, config.channels)
     pictures = find_pictures(store, config.inputs)
-    rendered = pictures if pictures and are_rendered(pictures, config, device) else []
+    rendered = pictures if pictures and are_rendered(store, pictures, config, device) else []
     read = [] if rendered else pictures
     stored = {one.name: StoredRows(store.representation(one.name), leads) for one in read}
     if SIGNAL in config.inputs or rendered:
@@ -309,11 +309,10 @@ def lead_numbers(store: Store, channels: Sequence[str] | None) -> list[int]:
     wanted = leads_of(channels)
     for name in wanted:
         if lead_key(name) not in keys:
-            dataset = store.attributes.get("recipe", {}).get("dataset", "NAME")
+            command = build_command(store, f"--leads {','.join(wanted)}")
             raise UnknownNameError(
                 f"lead of {store.name}", name, store.leads,
-                f"`ecgprep build --dataset {dataset} --leads {','.join(wanted)}` makes a store that has them; sets of "
-                f"leads: {', '.join(CHANNEL_SETS)}.",
+                f"`{command}` makes a store that has them; sets of leads: {', '.join(CHANNEL_SETS)}.",
             )  # fmt: skip
     return [keys.index(lead_key(name)) for name in wanted]
 

@@ -77,7 +77,12 @@ def _pictures_of(store: Store, name: str) -> list[Picture]:
     return [Picture(rep.name, rep.shape, rep, stored=False) for rep in reps]
 
 
-def are_rendered(pictures: Sequence[Picture], config: DataConfig, device: torch.device) -> bool:
+def build_command(store: Store, options: str) -> str:
+    """Return the command that makes a store of the same databases with other options."""
+    return f"ecgprep build --dataset {store.attributes.get('recipe', {}).get('dataset', 'NAME')} {options}"
+
+
+def are_rendered(store: Store, pictures: Sequence[Picture], config: DataConfig, device: torch.device) -> bool:
     """Tell whether pictures are drawn while training, rather than read.
 
     Raises
@@ -89,12 +94,15 @@ def are_rendered(pictures: Sequence[Picture], config: DataConfig, device: torch.
     needs = "signals that are changed" if changed else "mixed rows" if config.balance != "none" else ""
     absent = [picture.name for picture in pictures if not picture.stored]
     if config.pictures == "stored" and (needs or absent):
-        why = f"{absent[0]!r} is not stored" if absent else f"stored ones are not those of {needs}"
-        raise UserError(f"pictures=stored: {why}; use pictures=rendered")
+        if absent:
+            mend = f"add it with `{build_command(store, f'--reps {absent[0]}')}` or use pictures=rendered"
+            raise UserError(f"pictures=stored: {absent[0]!r} is not stored; {mend}")
+        raise UserError(f"pictures=stored: stored ones are not those of {needs}; use pictures=rendered")
     unknown = [picture.name for picture in pictures if picture.rep is None]
     wanted = config.pictures == "rendered" or bool(needs or absent)
     if wanted and unknown:
-        raise UserError(f"the store does not say how {unknown[0]!r} is drawn; build it again with --reps {unknown[0]}")
+        command = build_command(store, f"--reps {unknown[0]}")
+        raise UserError(f"the store does not say how {unknown[0]!r} is drawn; `{command}` makes one that does")
     return wanted or (config.pictures == "auto" and device.type == "cuda" and not unknown)
 
 

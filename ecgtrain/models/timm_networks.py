@@ -116,7 +116,8 @@ def load_backbone(backbone: nn.Module, weights: str) -> None:
     """Load weights into a network of timm; see `Pretrained.load_pretrained`."""
     from timm.models import load_pretrained as load_into
 
-    source: dict[str, Any] = dict(vars(backbone.pretrained_cfg))
+    described: Any = backbone.pretrained_cfg
+    source: dict[str, Any] = dict(described)
     if weights != IMAGENET:
         if not Path(weights).is_file():
             raise MissingDataError(f"no file {weights!r} with weights; give a path, or imagenet for timm's own")
@@ -124,6 +125,7 @@ def load_backbone(backbone: nn.Module, weights: str) -> None:
     elif not any(source.get(key) for key in ("hf_hub_id", "url", "file")):
         raise MissingDataError(f"timm has no weights of {source['architecture']}; give a file")
     n_channels = next(layer.in_channels for layer in backbone.modules() if isinstance(layer, nn.Conv2d))
+    random = {name: weight.detach().clone() for name, weight in backbone.named_parameters() if weight.ndim > 1}
     try:
         load_into(backbone, source, num_classes=0, in_chans=n_channels, strict=False)
     except (RuntimeError, KeyError, ValueError) as error:
@@ -133,6 +135,12 @@ def load_backbone(backbone: nn.Module, weights: str) -> None:
             f"the weights of {source['architecture']} are neither cached nor to be had ({_first_line(error)}); "
             "train from scratch without pretrained, or give a file: --set pretrained=FILE"
         ) from error
+    kept = [name for name, weight in random.items() if torch.equal(backbone.get_parameter(name), weight)]
+    if kept:  # timm passes over names that it does not know
+        raise UserError(
+            f"{weights} does not fit {source['architecture']}: it holds nothing for {len(kept)} of its {len(random)} "
+            f"layers, such as {kept[0]}"
+        )
 
 
 def _first_line(error: Exception) -> str:

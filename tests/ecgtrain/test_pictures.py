@@ -50,7 +50,11 @@ def test_changed_and_mixed_signals_have_pictures_of_their_own(drawn_store):
     [
         (("gaf",), {"pictures": "stored", "augmentation": {"gain": 0.1}}, "stored ones are not those of signals"),
         (("gaf",), {"pictures": "stored", "balance": "smote"}, "stored ones are not those of mixed rows"),
-        (("mtf",), {"pictures": "stored"}, "'mtf' is not stored"),
+        (
+            ("mtf",),
+            {"pictures": "stored"},
+            r"'mtf' is not stored; add it with `ecgprep build --dataset \S+ --reps mtf`",
+        ),
         (("cwt",), {"pictures": "rendered"}, "does not say how 'cwt' is drawn"),
         (("gaf", "mtf:size=24"), {}, "need one size"),
     ],

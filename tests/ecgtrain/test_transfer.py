@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+import huggingface_hub.constants
 import numpy as np
 import pytest
 import torch
@@ -20,6 +21,7 @@ from ecgtrain.export import export_weights
 from ecgtrain.items import chosen_split
 from ecgtrain.loop import BEST, train_mode
 from ecgtrain.models import create_model
+from ecgtrain.models.timm_networks import load_pretrained
 from ecgtrain.predictions import read_predictions
 from ecgtrain.run import execute
 from ecgtrain.run_folder import new_run
@@ -260,3 +262,41 @@ def test_a_run_learns_the_labels_that_are_asked_for(pretrained, tmp_path):
         chosen_split(store, DataConfig(protocol="interpatient", scheme="halve"), None)
     with pytest.raises(UserError, match="made for the labels aami"):
         chosen_split(store, DataConfig(protocol="interpatient", scheme="halves", balance="smote"), None)
+
+
+def network_of_timm(n_channels):
+    return create_model("timm/resnet10t", n_leads=1, n_samples=100, n_classes=3, picture=(n_channels, 32, 32))
+
+
+def test_an_image_model_starts_from_a_file_with_its_first_layer_widened(tmp_path):
+    source, model = network_of_timm(3).encoder.backbone, network_of_timm(6)
+    torch.save(source.state_dict(), tmp_path / "weights.pth")
+    load_pretrained(model, str(tmp_path / "weights.pth"))
+    found, expected = model.encoder.backbone.state_dict(), source.state_dict()
+    first = next(iter(expected))
+    assert [name for name in expected if name != first and not torch.equal(found[name], expected[name])] == []
+    torch.testing.assert_close(found[first], expected[first].repeat(1, 2, 1, 1) * 3 / 6)
+
+
+def test_weights_of_another_image_model_or_that_are_not_there_are_refused(tmp_path):
+    model = network_of_timm(3)
+    torch.save(
+        {name: weight[:1] for name, weight in model.encoder.backbone.state_dict().items() if weight.ndim},
+        tmp_path / "other.pth",
+    )
+    with pytest.raises(UserError, match="does not fit resnet10t"):
+        load_pretrained(model, str(tmp_path / "other.pth"))
+    torch.save({"features.0.weight": torch.zeros(3)}, tmp_path / "foreign.pth")
+    with pytest.raises(UserError, match=r"holds nothing for 14 of its 14 layers, such as conv1\.0\.weight"):
+        load_pretrained(model, str(tmp_path / "foreign.pth"))
+    with pytest.raises(MissingDataError, match=r"no file 'absent\.pth'"):
+        load_pretrained(model, "absent.pth")
+    with pytest.raises(UserError, match="by timm: timm/"):
+        load_pretrained(create_model("gru", n_leads=1, n_samples=100, n_classes=3), "imagenet")
+
+
+def test_weights_that_cannot_be_had_are_said_with_a_way_out(monkeypatch, tmp_path):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(MissingDataError, match=r"resnet10t are neither cached nor to be had .*--set pretrained=FILE"):
+        load_pretrained(network_of_timm(3), "imagenet")
