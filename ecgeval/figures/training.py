@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ecgeval.figures.style import COLOURS, MOST_LETTERS_OF_ROWS, SHORT, finish, line, panels, shorten, style, width_of
+from ecgeval.figures.style import COLOURS, MOST_LETTERS_OF_ROWS, finish, line, panels, shorten, style, width_of
 from ecgeval.metrics import Array
 
 DRAWN_CLASSES = 10
@@ -109,7 +109,8 @@ def training_curves(trainings: Sequence[Training], best: str, classes: Sequence[
         Foot.
     """
     with style():
-        figure, axes = panels(2, 2, (_width(trainings, 9.2), max(6.4, 0.6 + 0.23 * len(trainings))))
+        listed = len(trainings) + min(len(classes), DRAWN_CLASSES) + 3  # at the right, below each other, with headings
+        figure, axes = panels(2, 2, (_width(trainings, 9.2), max(6.4, 0.6 + 0.23 * listed)))
         first, f1, auroc, of_classes = axes.flat
         _draw_loss(first, trainings)
         _draw_macro(f1, trainings, "f1")
@@ -120,6 +121,8 @@ def training_curves(trainings: Sequence[Training], best: str, classes: Sequence[
         for axis in axes.flat:
             _label_epochs(axis)
         figure.legend(*first.get_legend_handles_labels(), loc="outside right upper", title="validation")
+        if _is_recorded(of_classes):
+            figure.legend(*of_classes.get_legend_handles_labels(), loc="outside right lower", title="classes")
         finish(figure, "Training, dots at the epoch that was kept", note)
     return figure
 
@@ -134,8 +137,7 @@ def _one_panel(trainings: Sequence[Training], note: str, title: str, draw: Any) 
         draw(axes.flat[0])
         _label_epochs(axes.flat[0])
         axes.flat[0].set_title("")
-        if axes.flat[0].get_legend() is None:
-            figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside right upper")
+        figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside right upper")
         finish(figure, title, note)
     return figure
 
@@ -163,9 +165,6 @@ def _draw_classes(axis: Axes, training: Training, classes: Sequence[str], metric
     for i, (name, short) in enumerate(zip(drawn, shorten(drawn), strict=True)):
         _draw_epochs(axis, training, ("per_class", name, metric), i, short)
     axis.set_ylim(_LOWEST[metric], 1.02)
-    if axis.lines:
-        fits = max(map(len, drawn)) <= SHORT
-        axis.legend(loc="lower right", ncols=2 if fits else 1, fontsize="medium" if fits else "small")
 
 
 def _draw_epochs(axis: Axes, training: Training, path: tuple[str, ...], i: int, label: str) -> None:
@@ -176,13 +175,15 @@ def _draw_epochs(axis: Axes, training: Training, path: tuple[str, ...], i: int, 
         axis.plot(epochs[best], values[best], "o", ms=6.5, mec="white", color=COLOURS[i % len(COLOURS)], zorder=3)
 
 
+def _is_recorded(axis: Axes) -> bool:
+    return any(np.isfinite(np.asarray(curve.get_ydata(), dtype=np.float64)).any() for curve in axis.lines)
+
+
 def _label_epochs(axis: Axes) -> None:
     axis.set_xlabel("epoch")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if not any(np.isfinite(curve.get_ydata()).any() for curve in axis.lines):
+    if not _is_recorded(axis):
         axis.set(xticks=[], yticks=[], xlabel="")
-        if legend := axis.get_legend():
-            legend.remove()
         axis.text(0.5, 0.5, "not recorded", ha="center", va="center", transform=axis.transAxes)
 
 

@@ -27,6 +27,7 @@ LINES = [
         "train_loss": 1 / (i + 1),
         "validation_loss": 1 + (i - 3) ** 2,
         "validation": {"f1": 0.1 * i},
+        "per_class": {name: {"f1": 0.09 * i + 0.03 * k} for k, name in enumerate(CLASSES)},
     }
     for i in range(8)
 ]
