@@ -234,7 +234,9 @@ def _end(trained: list[tuple[RunFolder, bool]], joined: Sequence[bool] = ()) -> 
     if all(finished):
         return 0
     codes = {run.exit_code for run, done in trained if not done} | {EcgError.exit_code for done in joined if not done}
-    return ResourceError.exit_code if ResourceError.exit_code in codes else codes.pop() if len(codes) == 1 else 1
+    if ResourceError.exit_code in codes:
+        return ResourceError.exit_code
+    return codes.pop() if len(codes) == 1 else EcgError.exit_code
 
 
 def _print_plan(store: Store, planned: list[PlannedRun]) -> None:

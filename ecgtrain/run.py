@@ -202,9 +202,11 @@ def resources_named(config: RunConfig) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:  # torch raises both, and has a class of its own for GPUs alone
-        if not isinstance(error, EcgError) and any(sign in str(error) for sign in PROCESS_GONE):
+        if isinstance(error, EcgError):
+            raise
+        if any(sign in str(error) for sign in PROCESS_GONE):
             raise ResourceError("another process of this training has stopped; mend what it says, and go on") from error
-        if isinstance(error, EcgError) or not _is_out_of_memory(error):
+        if not _is_out_of_memory(error):
             raise
         fewer = max(config.batch_size // 2, 1)
         raise ResourceError(
