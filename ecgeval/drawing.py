@@ -20,7 +20,7 @@ from ecgeval.tables.table import format_number
 
 HEATMAPS = {"f1": "f1_score", "sensitivity": "sensitivity", "specificity": "specificity", "auroc": "auc_roc"}
 MOST_MODELS = 20  # in bars and heatmaps; the tables hold all
-MOST_CELLS, FEWEST_MODELS = 300, 4  # of a heatmap: 71 classes of four models take two printed pages
+MOST_CELLS, FEWEST_MODELS, FEWEST_RECORDS = 300, 4, 8  # of a heatmap: 71 classes of four models take two printed pages
 WORST_RECORDS = 25
 
 
@@ -126,7 +126,8 @@ def _error_map(best: BestRows, note: str) -> Any:
     n_records = len(rows.records)
     counts = count_by_group(rows.y, best.predicted, rows.record, n_records)
     n_wrong = np.bincount(rows.record, weights=best.wrong, minlength=n_records)
-    chosen = np.argsort(-n_wrong, kind="stable")[: min(WORST_RECORDS, np.count_nonzero(n_wrong))]
+    most = min(WORST_RECORDS, max(FEWEST_RECORDS, MOST_CELLS // len(rows.header.classes)), np.count_nonzero(n_wrong))
+    chosen = np.argsort(-n_wrong, kind="stable")[:most]
     names = [f"{_short_name(rows.records[i])} ({int(n_wrong[i]):,} wrong)" for i in chosen]
     missed = divide(counts.fn[chosen], counts.support[chosen])
     title = f"Share of each label's rows that is missed, worst records, {best.label}"
