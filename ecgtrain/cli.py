@@ -280,10 +280,13 @@ def sweep(
 
     Only the chosen one predicts the test rows. A sweep that was interrupted goes on when it is given again.
     """
+    from ecgtrain.distributed import started_by_torchrun
     from ecgtrain.sweep import Point, check_points, grid_points, outcome_lines, sweep, sweep_folder
     from ecgtrain.transfer import starting_from
     from store.read import open_store
 
+    if started_by_torchrun():
+        raise RecipeError("a sweep is made by one process: start it without torchrun")
     workspace = Workspace.at(home)
     opened, points = open_store(workspace.find_store(store)), []
     for point in grid_points(grid):

@@ -83,10 +83,15 @@ def this_world() -> World:
     return World()
 
 
+def started_by_torchrun() -> bool:
+    """Whether `torchrun` started this process, and perhaps others."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
 @contextmanager
 def joined() -> Iterator[World]:
     """Join the processes that `torchrun` started, for as long as the block runs; do nothing where it started none."""
-    if "TORCHELASTIC_RUN_ID" not in os.environ:
+    if not started_by_torchrun():
         yield World()
         return
     cuda = torch.cuda.is_available()

@@ -53,6 +53,13 @@ def test_points_that_are_judged_otherwise_are_refused(change):
         check_points(made)
 
 
+def test_a_sweep_of_several_processes_is_refused(workspace, monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    result = CliRunner().invoke(app, ["sweep", "--grid", "batch_size=32,64", "--home", str(workspace)])
+    assert isinstance(result.exception, RecipeError)
+    assert "without torchrun" in str(result.exception)
+
+
 def test_folds_are_not_swept():
     with pytest.raises(UserError, match="--folds"):
         check_points([Point((), RunConfig(**{**SMALL, "protocol": "kfold-3", "folds": 3}))])
