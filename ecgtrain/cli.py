@@ -44,7 +44,9 @@ def run(
     ] = None,
     store: Annotated[str | None, typer.Option(help="Name, path or URL of a store; else the newest.")] = None,
     protocol: Annotated[str | None, typer.Option(help="The split; else the store's default.")] = None,
-    channels: Annotated[str | None, typer.Option(help="Leads by name, commas between, such as II,V1.")] = None,
+    channels: Annotated[
+        str | None, typer.Option(help="Leads by name, such as II,V1, or a set such as leads12 or fusion6.")
+    ] = None,
     balance: Annotated[
         str | None, typer.Option(help="Synthetic training rows of the store, such as smote; or none.")
     ] = None,

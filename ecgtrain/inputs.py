@@ -311,7 +311,7 @@ def lead_numbers(store: Store, channels: Sequence[str] | None) -> list[int]:
         if lead_key(name) not in keys:
             command = build_command(store, f"--leads {','.join(wanted)}")
             raise UnknownNameError(
-                f"lead of {store.name}", name, store.leads,
+                f"lead of {store.name}", name, (*store.leads, *CHANNEL_SETS),
                 f"`{command}` makes a store that has them; sets of leads: {', '.join(CHANNEL_SETS)}.",
             )  # fmt: skip
     return [keys.index(lead_key(name)) for name in wanted]

@@ -62,6 +62,8 @@ def test_a_run_holds_the_leads_that_a_set_stands_for(records_store):
 def test_a_missing_lead_is_answered_with_the_command_that_makes_it(records_store):
     with pytest.raises(UnknownNameError, match=r"ecgprep build --dataset \S+ --leads I,II,V3"):
         lead_numbers(records_store, ["leads3"])
+    with pytest.raises(UnknownNameError, match="Did you mean 'lead2'"):
+        lead_numbers(records_store, ["lead22"])
 
 
 def test_causal_context_holds_nothing_that_comes_after_the_beat(linked_store):
