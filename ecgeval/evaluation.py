@@ -21,6 +21,7 @@ from ecgeval.runs import Calibration, Run
 from ecgeval.scoring import macro_figures, score_rows
 from ecgeval.windows import combine_windows, window_counts
 
+ROWS_AT_ONCE = 100_000  # whose probabilities are scaled: of all at once there would be several copies
 ABOUT = ("database", "sex", "age", "quality", "t_s")
 
 
@@ -237,8 +238,9 @@ def _calibration(
     if len(temperatures) == len(folds):
         scaled = test.p.copy()
         for fold, temperature in temperatures.items():
-            rows = test.fold == fold
-            scaled[rows] = apply_temperature(test.p[rows], temperature, multilabel)
+            rows = np.flatnonzero(test.fold == fold)
+            for part in np.array_split(rows, len(rows) // ROWS_AT_ONCE + 1):
+                scaled[part] = apply_temperature(test.p[part], temperature, multilabel)
         name = f"temperature {', '.join(f'{t:.3f}' for t in dict.fromkeys(temperatures.values()))}"
         figures[name] = calibration_figures(test.y, scaled, multilabel)
     return figures

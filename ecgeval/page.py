@@ -19,6 +19,8 @@ from ecgeval.passport import Number, Provenance, describe, origin
 from ecgeval.tables.table import Table, format_cell
 from ecgeval.tables.texts import selection_note
 
+WEBP_PIXELS = 16_383  # of a side, at most; a longer figure stays PNG
+
 
 @dataclass(frozen=True)
 class Section:
@@ -115,8 +117,9 @@ def inline(path: Path) -> Markup:
     """
     packed = BytesIO()
     with Image.open(path) as image:
-        image.convert("RGB").save(packed, "WEBP", lossless=True)
-    return Markup("data:image/webp;base64,") + base64.b64encode(packed.getvalue()).decode()
+        kind = "webp" if max(image.size) <= WEBP_PIXELS else "png"
+        image.convert("RGB").save(packed, kind, lossless=True)
+    return Markup(f"data:image/{kind};base64,") + base64.b64encode(packed.getvalue()).decode()
 
 
 def _sentence(note: str) -> str:

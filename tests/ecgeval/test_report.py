@@ -242,6 +242,11 @@ def test_each_number_names_an_origin_and_each_origin_stands_once(shared_page):
     assert len(listed) == len(set(listed)) == 4  # of two runs, each at its thresholds and at 0.5
 
 
+def test_a_figure_too_long_to_pack_stays_png(tmp_path):
+    Image.new("RGB", (4, 16_384)).save(tmp_path / "long.png")
+    assert str(inline(tmp_path / "long.png")).startswith("data:image/png;base64,")
+
+
 def test_a_figure_in_the_page_has_the_very_pixels_of_its_file_in_fewer_bytes(shared_page):
     file = shared_page.parent / "visualizations" / "07_heatmap_f1_score.png"
     data = base64.b64decode(str(inline(file)).removeprefix("data:image/webp;base64,"))
