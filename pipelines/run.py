@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from pipelines.command_line import run_program
-from pipelines.quick import synthesise, write_quick
+from pipelines.quick import QUICK, Size, synthesise, write_quick
 from pipelines.recipe import find_recipe, read_recipe, shipped_names
 from pipelines.workspace import Workspace
 
@@ -39,7 +39,7 @@ def commands(recipe: str, source: Path | None, home: Path | None) -> list[list[s
     ]
 
 
-def quick_commands(recipe: str, source: Path | None, home: Path | None) -> list[list[str]]:
+def quick_commands(recipe: str, source: Path | None, home: Path | None, size: Size = QUICK) -> list[list[str]]:
     """Return the commands that stand for a recipe made small.
 
     Parameters
@@ -50,11 +50,13 @@ def quick_commands(recipe: str, source: Path | None, home: Path | None) -> list[
         Folder of the raw recordings; None: synthetic ones are made in the workspace.
     home : Path or None
         The workspace; None for the default one.
+    size : Size
+        How small.
     """
     sections, workspace = read_recipe(recipe), Workspace.at(home).home
     made = source or workspace / "synthetic" / str(sections["prepare"]["dataset"])
     first = [] if source else synthesise(sections, made)
-    return [*first, *commands(str(write_quick(sections, recipe, workspace)), made, home)]
+    return [*first, *commands(str(write_quick(sections, recipe, workspace, size)), made, home)]
 
 
 def run_all(lines: Sequence[Sequence[str]]) -> int:
