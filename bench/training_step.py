@@ -74,6 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="holds ptb-xl/ and mitdb/")
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--only", choices=("beats", "pictures"), help="measure one of the two")
     parser.add_argument("--picture-model", default="resnet18")
     parser.add_argument("--signal-model", default="resnet1d_wang")
     arguments = parser.parse_args()
@@ -81,30 +82,30 @@ def main() -> None:
         f"on {pick_device('auto')}, {torch.get_num_threads()} threads; milliseconds a step, median (lowest to highest)"
     )
     with tempfile.TemporaryDirectory() as name:
-        beats = partial(
-            loaders, _build("mitdb", "", arguments.folder, Path(name)), batch_size=128, samples_per_class=1500
-        )
-        held = beats(placement="host")
-        _table(
-            f"{arguments.signal_model}, beats of MIT-BIH, batches of 128",
-            arguments.signal_model,
-            {"alone": _ready(held), "held in memory": held, "streamed": beats(placement="streamed")},
-            arguments.repeat,
-        )
-        store = _build("ptbxl", "gaf,mtf,cwt", arguments.folder, Path(name))
-        pictures = partial(loaders, store, ("gaf", "mtf", "cwt"), batch_size=16)
-        stored = pictures(pictures="stored", placement="host")
-        _table(
-            f"{arguments.picture_model}, nine pictures of 224 x 224 a record of PTB-XL, batches of 16",
-            arguments.picture_model,
-            {
-                "alone": _ready(stored),
-                "stored, held in memory": stored,
-                "stored, streamed": pictures(pictures="stored", placement="streamed"),
-                "drawn from signals": pictures(pictures="rendered"),
-            },
-            arguments.repeat,
-        )
+        if arguments.only != "pictures":
+            _beats(arguments.folder, Path(name), arguments.signal_model, arguments.repeat)
+        if arguments.only != "beats":
+            _pictures(arguments.folder, Path(name), arguments.picture_model, arguments.repeat)
+
+
+def _beats(source: Path, home: Path, model: str, repeat: int) -> None:
+    beats = partial(loaders, _build("mitdb", "", source, home), batch_size=128, samples_per_class=MOST_BEATS)
+    held = beats(placement="host")
+    ways = {"alone": _ready(held), "held in memory": held, "streamed": beats(placement="streamed")}
+    _table(f"{model}, beats of MIT-BIH, batches of 128", model, ways, repeat)
+
+
+def _pictures(source: Path, home: Path, model: str, repeat: int) -> None:
+    store = _build("ptbxl", "gaf,mtf,cwt", source, home)
+    pictures = partial(loaders, store, ("gaf", "mtf", "cwt"), batch_size=16)
+    held = pictures(pictures="stored", placement="host")
+    ways = {
+        "alone": _ready(held),
+        "stored, held in memory": held,
+        "stored, streamed": pictures(pictures="stored", placement="streamed"),
+        "drawn from signals": pictures(pictures="rendered"),
+    }
+    _table(f"{model}, nine pictures of 224 x 224 a record of PTB-XL, batches of 16", model, ways, repeat)
 
 
 def _build(dataset: str, reps: str, source: Path, home: Path) -> Store:
