@@ -173,6 +173,8 @@ def resolve(
         config = _on_store(validate(RunConfig, whole, f"{source}, {name}"), store)
         if "batch_size" not in whole:
             config = config.model_copy(update={"batch_size": _usual_batch(store, config)})
+        if "class_weights" not in wanted and learned_label(store, config, first_split(store, config).scheme).multilabel:
+            config = config.model_copy(update={"class_weights": "auto"})  # a model's own are for one label a row
         configs.append(config)
     return configs
 

@@ -384,3 +384,9 @@ def test_many_training_rows_take_larger_steps(beats_store, monkeypatch):
     monkeypatch.setattr("ecgtrain.plan.MANY_ROWS", 100)
     assert resolve(runs, {}, [], beats_store, "test")[0].batch_size == 128
     assert resolve(runs, {"batch_size": 64}, [], beats_store, "test")[0].batch_size == 64
+
+
+def test_class_weights_of_a_model_are_for_one_label_a_row(beats_store, records_store):
+    runs = [{"model": "ecgtransform"}]
+    assert resolve(runs, {}, [], beats_store, "test")[0].class_weights == "context"
+    assert resolve(runs, {}, [], records_store, "test")[0].class_weights == "auto"
