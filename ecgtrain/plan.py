@@ -18,7 +18,7 @@ from ecgtrain.devices import pick_device
 from ecgtrain.folds import folds_protocol
 from ecgtrain.inputs import input_shape
 from ecgtrain.items import chosen_split, known_rows, learned_label, stored_items, training_items
-from ecgtrain.losses import Loss, class_shares, make_loss, weights_beside
+from ecgtrain.losses import Loss, class_shares, logits_and_distances, make_loss, weights_beside
 from ecgtrain.models import InputShape, create_model, list_models, model_facts
 from ecgtrain.models.baselines import FittedModel
 from ecgtrain.models.registry import InputKind
@@ -292,7 +292,7 @@ def _step(
 
     def step() -> None:
         with torch.autocast(device.type, dtype=HALF.get(config.precision), enabled=config.precision in HALF):
-            logits = model(**inputs)[:, : shares.shape[1]]  # distances from prototypes may follow
+            logits, _ = logits_and_distances(model(**inputs), shares.shape[1])
         optimizer.zero_grad()
         loss.mean(logits.float(), shares).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
