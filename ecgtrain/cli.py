@@ -172,7 +172,8 @@ def _join_all(
 
 
 def _plan(store: Store, asked: Asked) -> list[RunConfig]:
-    from ecgtrain.plan import default_runs, recipe_runs, repeated, resolve
+    from ecgtrain.distributed import this_world
+    from ecgtrain.plan import ALL_MODELS, default_runs, recipe_runs, repeated, resolve, that_fit
 
     if asked.recipe is None:
         requests = default_runs(store, asked.models or (), asked.inputs or ())
@@ -180,6 +181,10 @@ def _plan(store: Store, asked: Asked) -> list[RunConfig]:
         requests = recipe_runs(read_recipe(asked.recipe), asked.recipe, asked.models, asked.inputs)
     source = asked.recipe or "ecgtrain run"
     configs = resolve(requests, asked.options, asked.settings, store, source)
+    if asked.models == [ALL_MODELS]:
+        configs, reasons = that_fit(configs, store)
+        for name, reason in reasons.items() if this_world().first else ():
+            typer.echo(f"left out: {name}: {reason}", err=True)
     if "name" in asked.options and len(configs) > 1:
         raise RecipeError(f"--name is for one run, and {len(configs)} are planned; narrow them with --model")
     return repeated(configs, asked.seeds)

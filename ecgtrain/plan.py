@@ -96,6 +96,28 @@ def _can_read(reads: InputKind, available: Sequence[str]) -> bool:
     return (reads == "picture" or SIGNAL in available) and (reads == "signal" or has_pictures)
 
 
+def that_fit(configs: Sequence[RunConfig], store: Store) -> tuple[list[RunConfig], dict[str, str]]:
+    """Return the runs whose model can be made for a store's rows, and of each other model the reason.
+
+    Raises
+    ------
+    UserError
+        If no model fits, with the reasons.
+    """
+    fitting, reasons = [], {}
+    for config in configs:
+        label = learned_label(store, config, first_split(store, config).scheme)
+        try:
+            create_model(config.model, **vars(input_shape(store, config, label)))
+        except UserError as error:
+            reasons[config.model] = str(error)
+        else:
+            fitting.append(config)
+    if not fitting:
+        raise UserError(f"no model fits {store.name}; {'; '.join(f'{name}: {why}' for name, why in reasons.items())}")
+    return fitting, reasons
+
+
 def repeated(configs: Sequence[RunConfig], n_seeds: int) -> list[RunConfig]:
     """Return each run with so many seeds, from its own on; those that have a name get the seed added to it."""
     if n_seeds == 1:

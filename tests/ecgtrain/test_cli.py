@@ -21,7 +21,7 @@ from ecgtrain.cli import app
 from ecgtrain.config import RunConfig
 from ecgtrain.loader import loaders
 from ecgtrain.models import list_models, model_facts
-from ecgtrain.plan import default_runs, expect, repeated, resolve
+from ecgtrain.plan import default_runs, expect, repeated, resolve, that_fit
 from ecgtrain.preparation import window_starts
 from ecgtrain.run_folder import FAILED, FAILURE, FINISHED, RunFolder, interrupted_runs, new_run
 from pipelines.command_line import run_program
@@ -143,6 +143,25 @@ def test_all_models_that_fit_are_planned(records_store):
     everything = {run["model"] for run in default_runs(records_store, ["all"])}
     assert signals == {name for name in list_models() if model_facts(name).reads == "signal"}
     assert everything == set(list_models())
+
+
+def test_all_leaves_out_the_models_that_do_not_fit(records_store):
+    configs = resolve(default_runs(records_store, ["all"], ["signal"]), {}, [], records_store, "test")
+    fitting, reasons = that_fit(configs, records_store)
+    assert set(reasons) == {f"inception_time_{size}_context" for size in ("tiny", "base", "large")}
+    assert [config.model for config in fitting] == [c.model for c in configs if c.model not in reasons]
+    assert all("R peak" in reason for reason in reasons.values())
+
+
+def test_all_says_what_it_leaves_out_and_trains_the_rest(records_store, tmp_path, capfd, monkeypatch):
+    asked = ("run", "--home", str(tmp_path), "--store", records_store.location, "--model", "all", "--input", "signal")
+    monkeypatch.setattr(ecgtrain.plan, "list_models", lambda: ["class_prior", "inception_time_tiny_context"])
+    code, _, err = call(capfd, *asked, *QUICK)
+    assert (code, "left out: inception_time_tiny_context: the regions of a beat" in err) == (0, True)
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["class_prior-ptbxl-folds-1"]
+    monkeypatch.setattr(ecgtrain.plan, "list_models", lambda: ["inception_time_tiny_context"])
+    code, _, err = call(capfd, *asked, *QUICK)
+    assert (code, "no model fits records.zarr" in err) == (2, True)
 
 
 def test_seeds_repeat_runs_and_names_tell_them_apart(beats_store):
