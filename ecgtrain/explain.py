@@ -192,7 +192,7 @@ def over_time(maps: Mapping[str, Tensor], loader: Loader, n_leads: int) -> Float
     """Bring attributions back to the samples of each lead.
 
     A map over a signal is that of the row's own beat; one over a picture is averaged over its height and its kinds, and
-    stretched over the row.
+    stretched over the row, or over the window of it that was read.
 
     Parameters
     ----------
@@ -205,7 +205,7 @@ def over_time(maps: Mapping[str, Tensor], loader: Loader, n_leads: int) -> Float
 
     Returns
     -------
-    ndarray of float32, shape (n, n_leads, n_samples)
+    ndarray of float32, shape (n, n_leads, n_samples of a window)
     """
     if "signal" in maps:
         first = loader.preparation.n_before * n_leads
@@ -213,7 +213,9 @@ def over_time(maps: Mapping[str, Tensor], loader: Loader, n_leads: int) -> Float
         return own
     columns = maps["picture"].abs().mean(dim=2)  # (n, picture and lead, width)
     of_lead = columns.reshape(len(columns), -1, n_leads, columns.shape[-1]).mean(dim=1)
-    stretched: Floats = interpolate(of_lead, size=loader.n_samples, mode="linear", align_corners=False).cpu().numpy()
+    crop = loader.preparation.crop
+    n_samples = crop.samples if crop else loader.n_samples
+    stretched: Floats = interpolate(of_lead, size=n_samples, mode="linear", align_corners=False).cpu().numpy()
     return stretched
 
 

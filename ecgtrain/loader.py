@@ -139,6 +139,11 @@ class Loader:
         for places, raw in self._read_ahead(pieces):
             yield from self._windows_of(raw, places, copy)
 
+    def windows_of(self, rows: Rows) -> Iterator[Batch]:
+        """Yield some rows of validation or test, by their numbers in the store; all of them once a window."""
+        places = np.searchsorted(self.rows, rows)
+        yield from self._windows_of(self._read(places), places, None)
+
     def shuffled(self, seed: int, epoch: int, first: int = 0) -> Iterator[Batch]:
         """Yield this process's part of the batches of an epoch, from number `first` on.
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
 from ecgtrain.benchmark import benchmark
-from ecgtrain.explain import attribute, choose_rows, over_time, write_explanations
+from ecgtrain.explain import Chosen, attribute, choose_rows, over_time, write_explanations
 from ecgtrain.export import PARITY_ROWS, export_onnx, export_weights, model_card
 from ecgtrain.features import penultimate_features, write_features
 from ecgtrain.inputs import lead_numbers
-from ecgtrain.loader import Batch, Loaders, load
+from ecgtrain.loader import Loaders, load
 from ecgtrain.loop import BEST
 from ecgtrain.plan import input_sizes
 from ecgtrain.predictions import read_predictions
@@ -93,23 +94,24 @@ def save_benchmark(run: Reopened) -> dict[str, Any]:
 
 
 def save_explanations(run: Reopened, method: str) -> Path:
-    """Explain the test rows that are right and wrong with most confidence and those between, and return the file."""
-    loader, facts = run.data.test, run.trained.facts
+    """Explain the test rows that are right and wrong with most confidence and those between, and return the file.
+
+    Of a row that is read in windows, what is explained is the mean over them.
+    """
+    facts = run.trained.facts
     table, _ = read_predictions(run.folder.path / "predictions" / "test.parquet")
-    whole = table.filter(np.asarray(table["window"]) <= 1)  # of a row's windows the first
-    rows = whole["row"].to_numpy()
+    by_row = table.to_pandas().groupby("row")
     truth, probability = (
-        np.stack([whole[f"{prefix}_{name}"].to_numpy() for name in facts["classes"]], axis=1) for prefix in "yp"
+        by_row[[f"{prefix}_{name}" for name in facts["classes"]]].mean().to_numpy() for prefix in "yp"
     )
+    rows = np.array(sorted(by_row.groups), np.int64)
     chosen = choose_rows(rows, truth, probability, multilabel=facts["multilabel"])
     place = {row: i for i, row in enumerate(rows.tolist())}
     maps, signals = [], []
     for first in range(0, len(chosen), EXPLAINED_AT_ONCE):
         part = chosen[first : first + EXPLAINED_AT_ONCE]
-        batch, counts = _batch_of(run, np.array([one.row for one in part]))
-        found = attribute(run.trained.model, batch, [one.explained for one in part], method)
-        maps.append(over_time(found, loader, run.n_leads))
-        signals.append(counts * facts["row"]["scale_mv"])
+        maps.append(_attribution(run, part, method))
+        signals.append(_counts(run, part) * facts["row"]["scale_mv"])
     return write_explanations(
         run.folder.path,
         method,
@@ -131,15 +133,21 @@ def _label(truth: np.ndarray, classes: list[str]) -> str:
     return "+".join(name for name, has in zip(classes, truth, strict=True) if has)
 
 
-def _batch_of(run: Reopened, rows: np.ndarray) -> tuple[Batch, np.ndarray]:
-    """Return rows of the store as the network reads them, and their own signals in counts."""
+def _attribution(run: Reopened, chosen: Sequence[Chosen], method: str) -> NDArray[np.float32]:
+    """Return how much each sample of some rows mattered, shape (n, n_leads, n_samples), the mean over their windows."""
     loader = run.data.test
-    if loader.preparation.crop is not None:
-        raise UserError("this run reads pieces of a row; explanations are made of whole rows")
-    raw = loader.reader.take(rows).map(lambda values: values.to(loader.device))
+    classes, rows = [one.explained for one in chosen], np.array([one.row for one in chosen])
+    found = np.zeros((len(chosen), run.n_leads, loader.n_samples), np.float32)
+    for first, batch in zip(loader.windows, loader.windows_of(rows), strict=True):
+        part = over_time(attribute(run.trained.model, batch, classes, method), loader, run.n_leads)
+        found[:, :, first : first + part.shape[2]] += part / len(loader.windows)
+    return found
+
+
+def _counts(run: Reopened, chosen: Sequence[Chosen]) -> NDArray[np.int16]:
+    """Return the signals of some rows as they are stored."""
     leads = lead_numbers(run.store, run.trained.config.channels)
-    counts = np.stack([np.asarray(run.store.signal[row])[leads] for row in rows.tolist()])
-    return Batch(rows, loader.preparation.inputs(raw), torch.zeros(len(rows))), counts
+    return np.stack([np.asarray(run.store.signal[one.row])[leads] for one in chosen])
 
 
 def export_run(run: Reopened, to: str, *, head: bool, folder: Path | None = None) -> list[Path]:
@@ -170,8 +178,8 @@ def export_run(run: Reopened, to: str, *, head: bool, folder: Path | None = None
             model, place / "weights.safetensors", facts | past, head=head, n_classes=len(run.trained.classes)
         )
     else:
-        batch, _ = _batch_of(run, run.data.test.rows[:PARITY_ROWS])
-        file = export_onnx(model, place / "model.onnx", batch.inputs, facts)
+        rows = next(run.data.test.windows_of(run.data.test.rows[:PARITY_ROWS]))
+        file = export_onnx(model, place / "model.onnx", rows.inputs, facts)
     _, footer = read_predictions(run.folder.path / "predictions" / "test.parquet")
     config = run.folder.config_data()
     card = place / "MODEL_CARD.md"

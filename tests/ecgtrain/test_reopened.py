@@ -42,6 +42,15 @@ def pictures_run(records_store, tmp_path_factory):
     return reopen(folder, "cpu")
 
 
+@pytest.fixture(scope="module")
+def windows_run(records_store, tmp_path_factory):
+    folder = new_run(tmp_path_factory.mktemp("runs"), "windows", "")
+    crop = {"samples": 128, "stride": 64}
+    config = RunConfig(model="resnet1d_wang", store=records_store.location, crop=crop, **SETTINGS)
+    assert execute(config, records_store, folder)
+    return reopen(folder, "cpu")
+
+
 def test_the_head_on_saved_features_gives_the_predicted_logits(beats_run):
     table = pq.read_table(save_features(beats_run))
     features = np.stack([table[name].to_numpy() for name in table.column_names if name != "row"], axis=1)
@@ -150,6 +159,32 @@ def test_explanations_are_written_as_the_report_reads_them(pictures_run):
         assert set(found["kind"]) <= {"right", "wrong", "borderline"}
         signal = pictures_run.store.signal[int(found["row"][0])] * pictures_run.store.scale_mv
         np.testing.assert_allclose(found["signal_mv"][0], signal, atol=1e-6)
+
+
+def test_what_is_explained_of_a_row_read_in_windows_is_their_mean(windows_run):
+    run, loader = windows_run, windows_run.data.test
+    with np.load(save_explanations(run, INTEGRATED_GRADIENTS), allow_pickle=False) as file:
+        found = dict(file)
+    rows = found["row"]
+    classes = [run.trained.classes.index(name) for name in found["explained"]]
+    rise, probability = 0.0, 0.0
+    with torch.inference_mode():
+        for batch in loader.windows_of(rows):
+            logits = run.trained.model(**batch.inputs)
+            silent = run.trained.model(**{name: torch.zeros_like(value) for name, value in batch.inputs.items()})
+            own = np.arange(len(rows)), classes
+            rise = rise + (logits - silent).numpy()[own] / len(loader.windows)
+            probability = probability + torch.sigmoid(logits).numpy()[own] / len(loader.windows)
+    assert len(loader.windows) > 1
+    np.testing.assert_allclose(found["attribution"].sum(axis=(1, 2)), rise, rtol=0.05, atol=0.05)
+    np.testing.assert_allclose(found["probability"], probability, atol=1e-4)
+    assert found["attribution"].shape == found["signal_mv"].shape
+
+
+def test_a_network_of_windows_is_exported_as_it_reads_them(windows_run, tmp_path):
+    file, _ = export_run(windows_run, "onnx", head=True, folder=tmp_path)
+    (signal,) = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"]).get_inputs()
+    assert (signal.name, signal.shape[1:]) == ("signal", [3, 128])
 
 
 def test_an_unknown_method_is_named(beats_run):
