@@ -15,7 +15,7 @@ from ecgeval.explanations import Explanations, read_explanations
 from ecgeval.features import MOST_ROWS, choose_rows, project, read_features
 from ecgeval.figures.curves import NAMED
 from ecgeval.metrics import METRICS, confusion_matrix, count_by_group, divide
-from ecgeval.tables.comparison import MACRO, pretraining_curve
+from ecgeval.tables.comparison import MACRO, pretraining_curves
 from ecgeval.tables.table import format_number
 
 HEATMAPS = {"f1": "f1_score", "sensitivity": "sensitivity", "specificity": "specificity", "auroc": "auc_roc"}
@@ -142,10 +142,11 @@ def _short_name(record: str) -> str:
 
 def _pretraining(block: Block, note: str) -> Iterator[tuple[str, Any]]:
     scores: dict[str, dict[float, list[float]]] = {}
-    for run in pretraining_curve(block):
-        assert run.header.pretraining is not None
-        by_fraction = scores.setdefault(run.header.input or "input", {})
-        by_fraction.setdefault(run.header.pretraining.fraction, []).append(run.of("f1").value)
+    for name, curve in pretraining_curves(block).items():
+        for run in curve:
+            assert run.header.pretraining is not None
+            by_fraction = scores.setdefault(name, {})
+            by_fraction.setdefault(run.header.pretraining.fraction, []).append(run.of("f1").value)
     if len({fraction for by_fraction in scores.values() for fraction in by_fraction}) > 1:
         title = "Macro F1 against pre-training, mean ± SD over trials"
         yield "pretraining_fraction", figures.pretraining_fraction(scores, title, note)

@@ -56,7 +56,7 @@ def pretraining_fraction(
     Parameters
     ----------
     scores : mapping of str to mapping of float to array_like
-        For each input and each fraction (0 is a random start) a score a trial.
+        For each curve and each fraction (0 is a random start) a score a trial.
     title, note : str
         Heading and foot.
     ylabel : str

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from ecgeval.benchmark import CINC2017_SCORED, cinc2017_score
 from ecgeval.block import Block
 from ecgeval.evaluation import Evaluation
@@ -189,8 +187,9 @@ def ptbxl(block: Block) -> Table:
 def pretraining_fractions(block: Block) -> Table:
     """Return the F1 of fine-tuned runs, and of those from random weights, against the fraction of pre-training."""
     rows: list[Row] = [
-        (*_start(run), run.header.seed if run.header.seed is not None else "", *_fraction_scores(block, run))
-        for run in sorted(pretraining_curve(block), key=_start)
+        (name, _fraction(run), run.header.seed if run.header.seed is not None else "", *_fraction_scores(block, run))
+        for name, curve in sorted(pretraining_curves(block).items())
+        for run in sorted(curve, key=_fraction)
     ]
     scores = ("F1_macro", *(["F1_cinc3"] if has_cinc2017(block) else []), *(f"F1_{c}" for c in block.header.classes))
     columns = ("Input", "Fraction", "Trial", *scores, "Epochs")
@@ -202,16 +201,47 @@ def macro_line(run: Evaluation) -> str:
     return f"macro F1 {format_number(run.of('f1'))}, macro AUROC {format_number(run.of('auroc'))}"
 
 
-def pretraining_curve(block: Block) -> list[Evaluation]:
-    """Return the fine-tuned runs of a block, and those of the same models and inputs that started at random."""
-    fractions = [(run, run.header.pretraining.fraction) for _, run in block.labelled() if run.header.pretraining]
-    tuned = {(run.header.model, run.header.input) for run, fraction in fractions if fraction > 0}
-    return [run for run, _ in fractions if (run.header.model, run.header.input) in tuned]
+def pretraining_curves(block: Block) -> dict[str, list[Evaluation]]:
+    """Return the fine-tuned runs of a block, those of one training and objective together, by a name.
+
+    Runs of the same training that started from random weights are on each of its curves. A curve is named by its
+    input and, where that is the name of several, by its model, its objective and at last by its first run too.
+    """
+    trainings: dict[str, list[Evaluation]] = {}
+    for _, run in block.labelled():
+        if run.header.pretraining:
+            trainings.setdefault(_training(run, ("init_from", "transfer")), []).append(run)
+    curves = [curve for runs in trainings.values() for curve in _curves_of(runs)]
+    return dict(zip(_names_of_curves(curves), curves, strict=True))
 
 
-def _start(run: Evaluation) -> tuple[str, float]:
-    pretraining = run.header.pretraining
-    return run.header.input, math.nan if pretraining is None else pretraining.fraction
+def _curves_of(runs: list[Evaluation]) -> list[list[Evaluation]]:
+    """Return the runs of one training by the objective of pre-training, those from random weights with each."""
+    random = [run for run in runs if _fraction(run) == 0]
+    tuned = [run for run in runs if _fraction(run) > 0]
+    objectives = sorted({_objective(run) for run in tuned})
+    return [random + [run for run in tuned if _objective(run) == objective] for objective in objectives]
+
+
+def _names_of_curves(curves: list[list[Evaluation]]) -> list[str]:
+    """Return a name a curve, no longer than needed to tell it from all others."""
+    tuned = [next(run for run in curve if _fraction(run) > 0) for curve in curves]
+    facts = [(run.header.input or "input", run.header.model, _objective(run), run.run.name) for run in tuned]
+    names = []
+    for own in facts:
+        n = next((n for n in range(1, len(own)) if sum(other[:n] == own[:n] for other in facts) == 1), len(own))
+        names.append(", ".join(part for part in own[:n] if part))
+    return names
+
+
+def _fraction(run: Evaluation) -> float:
+    assert run.header.pretraining is not None
+    return run.header.pretraining.fraction
+
+
+def _objective(run: Evaluation) -> str:
+    assert run.header.pretraining is not None
+    return run.header.pretraining.objective
 
 
 def _fraction_scores(block: Block, run: Evaluation) -> Row:
@@ -220,6 +250,6 @@ def _fraction_scores(block: Block, run: Evaluation) -> Row:
     return (run.of("f1"), *score, *f1.values(), len(run.run.history))
 
 
-def _training(run: Evaluation) -> str:
-    config = {key: value for key, value in run.run.config.items() if key not in NOT_IN_TRAINING}
+def _training(run: Evaluation, but: tuple[str, ...] = ()) -> str:
+    config = {key: value for key, value in run.run.config.items() if key not in (*NOT_IN_TRAINING, *but)}
     return repr((run.header.model, run.header.input, sorted(config.items())))

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+import yaml
 from sklearn import metrics as sk
 
 from ecgeval.config import Evaluate
@@ -310,6 +311,32 @@ def test_f1_against_the_fraction_of_pretraining(make_run):
     table = comparison.pretraining_fractions(score([read_run(run) for run in runs], QUICK)[0])
     assert [row[1] for row in table.rows] == [0.0, 0.1, 1.0]
     assert table.columns[-1] == "Epochs"
+
+
+def test_a_curve_is_of_one_training_and_one_objective(make_run):
+    def run(name, fraction, objective="frame_beat", **settings):
+        pretraining = {"fraction": fraction, "objective": objective if fraction else ""}
+        folder = make_run(name, header={"pretraining": pretraining})
+        config = yaml.safe_load((folder / "config.yaml").read_text())
+        start = {"init_from": "pre"} if fraction else {}
+        (folder / "config.yaml").write_text(yaml.safe_dump({**config, **start, **settings}))
+        return folder
+
+    runs = [
+        run("random", 0.0),
+        run("beat", 0.1),
+        run("rhythm", 0.1, "frame_rhythm"),
+        run("slow", 0.1, optimizer={"lr": 1e-5}),
+        run("random slow", 0.0, optimizer={"lr": 1e-5}),
+        run("random other", 0.0, optimizer={"lr": 1.0}),
+    ]
+    curves = comparison.pretraining_curves(score([read_run(run) for run in runs], QUICK)[0])
+    found = {name.partition(", ")[2]: {run.run.name for run in curve} for name, curve in curves.items()}
+    assert found == {
+        "resnet1d_wang, frame_beat, beat": {"random", "beat"},
+        "resnet1d_wang, frame_rhythm": {"random", "rhythm"},
+        "resnet1d_wang, frame_beat, slow": {"random slow", "slow"},
+    }
 
 
 def test_runs_from_random_weights_alone_make_no_curve(make_run):
