@@ -21,7 +21,15 @@ HUGE = {"vgg_historical", "alexnet_historical"}  # 134 and 57 million weights: c
 SMALLEST = {
     "alexnet": ("alexnet", "alexnet_channel", "alexnet_spatial", "alexnet_cbam", "alexnet_self", "vgg"),
     "recurrent": ("gru", "bigru", "lstm_attention", "gru_self_attention", "lstm_ptbxl", "lstm_bidir_ptbxl"),
-    "convolutional": ("cnn1d_rnn", "resnet1d_wang", "fcn_wang", "xresnet1d50", "inception1d", "inception_time"),
+    "convolutional": (
+        "cnn1d_rnn",
+        "resnet1d_wang",
+        "resnet1d_kachuee",
+        "fcn_wang",
+        "xresnet1d50",
+        "inception1d",
+        "inception_time",
+    ),
     "transfer": ("resnet18v2_1d", "resnet18v2_2d", "resnet18"),
     "beats": ("ecgtransform", "ecgtransform_time", "inception_time_tiny", "inception_time_tiny_context"),
     "spectral": ("nsht_dual_evo", "s4"),
@@ -125,7 +133,8 @@ def test_what_stands_in_the_padding_changes_nothing_in_evaluation(name, extent):
 LENGTH_FREE = [
     name
     for name in NETWORKS
-    if model_facts(name).reads == "signal" and not name.startswith(("ecgtransform", "inception_time_", "nsht"))
+    if model_facts(name).reads == "signal"
+    and not name.startswith(("ecgtransform", "inception_time_", "nsht", "resnet1d_kachuee"))
 ]
 
 
@@ -202,10 +211,17 @@ ATTENTION = 256**2 // 2 + 256  # W and v with b of additive attention on 256 val
         ("resnet18v2_1d", 1, 4096, 4_482_880 + 512 * 5 + 5),
         ("resnet18v2_2d", 1, 4096, 11_175_040 + 512 * 5 + 5),
         ("resnet18", 3, 1000, 11_179_077),  # 11.18 M
+        # stem, ten convolutions with their norms, the layer over what is left, and the head of two
+        ("resnet1d_kachuee", 1, 187, 6 * 32 + 10 * (5 * 32**2 + 2 * 32) + (2 * 32 + 1) * 32 + 33 * (32 + 5)),
     ],
 )
 def test_parameters_are_the_published_number(name, n_leads, n_samples, expected):
     assert counted(name, n_leads, n_samples) == expected
+
+
+def test_a_row_too_short_for_five_poolings_is_refused():
+    with pytest.raises(UserError, match="100 samples"):
+        create_model("resnet1d_kachuee", n_leads=1, n_samples=100, n_classes=2)
 
 
 @pytest.mark.parametrize(
