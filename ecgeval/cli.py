@@ -38,7 +38,7 @@ def report(
     threshold: Threshold = None,
     window: Window = None,
     unit: Unit = None,
-    latex: Annotated[bool | None, typer.Option("--latex", help="Each table as LaTeX (booktabs) too.")] = None,
+    latex: Annotated[bool | None, typer.Option("--latex", help="Each table as LaTeX (booktabs, graphicx) too.")] = None,
     figures: Annotated[bool | None, typer.Option("--figures/--no-figures", help="Draw them. [yes]")] = None,
     recipe: Recipe = None,
     settings: Settings = None,

@@ -34,7 +34,7 @@ class Evaluate(BaseModel):
     learning_s: float = Field(
         300.0, ge=0, description="Start of each record that the EC57 tables leave out, in seconds; the standard's 300."
     )
-    latex: bool = Field(False, description="Write each table as LaTeX (booktabs) beside its CSV.")
+    latex: bool = Field(False, description="Write each table as LaTeX (booktabs, graphicx) beside its CSV.")
     figures: bool = Field(True, description="Draw the figures, which takes most of a report's time.")
     out: Path | None = Field(None, description="The report's folder; none means reports/<store> in the workspace.")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +15,19 @@ LATEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
 LATEX |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "–": "--", "−": "$-$"}
 LATEX |= {
     "±": r"$\pm$",
+    "×": r"$\times$",
     "κ": r"$\kappa$",
+    "µ": r"$\mu$",
     "Δ": r"$\Delta$",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "≤": r"$\leq$",
+    "≥": r"$\geq$",
+    "…": r"\ldots{}",
 }
+FITTED = (
+    r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"  # never wider than the text, never enlarged
+)
 
 Cell = str | int | float | Number
 Row = tuple[Cell, ...]
@@ -63,7 +71,7 @@ def format_number(number: Number) -> str:
 
 
 def format_compact(cell: Cell) -> str:
-    """Return a cell for a terminal: a number with its interval on a line of its own, to two decimals."""
+    """Return a cell for narrow columns: a number with its interval on a line of its own, to two decimals."""
     if not isinstance(cell, Number) or math.isnan(cell.low):
         return format_cell(cell)
     low, high = (f"{bound:.2f}".removeprefix("0") for bound in (cell.low, cell.high))
@@ -100,34 +108,48 @@ def write_csv(table: Table, path: Path) -> None:
 
 
 def write_latex(table: Table, path: Path, caption: str) -> None:
-    r"""Write a table for LaTeX with the package booktabs; intervals stand in brackets behind their numbers.
+    r"""Write a table for LaTeX with the packages booktabs and graphicx; intervals stand small below their numbers.
 
     Parameters
     ----------
     table : Table
         The table.
     path : Path
-        The file, for ``\input``.
+        The file, for ``\input``. Where the table is wider than the text, it is set smaller.
     caption : str
         What the figures hold under, set below the title.
     """
-    body = [" & ".join(escape_latex(format_cell(cell)) for cell in row) + r" \\" for row in table.rows]
     note = f" {table.note}" if table.note else ""
     lines = [
         r"\begin{table}",
         r"\centering",
         rf"\caption{{{escape_latex(f'{table.title}. {caption}.{note}')}}}",
         rf"\label{{tab:{table.name}}}",
+        FITTED,
         rf"\begin{{tabular}}{{l{'r' * (len(table.columns) - 1)}}}",
         r"\toprule",
-        " & ".join(map(escape_latex, table.columns)) + r" \\",
+        _latex_line(table.columns),
         r"\midrule",
-        *body,
+        *(line for row in table.rows for line in _latex_lines(row)),
         r"\bottomrule",
-        r"\end{tabular}",
+        r"\end{tabular}}",
         r"\end{table}",
     ]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _latex_lines(row: Row) -> list[str]:
+    """Return a row, and a line of its intervals where it has any."""
+    split = [format_compact(cell).partition("\n") for cell in row]
+    lines = [_latex_line([above for above, _, _ in split])]
+    if any(below for _, _, below in split):
+        small = [rf"{{\scriptsize {escape_latex(below)}}}" if below else "" for _, _, below in split]
+        lines.append(" & ".join(small) + r" \\")
+    return lines
+
+
+def _latex_line(cells: Sequence[str]) -> str:
+    return " & ".join(map(escape_latex, cells)) + r" \\"
 
 
 def escape_latex(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 from datetime import UTC, datetime
 
 import numpy as np
@@ -351,6 +352,20 @@ def test_latex_is_a_booktabs_table_with_its_special_characters_escaped(tmp_path)
     for line in (r"\toprule", r"\midrule", r"\bottomrule", r"\begin{tabular}{lr}", r"a\_b & 0.500 \\", r"ü-- & -- \\"):
         assert line in text
     assert r"A \& B, 95 \%. protocol x\_y." in text
+
+
+def test_latex_sets_intervals_below_their_numbers(tmp_path, block):
+    write_latex(comparison.macro_comparison(block), tmp_path / "t.tex", "test")
+    lines = (tmp_path / "t.tex").read_text(encoding="utf-8").splitlines()
+    figures = next(i for i, line in enumerate(lines) if line.startswith(r"resnet1d\_wang &"))
+    assert lines[figures].count("&") == lines[figures + 1].count("&") == lines[figures - 2].count("&")
+    assert re.match(r" & \{\\scriptsize \.\d\d--\.\d\d\} & ", lines[figures + 1])
+
+
+def test_latex_of_every_table_needs_no_character_beyond_ascii(tmp_path, block):
+    for table in block_tables(block, read_best(block, QUICK), QUICK):
+        write_latex(table, tmp_path / "t.tex", "ages 18 … 75, ≥ 75, 2 × 2 µV")
+        assert (tmp_path / "t.tex").read_text(encoding="utf-8").isascii(), table.name
 
 
 def test_every_latex_command_character_is_escaped():
