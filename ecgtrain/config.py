@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import NoneType
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from store.errors import UserError
 
 SIGNAL = "signal"
 NEIGHBOURS: Literal["neighbours"] = "neighbours"
@@ -263,6 +266,24 @@ def _names(value: Any) -> Any:
     return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
 
 
+def run_name(name: str) -> str:
+    """Return the name of a run if a folder can have it, in the workspace and on every file system.
+
+    Raises
+    ------
+    UserError
+        If it cannot.
+    """
+    if not re.fullmatch(r"\w[^/\\:\x00-\x1f]*(?<! )", name):
+        raise UserError(
+            f"{name!r} is no name of a run: begin with a letter or a digit, go on without slashes and colons"
+        )
+    return name
+
+
+RunName = Annotated[str, AfterValidator(run_name)]
+
+
 class TransferConfig(_Section):
     """What becomes of weights that a run starts from."""
 
@@ -279,7 +300,7 @@ class TransferConfig(_Section):
 class RunConfig(TrainingConfig, DataConfig):
     """One run: a model, what it reads, and how it is trained."""
 
-    name: str | None = Field(None, description="name of the run's folder; none: <model>-<protocol>-<n>")
+    name: RunName | None = Field(None, description="name of the run's folder; none: <model>-<protocol>-<n>")
     model: str = Field(description="a name that `ecgtrain models` lists")
     pretrained: str | None = Field(
         None,
@@ -343,7 +364,7 @@ class EnsembleConfig(_Section):
     weights: tuple[Annotated[float, Field(gt=0)], ...] | None = Field(
         None, description="of fixed, one a run; none: 0.6 and 0.4 for two runs"
     )
-    name: str | None = Field(None, description="name of the run's folder; none: ensemble_<by>-<protocol>-<n>")
+    name: RunName | None = Field(None, description="name of the run's folder; none: ensemble_<by>-<protocol>-<n>")
     seed: int = Field(0, ge=0, description="of the networks of learnable, attention and feature")
     steps: int = Field(300, ge=1, description="steps over all validation rows in which such a network is trained")
     lr: float = Field(1e-2, gt=0, description="learning rate of these steps")

@@ -25,10 +25,11 @@ from ecgtrain.models.registry import InputKind
 from ecgtrain.pictures import find_pictures
 from ecgtrain.predicting import HALF
 from ecgtrain.preparation import window_starts
+from ecgtrain.run import resources_named
 from ecgtrain.schedules import make_optimizer
 from ecgtrain.transfer import transferred
 from pipelines.recipe import RecipeError, nearest, override, validate
-from store.errors import UserError
+from store.errors import EcgError, UserError
 from store.read import Split, Store
 from store.vocabulary import TRAIN, VALIDATION
 
@@ -97,7 +98,7 @@ def _can_read(reads: InputKind, available: Sequence[str]) -> bool:
 
 
 def that_fit(configs: Sequence[RunConfig], store: Store) -> tuple[list[RunConfig], dict[str, str]]:
-    """Return the runs whose model can be made for a store's rows, and of each other model the reason.
+    """Return the runs whose model can read a store's rows, and of each other model the reason.
 
     Raises
     ------
@@ -108,7 +109,7 @@ def that_fit(configs: Sequence[RunConfig], store: Store) -> tuple[list[RunConfig
     for config in configs:
         label = learned_label(store, config, first_split(store, config).scheme)
         try:
-            create_model(config.model, **vars(input_shape(store, config, label)))
+            check_reads(config, input_shape(store, config, label))
         except UserError as error:
             reasons[config.model] = str(error)
         else:
@@ -116,6 +117,27 @@ def that_fit(configs: Sequence[RunConfig], store: Store) -> tuple[list[RunConfig
     if not fitting:
         raise UserError(f"no model fits {store.name}; {'; '.join(f'{name}: {why}' for name, why in reasons.items())}")
     return fitting, reasons
+
+
+def check_reads(config: RunConfig, shape: InputShape) -> None:
+    """Raise if a model cannot read rows of a shape.
+
+    Raises
+    ------
+    UserError
+        With what the model says of it.
+    """
+    model = create_model(config.model, **vars(shape)).eval()
+    read = model.describe if isinstance(model, FittedModel) else model
+    sizes = input_sizes(config, shape)
+    try:
+        with resources_named(config), torch.inference_mode():
+            read(**{name: torch.zeros(1, *size) for name, size in sizes.items()})
+    except EcgError:
+        raise
+    except RuntimeError as error:
+        rows = " and ".join(f"a {name} of {'×'.join(map(str, size))}" for name, size in sizes.items())
+        raise UserError(f"{config.model} cannot read {rows}: {str(error).partition(chr(10))[0]}") from error
 
 
 def repeated(configs: Sequence[RunConfig], n_seeds: int) -> list[RunConfig]:
@@ -261,7 +283,10 @@ def expect(config: RunConfig, store: Store) -> PlannedRun:
     Raises
     ------
     UserError
-        If the loss or the class weights are not for its labels, or the weights that it starts from are not for it.
+        If its model cannot read the rows, the loss or the class weights are not for its labels, or the weights that it
+        starts from are not for it.
+    ResourceError
+        If memory gives out.
     """
     split = first_split(store, config)
     label = learned_label(store, config, split.scheme)
@@ -269,9 +294,11 @@ def expect(config: RunConfig, store: Store) -> PlannedRun:
     n_train = len(training_items(store, first, stored_items(label, known_rows(split, label, TRAIN))))
     n_validation = len(known_rows(split, label, VALIDATION))
     shape = input_shape(store, config, label)
+    check_reads(config, shape)
     if config.init_from is not None:
         transferred(create_model(config.model, **vars(shape)), config, label.classes)
-    parameters, row_seconds = time_step(config, shape, multilabel=label.multilabel)
+    with resources_named(config):
+        parameters, row_seconds = time_step(config, shape, multilabel=label.multilabel)
     n_windows = len(window_starts(store.signal.shape[2], config.crop))
     seconds = (config.folds or 1) * config.epochs * row_seconds * (n_train + FORWARD_SHARE * n_windows * n_validation)
     return PlannedRun(config, n_train, parameters, seconds)

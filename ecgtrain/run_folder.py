@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from ecgtrain.config import EnsembleConfig, RunConfig
+from ecgtrain.config import EnsembleConfig, RunConfig, run_name
 from pipelines.recipe import RecipeError, nearest, validate
 from store.errors import EcgError, MissingDataError, ResourceError, UserError
 from store.files import write_whole
@@ -229,21 +229,21 @@ def new_run(runs: Path, name: str | None, stem: str) -> RunFolder:
     name : str or None
         Name of the run; None: `stem` and the next free number.
     stem : str
-        Such as ``resnet1d_wang-interpatient``.
+        Such as ``resnet1d_wang-interpatient``; a slash, as in the names of timm's models, becomes a hyphen.
 
     Raises
     ------
     UserError
-        If a run of that name exists.
+        If a run of that name exists, or no folder can have it.
     """
     runs.mkdir(parents=True, exist_ok=True)
     if name is not None:
         try:
-            (runs / name).mkdir()
+            (runs / run_name(name)).mkdir()
         except FileExistsError:
             raise UserError(f"run {name!r} exists; give another --name, or go on with --resume {name}") from None
         return RunFolder(runs / name)
-    number = 1
+    stem, number = stem.replace("/", "-"), 1
     while True:
         try:
             (runs / f"{stem}-{number}").mkdir()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from pydantic import ValidationError
 from typer.testing import CliRunner
 
 import ecgtrain.cli
@@ -18,7 +19,7 @@ import ecgtrain.loop
 import ecgtrain.plan
 import ecgtrain.run
 from ecgtrain.cli import app
-from ecgtrain.config import RunConfig
+from ecgtrain.config import EnsembleConfig, RunConfig
 from ecgtrain.loader import loaders
 from ecgtrain.models import list_models, model_facts
 from ecgtrain.plan import default_runs, expect, repeated, resolve, that_fit
@@ -162,6 +163,29 @@ def test_all_says_what_it_leaves_out_and_trains_the_rest(records_store, tmp_path
     monkeypatch.setattr(ecgtrain.plan, "list_models", lambda: ["inception_time_tiny_context"])
     code, _, err = call(capfd, *asked, *QUICK)
     assert (code, "no model fits records.zarr" in err) == (2, True)
+
+
+def test_a_run_of_a_library_model_gets_a_folder_of_its_own(records_store, tmp_path, capfd):
+    asked = ("run", "--home", str(tmp_path), "--store", records_store.location, "--model", "timm/resnet18")
+    code, _, err = call(capfd, *asked, "--input", "gaf:size=16", "--samples-per-class", "2", *QUICK)
+    assert (code, [path.name for path in (tmp_path / "runs").iterdir()]) == (0, ["timm-resnet18-ptbxl-folds-1"]), err
+
+
+@pytest.mark.parametrize("name", ["a/b", "../a", "..", "", " a", "a ", "a\\b", "a\nb"])
+def test_a_name_that_is_no_folder_of_the_workspace_is_refused(name, tmp_path):
+    with pytest.raises(ValidationError, match="no name of a run"):
+        RunConfig(model="class_prior", name=name)
+    with pytest.raises(ValidationError, match="no name of a run"):
+        EnsembleConfig(ensemble=("one", "other"), name=name)
+    with pytest.raises(UserError, match="no name of a run"):
+        new_run(tmp_path / "runs", name, "")
+
+
+def test_pictures_too_small_for_a_model_are_named_before_anything_starts(records_store, tmp_path, capfd):
+    asked = ("run", "--home", str(tmp_path), "--store", records_store.location, "--model", "vgg")
+    code, _, err = call(capfd, *asked, "--input", "gaf:size=8", *QUICK)
+    assert (code, "vgg cannot read a picture of 3×8×8: " in err) == (2, True)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_seeds_repeat_runs_and_names_tell_them_apart(beats_store):
