@@ -24,7 +24,7 @@ from store.errors import UserError
 from store.read import Store
 
 BASELINES = ("class_prior", "boosting", "random_encoder")
-KEPT_KEYS = {"protocol", "scheme", "channels", "fold", "folds", "seed", "device", "placement", "store"}
+KEPT_KEYS = {"protocol", "scheme", "channels", "fold", "folds", "device", "placement", "store"}
 NOT_COMPARED = {"name", "store", "device", "placement"}
 
 

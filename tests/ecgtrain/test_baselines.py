@@ -100,6 +100,7 @@ def test_baselines_are_planned_once_for_each_set_of_rows(beats_store, tmp_path):
         RunConfig(model="resnet18", inputs=("cwt",), protocol="interpatient", **keys),
         RunConfig(model="resnet1d_wang", protocol="intrapatient", **keys),
     ]
+    runs += [run.model_copy(update={"seed": 7}) for run in runs]
     planned = baseline_configs(runs, beats_store, tmp_path)
     assert [(one.model, one.protocol) for one in planned] == [
         (name, protocol) for protocol in ("interpatient", "intrapatient") for name in BASELINES
