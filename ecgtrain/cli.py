@@ -191,18 +191,21 @@ def _plan(store: Store, asked: Asked) -> list[RunConfig]:
 
 
 def _train_all(workspace: Workspace, store: Store, configs: list[RunConfig]) -> list[tuple[RunFolder, bool]]:
-    """Train runs one after the other, those that an interrupted command has left unfinished from where they stand.
+    """Train runs one after the other, those that an earlier command has left unfinished from where they stand.
 
     Returns the folder of each, and whether it is finished.
     """
     from ecgtrain.distributed import this_world
-    from ecgtrain.run_folder import FINISHED, interrupted_runs, new_run
+    from ecgtrain.run_folder import FINISHED, check_same_store, earlier_runs, new_run
 
     world = this_world()
-    left = world.share(interrupted_runs(workspace.runs, configs) if world.first else None)
+    left = world.share(earlier_runs(workspace.runs, configs) if world.first else None)
     finished = []
     for config, folder in zip(configs, left, strict=True):
         if folder is not None and folder.state == FINISHED:
+            check_same_store(folder, store)
+            if world.first:
+                typer.echo(f"{folder.name} is finished already")
             finished.append((folder, True))
             continue
         if folder is None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ecgtrain.config import EnsembleConfig
 from ecgtrain.ensemble import read_members, write_ensemble
-from ecgtrain.run_folder import FAILED, RunFolder, new_run
+from ecgtrain.run_folder import FAILED, RunFolder, finished_run, new_run
 from pipelines.recipe import RecipeError, nearest, validate
 from store.errors import EcgError
 
@@ -78,6 +78,9 @@ def join_runs(
 
 
 def _join(config: EnsembleConfig, folders: Sequence[RunFolder], runs: Path, device: str) -> bool:
+    if finished_run(runs, config) is not None:
+        sys.stderr.write(f"{config.name} is finished already\n")
+        return True
     folder = None
     try:
         members = read_members(folders)

@@ -253,10 +253,11 @@ def new_run(runs: Path, name: str | None, stem: str) -> RunFolder:
             return RunFolder(runs / f"{stem}-{number}")
 
 
-def interrupted_runs(runs: Path, configs: Sequence[RunConfig]) -> list[RunFolder | None]:
+def earlier_runs(runs: Path, configs: Sequence[RunConfig]) -> list[RunFolder | None]:
     """Return what an earlier command of the very same runs has left, one folder or None for each.
 
-    Only a command that did not come to its end has left anything: else its runs are trained anew.
+    Only a command that did not come to its end has left anything: else its runs are trained anew, all but those with a
+    name of their own, which stay as they are.
 
     Parameters
     ----------
@@ -271,7 +272,19 @@ def interrupted_runs(runs: Path, configs: Sequence[RunConfig]) -> list[RunFolder
             by_config.setdefault((run.path / "config.yaml").read_text(encoding="utf-8"), []).append(run)
     same = [by_config.get(_config_text(config), []) for config in configs]
     left = [next((run for run in found if run.state != FINISHED), found[-1] if found else None) for found in same]
-    return left if any(run is not None and run.state != FINISHED for run in left) else [None] * len(configs)
+    if any(run is not None and run.state != FINISHED for run in left):
+        return left
+    return [finished_run(runs, config) for config in configs]
+
+
+def finished_run(runs: Path, config: RunConfig | EnsembleConfig) -> RunFolder | None:
+    """Return the finished run that has a configuration's name and does not differ from it; None if there is none."""
+    if config.name is None:
+        return None
+    run = RunFolder(runs / config.name)
+    file = run.path / "config.yaml"
+    same = file.is_file() and file.read_text(encoding="utf-8") == _config_text(config)
+    return run if same and run.state == FINISHED else None
 
 
 def _config_text(config: RunConfig | EnsembleConfig) -> str:

@@ -24,7 +24,7 @@ from ecgtrain.loader import loaders
 from ecgtrain.models import list_models, model_facts
 from ecgtrain.plan import default_runs, expect, repeated, resolve, that_fit
 from ecgtrain.preparation import window_starts
-from ecgtrain.run_folder import FAILED, FAILURE, FINISHED, RunFolder, interrupted_runs, new_run
+from ecgtrain.run_folder import FAILED, FAILURE, FINISHED, RunFolder, earlier_runs, new_run
 from pipelines.command_line import run_program
 from store.errors import UserError
 from store.read import open_store
@@ -266,11 +266,11 @@ def test_a_run_that_another_process_trains_is_left_alone(home, capfd):
     with folder.alone():
         assert folder.in_use
         code, _, err = call(capfd, "run", "--home", str(home), "--resume", "mine")
-        assert interrupted_runs(home / "runs", [config]) == [None]
+        assert earlier_runs(home / "runs", [config]) == [None]
     assert (code, "trained by another process" in err) == (2, True)
     assert len(err.splitlines()) == 1
     assert (folder.state, (folder.path / "run.log").exists()) == ("", False)
-    assert interrupted_runs(home / "runs", [config]) == [folder]
+    assert earlier_runs(home / "runs", [config]) == [folder]
 
 
 @pytest.mark.parametrize(

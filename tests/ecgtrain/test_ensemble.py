@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -275,6 +276,31 @@ def test_a_recipe_s_ensemble_is_joined_when_its_runs_are_finished(workspace, tmp
         assert (folder.state, folder.members) == (FINISHED, [f"shape-seed{i - 1}", f"gru-interpatient-{i}"])
     result = CliRunner().invoke(app, ["runs", "--home", str(tmp_path)])
     assert "both-1" in result.output
+
+
+def test_a_recipe_of_named_runs_goes_on_after_its_trainings_and_is_made_once(workspace, tmp_path, capfd):
+    (tmp_path / "store").symlink_to(workspace / "store")
+    runs = [{**run, "name": f"run-{i}"} for i, run in enumerate(RECIPE["train"][:2])]
+    recipe = tmp_path / "own.yaml"
+    recipe.write_text(yaml.safe_dump({"train": [*runs, {"ensemble": ["run-0", "run-1"], "name": "both"}]}))
+
+    def call(*options):
+        asked = ["run", "--recipe", str(recipe), "--device", "cpu", "--no-baselines", "--home", str(tmp_path), *options]
+        with pytest.raises(SystemExit) as stop:
+            app(asked, standalone_mode=False)
+        return stop.value.code, capfd.readouterr()
+
+    assert call()[0] == 0
+    shutil.rmtree(tmp_path / "runs" / "both")  # as if the command had been stopped before it joined
+    code, said = call()
+    assert code == 0
+    assert "run-0 is finished already\nrun-1 is finished already" in said.out
+    assert "both finished" in said.err
+    code, said = call()
+    assert (code, "both is finished already" in said.err) == (0, True)
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["both", "run-0", "run-1"]
+    with pytest.raises(UserError, match="run 'run-0' exists; give another --name"):
+        call("--set", "optimizer.lr=1e-5")
 
 
 @pytest.mark.parametrize(
