@@ -173,7 +173,7 @@ def _join_all(
 
 def _plan(store: Store, asked: Asked) -> list[RunConfig]:
     from ecgtrain.distributed import this_world
-    from ecgtrain.plan import ALL_MODELS, default_runs, recipe_runs, repeated, resolve, that_fit
+    from ecgtrain.plan import ALL_MODELS, check_reads, default_runs, recipe_runs, repeated, resolve, that_fit
 
     if asked.recipe is None:
         requests = default_runs(store, asked.models or (), asked.inputs or ())
@@ -185,6 +185,9 @@ def _plan(store: Store, asked: Asked) -> list[RunConfig]:
         configs, reasons = that_fit(configs, store)
         for name, reason in reasons.items() if this_world().first else ():
             typer.echo(f"left out: {name}: {reason}", err=True)
+    else:
+        for config in configs:
+            check_reads(config, store)
     if "name" in asked.options and len(configs) > 1:
         raise RecipeError(f"--name is for one run, and {len(configs)} are planned; narrow them with --model")
     return repeated(configs, asked.seeds)

@@ -107,9 +107,8 @@ def that_fit(configs: Sequence[RunConfig], store: Store) -> tuple[list[RunConfig
     """
     fitting, reasons = [], {}
     for config in configs:
-        label = learned_label(store, config, first_split(store, config).scheme)
         try:
-            check_reads(config, input_shape(store, config, label))
+            check_reads(config, store)
         except UserError as error:
             reasons[config.model] = str(error)
         else:
@@ -119,14 +118,17 @@ def that_fit(configs: Sequence[RunConfig], store: Store) -> tuple[list[RunConfig
     return fitting, reasons
 
 
-def check_reads(config: RunConfig, shape: InputShape) -> None:
-    """Raise if a model cannot read rows of a shape.
+def check_reads(config: RunConfig, store: Store) -> None:
+    """Raise if a run's model cannot read a store's rows.
 
     Raises
     ------
     UserError
-        With what the model says of it.
+        With what the model says of them.
+    ResourceError
+        If memory gives out.
     """
+    shape = input_shape(store, config, learned_label(store, config, first_split(store, config).scheme))
     model = create_model(config.model, **vars(shape)).eval()
     read = model.describe if isinstance(model, FittedModel) else model
     sizes = input_sizes(config, shape)
@@ -283,8 +285,7 @@ def expect(config: RunConfig, store: Store) -> PlannedRun:
     Raises
     ------
     UserError
-        If its model cannot read the rows, the loss or the class weights are not for its labels, or the weights that it
-        starts from are not for it.
+        If the loss or the class weights are not for its labels, or the weights that it starts from are not for it.
     ResourceError
         If memory gives out.
     """
@@ -294,7 +295,6 @@ def expect(config: RunConfig, store: Store) -> PlannedRun:
     n_train = len(training_items(store, first, stored_items(label, known_rows(split, label, TRAIN))))
     n_validation = len(known_rows(split, label, VALIDATION))
     shape = input_shape(store, config, label)
-    check_reads(config, shape)
     if config.init_from is not None:
         transferred(create_model(config.model, **vars(shape)), config, label.classes)
     with resources_named(config):
@@ -340,6 +340,7 @@ def _step(
     average = WeightAverage(model, config.average_decay)
 
     def step() -> None:
+        """Train on the rows once more."""
         with torch.autocast(device.type, dtype=HALF.get(config.precision), enabled=config.precision in HALF):
             logits, _ = logits_and_distances(model(**inputs), shares.shape[1])
         optimizer.zero_grad()

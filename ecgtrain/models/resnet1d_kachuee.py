@@ -11,6 +11,7 @@ from store.errors import UserError
 
 WIDTH, KERNEL, N_BLOCKS = 32, 5, 5
 POOL, POOL_STRIDE = 5, 2
+DROPOUT = 0.3
 
 
 class _Block(nn.Module):
@@ -62,9 +63,8 @@ class KachueeEncoder(Encoder):
 
 
 def _head(width: int, n_classes: int) -> nn.Module:
-    dropout = 0.3
     return nn.Sequential(
-        nn.Dropout(dropout), nn.Linear(width, WIDTH), nn.ReLU(), nn.Dropout(dropout), nn.Linear(WIDTH, n_classes)
+        nn.Dropout(DROPOUT), nn.Linear(width, WIDTH), nn.ReLU(), nn.Dropout(DROPOUT), nn.Linear(WIDTH, n_classes)
     )
 
 

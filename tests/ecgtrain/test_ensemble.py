@@ -301,6 +301,12 @@ def test_a_recipe_of_named_runs_goes_on_after_its_trainings_and_is_made_once(wor
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["both", "run-0", "run-1"]
     with pytest.raises(UserError, match="run 'run-0' exists; give another --name"):
         call("--set", "optimizer.lr=1e-5")
+    trained_on = RunFolder(tmp_path / "runs" / "run-1")
+    environment = trained_on.read_json("environment.json")
+    environment["store"]["rows_digest"] = "of other rows"
+    trained_on.write_json("environment.json", environment)
+    with pytest.raises(UserError, match="run-1 was started on other rows"):
+        call()
 
 
 @pytest.mark.parametrize(
