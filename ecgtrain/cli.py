@@ -109,7 +109,8 @@ def run(
     if resume is not None and asked != Asked():
         raise RecipeError("--resume goes on with a run as it was set up; give no other option but --home")
     with joined():
-        sys.exit(_train(workspace, asked) if resume is None else _resume(workspace, resume))
+        code = _train(workspace, asked) if resume is None else _resume(workspace, resume)
+    sys.exit(code)
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,7 @@ def joined() -> Iterator[World]:
     torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
     try:
         yield this_world()
+        torch.distributed.barrier()  # a process whose peer has left before it can abort when it leaves
     finally:
         torch.distributed.destroy_process_group()
 
