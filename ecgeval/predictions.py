@@ -20,6 +20,7 @@ from ecgeval.header import Header, read_header, remedy
 SUM_TOLERANCE = 1e-3  # of float32 or float16 softmax outputs
 KEYS = ("fold", "row", "window")
 MOST_NAMED = 5  # columns in a message
+TEXT_ONCE = pa.dictionary(pa.int32(), pa.string())
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Predictions:
         Window of the row; 0 is the whole row.
     fold : ndarray of int16, shape (n,)
         Fold, −1 where the protocol has none.
-    record, patient : ndarray of int64, shape (n,)
+    record, patient : ndarray of int32, shape (n,)
         Positions in `records` and `patients`.
     records, patients : tuple of str
         Names. Where the patient is unknown the record stands in.
@@ -52,8 +53,8 @@ class Predictions:
     row: NDArray[np.int64]
     window: NDArray[np.int16]
     fold: NDArray[np.int16]
-    record: NDArray[np.int64]
-    patient: NDArray[np.int64]
+    record: NDArray[np.int32]
+    patient: NDArray[np.int32]
     records: tuple[str, ...]
     patients: tuple[str, ...]
     y: NDArray[np.bool_]
@@ -71,7 +72,7 @@ class Predictions:
     def digest(self) -> str:
         """Return the SHA-256 of rows, folds, records, patients and labels; equal for runs that can be ranked."""
         names = "\n".join((*self.records, "", *self.patients)).encode()
-        arrays = (self.row, self.fold, self.y, self.record, self.patient)
+        arrays = (self.row, self.fold, self.y, self.record.astype(np.int64), self.patient.astype(np.int64))
         parts = (*(array.tobytes() for array in arrays), names)
         return hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
@@ -105,7 +106,9 @@ def read_predictions(path: Path, about: Sequence[str] = ()) -> Predictions:
         if faults := _schema_faults(schema, names):
             raise RunFileError(f"{path}: {'; '.join(faults)}; {remedy(path)}")
         extra = [name for name in about if name in schema.names]
-        table = pq.read_table(path, columns=[*names, *extra], page_checksum_verification=True)
+        texts = [name for name in ("record", "patient", *extra) if pa.types.is_string(schema.field(name).type)]
+        columns = [*names, *extra]
+        table = pq.read_table(path, columns=columns, read_dictionary=texts, page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
         raise RunFileError(f"{path}: damaged ({error}); {remedy(path)}") from error
     if table.num_rows == 0:
@@ -113,7 +116,8 @@ def read_predictions(path: Path, about: Sequence[str] = ()) -> Predictions:
     if faults := _value_faults(table, [name for name in names if name != "patient"]):
         raise RunFileError(f"{path}: {'; '.join(faults)}; {remedy(path)}")
     predictions = _from_table(table, header, extra, path)
-    del table  # as large as the arrays; two million rows of it are half a gigabyte
+    del table  # as large as the arrays; Arrow would keep its room for the next one
+    pa.default_memory_pool().release_unused()
     order = np.lexsort((predictions.window, predictions.row, predictions.fold))
     ordered = predictions if (np.diff(order) == 1).all() else predictions.take(order)
     if faults := [*_probability_faults(ordered), *_row_faults(ordered)]:
@@ -158,10 +162,10 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _from_table(table: pa.Table, header: Header, extra: Sequence[str], path: Path) -> Predictions:
-    record, records = _coded(table["record"])
-    patient, patients = _coded(
-        pc.coalesce(pc.replace_with_mask(*_blank_to_null(table["patient"])), table["record"].cast(pa.string()))
-    )
+    of_record, of_patient = _text(table["record"]), _text(table["patient"])
+    unknown = pc.fill_null(pc.equal(of_patient, ""), True)
+    record, records = _coded(of_record)
+    patient, patients = _coded(pc.if_else(unknown, of_record, of_patient))
     labels = np.stack([table[f"y_{label}"].to_numpy() for label in header.classes], axis=1)
     if faults := _label_faults(labels, header):
         raise RunFileError(f"{path}: {'; '.join(faults)}; {remedy(path)}")
@@ -180,26 +184,27 @@ def _from_table(table: pa.Table, header: Header, extra: Sequence[str], path: Pat
     )
 
 
-def _blank_to_null(column: pa.ChunkedArray) -> tuple[pa.Array, pa.Array, pa.Scalar]:
-    text = column.cast(pa.string()).combine_chunks()
-    return text, pc.fill_null(pc.equal(text, ""), False), pa.scalar(None, pa.string())
+def _text(column: pa.ChunkedArray) -> pa.DictionaryArray:
+    """Return a column as text that is held once, however many rows have it."""
+    if column.type != TEXT_ONCE:
+        column = column.cast(pa.string()).dictionary_encode()
+    return column.unify_dictionaries().combine_chunks()
 
 
-def _coded(column: pa.ChunkedArray | pa.Array) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Return positions in the sorted names, and the names; a name is held once, however many rows have it."""
-    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    coded = array.cast(pa.string()).dictionary_encode()
-    names = coded.dictionary.to_pylist()
-    order = sorted(range(len(names)), key=names.__getitem__)
-    position = np.empty(len(names), dtype=np.int64)
-    position[order] = np.arange(len(names))
-    return position[coded.indices.to_numpy()], tuple(names[i] for i in order)
+def _coded(text: pa.DictionaryArray) -> tuple[NDArray[np.int32], tuple[str, ...]]:
+    """Return positions in the sorted names, and the names."""
+    codes, names = text.indices.to_numpy(), text.dictionary.to_pylist()
+    used = np.flatnonzero(np.bincount(codes, minlength=len(names)))
+    order = sorted(used.tolist(), key=names.__getitem__)
+    position = np.empty(len(names), dtype=np.int32)
+    position[order] = np.arange(len(order))
+    return position[codes], tuple(names[i] for i in order)
 
 
 def _column(column: pa.ChunkedArray) -> NDArray[Any]:
     if pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
         return np.asarray(column.cast(pa.float64()).to_numpy())
-    codes, names = _coded(pc.fill_null(column.cast(pa.string()), ""))
+    codes, names = _coded(pc.fill_null(_text(column), ""))
     return np.array(names, dtype=object)[codes]
 
 

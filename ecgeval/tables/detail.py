@@ -78,7 +78,7 @@ def subgroups(best: BestRows) -> Table:
     """
     rows: list[Row] = []
     for group, level, chosen in levels(best):
-        part = best.rows.take(chosen)
+        part = replace(best.rows, about={}).take(chosen)
         n_patients = len(np.unique(part.patient))
         source = best.evaluation.source
         n_resamples = source.resamples if n_patients > 1 else 0
