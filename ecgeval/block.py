@@ -126,19 +126,21 @@ def make_blocks(groups: Sequence[Sequence[Evaluation]]) -> list[Block]:
     """Return a block for each group of comparable runs; the first one is the report's main block.
 
     The main block's files lie in the report's own folder, those of any other in a subfolder called
-    ``<protocol>-<scheme>``, with a number where that is taken.
+    ``<protocol>-<scheme>``, with a number where that is taken. No two runs of a report have the same label.
 
     Parameters
     ----------
     groups : sequence of sequence of Evaluation
         From `ecgeval.comparable.group_comparable`.
     """
+    runs = [evaluation.run for group in groups for evaluation in group]
+    label_of = dict(zip((run.path for run in runs), short_labels(runs), strict=True))
     blocks: list[Block] = []
     for group in groups:
         ranked = sorted(group, key=_rank)
         folder = _folder(ranked[0].header, {block.folder for block in blocks}) if blocks else ""
         apart = "; ".join(differences(blocks[0].best, ranked[0])) if blocks else ""
-        blocks.append(Block(folder, tuple(ranked), tuple(short_labels([e.run for e in ranked])), apart))
+        blocks.append(Block(folder, tuple(ranked), tuple(label_of[e.run.path] for e in ranked), apart))
     return blocks
 
 

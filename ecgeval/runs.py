@@ -139,7 +139,7 @@ def read_run(path: Path) -> Run:
 
 
 def short_labels(runs: Sequence[Run]) -> list[str]:
-    """Return what to call the runs of a block: the model, or the run where that is not unique."""
+    """Return what to call the runs of a report: the model, or the run where that is not unique."""
     models = [run.header.model for run in runs]
     if len(set(models)) == len(models):
         return models

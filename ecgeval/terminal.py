@@ -37,7 +37,7 @@ def print_blocks(blocks: Sequence[Block]) -> None:
         if block.synthetic:
             console.print("SYNTHETIC recordings: these figures say nothing about patients.", style="bold red")
         if block.apart:
-            console.print(f"Not to be ranked with the block above: they differ in {block.apart}.")
+            console.print(f"Not to be ranked with the first block: they differ in {block.apart}.")
         print_table(console, macro_comparison(block), block.protocol, HEADINGS)
         for metric in PER_CLASS_FILES:
             print_table(console, per_class_comparison(block, metric), block.protocol)

@@ -131,7 +131,7 @@ class Preparation:
             assert sd is not None
         else:
             mean, sd = (_like(self.signal[key], counts, (1, 1, -1, 1)) / self.scale_mv for key in ("mean_mv", "sd_mv"))
-        return torch.sub(counts, mean).div_(sd)  # twice through memory, not three times
+        return _divided_difference(counts, mean, sd)
 
 
 def window_starts(n_samples: int, crop: CropConfig | None) -> list[int]:
@@ -164,6 +164,19 @@ def _scaled_by_row(signal: Tensor, lengths: Tensor | None) -> Tensor:
     high = signal.masked_fill(~valid, -torch.inf).amax(dim=-1, keepdim=True)
     scaled = (signal - low) / torch.where(high > low, high - low, 1.0)
     return scaled.masked_fill(~valid, 0.0)
+
+
+def _divided_difference(counts: Tensor, mean: Tensor, sd: Tensor) -> Tensor:
+    """Return (counts − mean) / sd as float32.
+
+    On a processor by NumPy: torch would wake a second thread for it, which then spins on the core that decodes.
+    """
+    if counts.device.type != "cpu":
+        return torch.sub(counts, mean).div_(sd)  # twice through memory, not three times
+    values = counts.numpy().astype(np.float32)
+    values -= mean.numpy()
+    values /= sd.numpy()
+    return torch.from_numpy(values)
 
 
 def _like(values: Sequence[float], tensor: Tensor, shape: tuple[int, ...]) -> Tensor:

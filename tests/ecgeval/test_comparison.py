@@ -159,6 +159,13 @@ def test_the_leakage_meter_wants_one_model_and_two_protocols(make_run, made_up):
     assert find_pairs([inter, other]) == []
 
 
+def test_two_runs_of_one_model_have_labels_of_their_own_in_any_block(make_run, made_up):
+    inter, intra = intra_and_inter(make_run, made_up)
+    blocks = score([inter.run, intra.run], CONFIG)
+    assert len(blocks) == 2
+    assert {label for block in blocks for label in block.labels} == {inter.run.name, intra.run.name}
+
+
 def test_arrays_alone_are_scored_for_every_table(made_up):
     rng = np.random.default_rng(0)
     y, p = made_up.multi_label(80, rng)
