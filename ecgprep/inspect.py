@@ -77,6 +77,8 @@ def print_result(result: BuildResult) -> None:
             + f": {here:,} of {about['records_published']:,} records are here, "
             f"{about['records_used']:,} used, {about['patients']:,} patients, {about['rows']:,} rows"
         )
+        if "note" in about:
+            console.print(about["note"], highlight=False, markup=False, style="yellow")
     _print_quarantine(console, result.quarantined)
     _print_audit(console, result.plan.attributes["audit"])
     _print_balances(console, {balance.path: balance.facts for balance in result.balances})
@@ -87,7 +89,9 @@ def print_result(result: BuildResult) -> None:
         "complete": "already complete; nothing to do",
     }
     named = f" --store {result.place}" if isinstance(result.place, str) else ""
-    line = f"{said[result.state]}, digest {result.digest[:16]}. Next: ecgtrain run{named}"
+    splits = any(path.startswith("split/") for path in result.plan.values)
+    then = f"Next: ecgtrain run{named}" if splits else "No split could be drawn: too few patients have a label."
+    line = f"{said[result.state]}, digest {result.digest[:16]}. {then}"
     console.print(line, highlight=False, soft_wrap=True)
     Console(soft_wrap=True).print(str(result.place), highlight=False)
 
@@ -147,7 +151,7 @@ def _print_balances(console: Console, balances: Mapping[str, Mapping[str, Any]])
     for path, facts in balances.items():
         by_classes.setdefault(tuple(facts["classes"]), []).append(path)
     for classes, paths in by_classes.items():
-        table = Table("balance", *classes, title="Training rows by class × replication")
+        table = Table(Column("balance", no_wrap=True), *classes, title="Training rows by class × replication")
         for path in paths:
             table.add_row(path.partition("/")[2], *(_replication(balances[path], name) for name in classes))
         console.print(table)

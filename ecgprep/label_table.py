@@ -13,6 +13,7 @@ from store.manifest import file_digest
 
 COLUMNS = ("record", "label", "patient", "age", "sex")
 NEEDED = ("record", "label")
+DELIMITERS = ",\t;"
 SEVERAL = ";"  # between the labels of one record
 SEXES = {"m": "male", "male": "male", "f": "female", "female": "female"}
 
@@ -89,7 +90,8 @@ def read_label_table(labels: str, folder: Path) -> LabelTable:
     path = find_label_file(labels, folder)
     names = _column_names(labels)
     with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = [row for row in csv.reader(file) if row]
+        lines = file.read().splitlines()
+    rows = [row for row in csv.reader(lines, delimiter=_delimiter(lines)) if row]
     header = [cell.strip() for cell in rows[0]] if rows else []
     if names["record"] in header or labels != labels.split(":")[0]:
         if absent := [names[column] for column in NEEDED if names[column] not in header]:
@@ -99,6 +101,11 @@ def read_label_table(labels: str, folder: Path) -> LabelTable:
         header = list(NEEDED)
     place = {column: header.index(name) for column, name in names.items() if name in header}
     return _table(path, [{column: _cell(row, i) for column, i in place.items()} for row in rows])
+
+
+def _delimiter(lines: Sequence[str]) -> str:
+    """Return what stands between the cells of the first line: a comma, else a tab, else a semicolon."""
+    return next((mark for mark in DELIMITERS if lines and mark in lines[0]), DELIMITERS[0])
 
 
 def _column_names(labels: str) -> dict[str, str]:

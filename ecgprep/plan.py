@@ -134,6 +134,7 @@ def _about(index: Index) -> dict[str, Any]:
         "rows": index.n_rows,
         "patients": len({record.patient for record in index.records}),
         "synthetic": index.found.synthetic,
+        **({"note": index.found.note} if index.found.note else {}),
     }
 
 

@@ -11,12 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgprep.wfdb_files import (
+    NO_SEGMENT,
     NO_VALUE,
     Header,
+    Segments,
+    lead_names,
     parse_header,
+    parse_segments,
     read_header_text,
     read_signals,
-    segment_names,
     signals_without_gain,
     stated_units,
 )
@@ -87,6 +90,8 @@ def read_record(path: Path, suffixes: Sequence[str] = (".hea", ".dat")) -> Recor
             raise RecordError("read", f"{file.name} is empty")
     try:
         text = read_header_text(path.with_name(f"{path.name}.hea"))
+        if segments := parse_segments(text):
+            return _by_segments(path, segments)
         header = parse_header(text)
         return _by_header(path, header, text) if header else _by_wfdb(path, text)
     except RecordError:
@@ -113,13 +118,35 @@ def _by_header(path: Path, header: Header, text: str) -> Record:
     return _checked(Record(names, header.fs_hz, signal_mv, header.comments, _unfit(names, units, text)))
 
 
+def _by_segments(path: Path, header: Segments) -> Record:
+    """Return a record of several, each in millivolts by its own gains; NaN where a segment has not a lead."""
+    names = [name for name, _ in header.parts if name != NO_SEGMENT]
+    segments = {name: read_record(path.with_name(name), suffixes=(".hea",)) for name in dict.fromkeys(names)}
+    layout = lead_names(read_header_text(path.with_name(f"{header.layout}.hea"))) if header.layout else []
+    leads = tuple(dict.fromkeys([*number_repeated(layout), *(lead for one in segments.values() for lead in one.leads)]))
+    signal_mv = np.full((len(leads), sum(n_samples for _, n_samples in header.parts)), np.nan)
+    unfit: dict[str, str] = {}
+    start = 0
+    for name, n_samples in header.parts:
+        if name != NO_SEGMENT:
+            _check_segment(name, segments[name], header.fs_hz, n_samples)
+            rows = [leads.index(lead) for lead in segments[name].leads]
+            signal_mv[rows, start : start + n_samples] = segments[name].signal_mv
+            unfit |= segments[name].unfit
+        start += n_samples
+    return _checked(Record(leads, header.fs_hz, signal_mv, header.comments, unfit))
+
+
+def _check_segment(name: str, segment: Record, fs_hz: float, n_samples: int) -> None:
+    if segment.fs_hz != fs_hz:
+        raise RecordError("read", f"segment {name} has {segment.fs_hz:g} Hz, the record {fs_hz:g}")
+    if segment.n_samples != n_samples:
+        raise RecordError("read", f"segment {name} holds {segment.n_samples} samples, the record says {n_samples}")
+
+
 def _by_wfdb(path: Path, text: str) -> Record:
     import wfdb
 
-    for name in segment_names(text):
-        segment = path.with_name(f"{name}.hea")
-        if segment.is_file() and signals_without_gain(read_header_text(segment)):
-            raise RecordError("read", f"segment {name} has a signal without a gain in its header")
     raw = wfdb.rdrecord(str(path), physical=False)
     signal = np.ascontiguousarray(raw.dac().T)
     leads = [name or "" for name in raw.sig_name]  # a header may leave a lead without a name

@@ -27,7 +27,9 @@ RECORD_LINE = re.compile(
     r"^(?P<name>[-\w]+)(?P<segments>/\d+)?\s+(?P<n_signals>\d+)"
     r"(?:\s+(?P<fs>[\d.eE+-]+)(?:/[\d.eE+()-]+)?(?:\s+(?P<n_samples>\d+)(?:\s+\S.*)?)?)?\s*$"
 )
-SEGMENTED = re.compile(r"^\S+/\d+\s")
+SEGMENTED = re.compile(r"^\S+/\d+\s+\d+(?:\s+(?P<fs>[\d.eE+-]+))?")
+NO_SEGMENT = "~"
+DEFAULT_FS_HZ = 250.0  # of a header that states none
 SIGNAL_LINE = re.compile(
     r"^(?P<file>\S+)\s+(?P<format>\d+)(?P<special>[x:][^\s+]*)?(?:\+(?P<offset>\d+))?"
     r"(?:\s+(?P<gain>[\d.eE+-]+)(?:\((?P<baseline>-?\d+)\))?(?:/(?P<units>\S+))?"
@@ -59,6 +61,50 @@ class Header:
     comments: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Segments:
+    """A header whose record consists of other records.
+
+    Parameters
+    ----------
+    fs_hz : float
+        Sampling rate.
+    layout : str
+        Record whose header names all leads, where segments have different ones; empty where all have the same.
+    parts : tuple of (str, int)
+        Record and number of samples of each segment; ``~`` is a gap.
+    comments : tuple of str
+        Comment lines.
+    """
+
+    fs_hz: float
+    layout: str
+    parts: tuple[tuple[str, int], ...]
+    comments: tuple[str, ...]
+
+
+def parse_segments(text: str) -> Segments | None:
+    """Return what a multi-segment header says, or None where a record has signals of its own.
+
+    Parameters
+    ----------
+    text : str
+        The header file's text.
+    """
+    first, *others = _stated_lines(text) or [""]
+    record = SEGMENTED.match(first)
+    if record is None:
+        return None
+    parts = [(name, int(n)) for name, n, *_ in map(str.split, others)]
+    layout = parts.pop(0)[0] if parts and parts[0][1] == 0 else ""
+    return Segments(float(record["fs"] or DEFAULT_FS_HZ), layout, tuple(parts), _comments(text))
+
+
+def lead_names(text: str) -> list[str]:
+    """Return the names of the leads of a header's text, as it spells them."""
+    return [(match["lead"] or "") if match else "" for match in _signal_lines(text)]
+
+
 def parse_header(text: str) -> Header | None:
     """Return a header, or None where it uses what only the wfdb package reads.
 
@@ -67,8 +113,6 @@ def parse_header(text: str) -> Header | None:
     text : str
         The header file's text.
     """
-    lines = [line.strip() for line in text.splitlines()]
-    comments = tuple(line.lstrip("# ").rstrip() for line in lines if line.startswith("#"))
     stated = _stated_lines(text)
     record = RECORD_LINE.match(stated[0]) if stated else None
     matches = [SIGNAL_LINE.match(line) for line in stated[1:]]
@@ -80,7 +124,7 @@ def parse_header(text: str) -> Header | None:
     if len(readable) < len(matches):
         return None
     signals = tuple(_signal(match) for match in readable)
-    return Header(float(record["fs"]), int(record["n_samples"]), signals, comments)
+    return Header(float(record["fs"]), int(record["n_samples"]), signals, _comments(text))
 
 
 def _signal(match: re.Match[str]) -> SignalLine:
@@ -138,20 +182,13 @@ def stated_units(text: str) -> dict[int, str]:
     return {i: match["units"] for i, match in enumerate(_signal_lines(text)) if match and match["units"]}
 
 
-def segment_names(text: str) -> list[str]:
-    """Return the segments of which a header's record consists; none of most records, which have signals.
-
-    Parameters
-    ----------
-    text : str
-        The header file's text.
-    """
-    first, *others = _stated_lines(text) or [""]
-    return [line.split()[0] for line in others] if SEGMENTED.match(first) else []
-
-
 def _signal_lines(text: str) -> list[re.Match[str] | None]:
-    return [] if segment_names(text) else [SIGNAL_LINE.match(line) for line in _stated_lines(text)[1:]]
+    return [SIGNAL_LINE.match(line) for line in _stated_lines(text)[1:]]
+
+
+def _comments(text: str) -> tuple[str, ...]:
+    lines = [line.strip() for line in text.splitlines()]
+    return tuple(line.lstrip("# ").rstrip() for line in lines if line.startswith("#"))
 
 
 def _stated_lines(text: str) -> list[str]:

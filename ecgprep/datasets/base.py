@@ -65,12 +65,13 @@ class RecordRef:
 
 @dataclass(frozen=True)
 class Found:
-    """The part of a database that is here."""
+    """The part of a database that is here, and what its user should know of it, such as labels of absent records."""
 
     records: tuple[RecordRef, ...]
     published: int
     version: str
     synthetic: bool
+    note: str = ""
 
 
 class Database(ABC):

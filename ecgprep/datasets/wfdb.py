@@ -105,7 +105,8 @@ class WfdbFolder(AnnotatedDatabase):
                 f"--labels {prepare.labels}: none of its {len(table.lines)} records (such as {theirs!r}) is one of the "
                 f"{len(refs)} here (such as {ours!r}); write each as its path below {folder}, without a suffix"
             )
-        return Found(tuple(refs), len(refs), "", is_synthetic(folder))
+        note = _unmatched(table, refs) if table.lines else ""
+        return Found(tuple(refs), len(refs), "", is_synthetic(folder), note)
 
     def person(self, ref: RecordRef, record: Record) -> Mapping[str, Any]:
         """Return age and sex from the label file, else from the header's comments."""
@@ -192,6 +193,21 @@ def _ref(folder: Path, path: Path, files: Sequence[str], annotation: str | None,
     }
     beside = tuple(path.with_name(file) for file in others)
     return RecordRef(f"wfdb/{name}", f"wfdb/{patient}", folder, suffixes, facts, beside)
+
+
+def _unmatched(table: LabelTable, refs: Sequence[RecordRef]) -> str:
+    """Return which lines of a label file are of no record here, and which records have no label; "" if none."""
+    paths = {ref.record.removeprefix("wfdb/") for ref in refs}
+    known = paths | {path.rpartition("/")[2] for path in paths}
+    absent = [record for record in table.lines if record not in known]
+    unlabelled = [ref.record for ref in refs if not ref.facts["label"]]
+    said = [
+        f"{len(absent)} of its {len(table.lines)} records are not here, such as {absent[0]!r}" if absent else "",
+        f"{len(unlabelled)} of {len(refs)} records have no label in it, such as {unlabelled[0]!r}"
+        if unlabelled
+        else "",
+    ]
+    return f"label file: {'; '.join(filter(None, said))}" if any(said) else ""
 
 
 def _is_beside(file: str) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import wfdb
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -123,3 +124,53 @@ def test_a_lead_without_gain_is_read_but_not_taken(tmp_path: Path, gain: str, ex
     if gain:
         with pytest.raises(RecordError, match="lead V1 has no gain in the header, so that its unit is unknown"):
             choose_leads(record, ["V1"], {})
+
+
+def _write_segments(folder: Path, signal_mv: np.ndarray) -> None:
+    """Write two halves that differ in gain, baseline, unit and format."""
+    half = signal_mv.shape[1] // 2
+    first = {"adc_gain": [100.0] * 2, "baseline": [0] * 2, "d_signal": np.rint(signal_mv[:, :half].T * 100).astype(int)}
+    write_mitdb_record(folder, "one", signal_mv[:, :half], ("II", "V1"), **first)
+    second = {
+        "adc_gain": [2.0] * 2, "baseline": [300] * 2, "units": ["uV"] * 2, "fmt": ["16"] * 2,
+        "d_signal": np.rint(signal_mv[:, half:].T * 2000).astype(int) + 300,
+    }  # fmt: skip
+    write_mitdb_record(folder, "two", signal_mv[:, half:], ("II", "V1"), **second)
+
+
+def test_segments_are_read_by_their_own_gains_and_units(tmp_path: Path) -> None:
+    signal_mv = np.random.default_rng(0).uniform(-1, 1, (2, 4000))
+    _write_segments(tmp_path, signal_mv)
+    (tmp_path / "all.hea").write_text("all/3 2 360 4500\none 2000\n~ 500\ntwo 2000\n# 69 M\n")
+    record = read_record(tmp_path / "all", (".hea",))
+    assert (record.leads, record.fs_hz, record.comments) == (("II", "V1"), 360.0, ("69 M",))
+    assert np.isnan(record.signal_mv[:, 2000:2500]).all()
+    assert np.abs(np.delete(record.signal_mv, slice(2000, 2500), axis=1) - signal_mv).max() <= 0.5 / 100 + 1e-9
+
+
+def test_segments_of_other_leads_stand_where_the_layout_says(tmp_path: Path) -> None:
+    signal_mv = np.random.default_rng(0).uniform(-1, 1, (2, 1000))
+    write_mitdb_record(tmp_path, "one", signal_mv[:, :400], ("II", "V1"))
+    write_mitdb_record(tmp_path, "two", signal_mv[1:, 400:], ("V1",))
+    (tmp_path / "layout.hea").write_text("layout 2 360 0\n~ 0 200/mV 12 0 0 0 0 II\n~ 0 200/mV 12 0 0 0 0 V1\n")
+    (tmp_path / "all.hea").write_text("all/3 2 360 1000\nlayout 0\none 400\ntwo 600\n")
+    ours = read_record(tmp_path / "all", (".hea",))
+    theirs = wfdb.rdrecord(str(tmp_path / "all"))
+    assert list(ours.leads) == theirs.sig_name
+    assert np.isnan(ours.signal_mv[0, 400:]).all()
+    np.testing.assert_allclose(ours.signal_mv.T, theirs.p_signal, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("all/2 2 250 4000\none 2000\ntwo 2000\n", "segment one has 360 Hz, the record 250"),
+        ("all/2 2 360 4100\none 2100\ntwo 2000\n", "segment one holds 2000 samples, the record says 2100"),
+        ("all/2 2 360 4000\none 2000\nthree 2000\n", "three.hea is missing"),
+    ],
+)
+def test_segments_that_do_not_fit_are_refused(tmp_path: Path, header: str, message: str) -> None:
+    _write_segments(tmp_path, np.random.default_rng(0).uniform(-1, 1, (2, 4000)))
+    (tmp_path / "all.hea").write_text(header)
+    with pytest.raises(RecordError, match=message):
+        read_record(tmp_path / "all", (".hea",))

@@ -11,6 +11,7 @@ import wfdb
 
 from ecgprep.build import BuildResult, build
 from ecgprep.config import Prepare
+from ecgprep.inspect import print_result
 from pipelines.workspace import Workspace
 from store.errors import MissingDataError, UserError
 from store.read import open_store
@@ -90,6 +91,24 @@ class TestLabelFile:
         assert other.place != first.place
         assert str(tmp_path) not in (other.place / "zarr.json").read_text()
 
+    @pytest.mark.parametrize("mark", ["\t", ";"], ids=["tab", "semicolon"])
+    def test_cells_may_be_apart_by_other_marks(self, folder: Path, build_in: Build, mark: str) -> None:
+        text = (folder / "labels.csv").read_text()
+        by_commas = open_store(build_in(folder, dataset="wfdb", labels=NAMED).place).label()
+        (folder / "labels.csv").write_text(text.replace(",", mark))
+        store = open_store(build_in(folder, dataset="wfdb", labels=NAMED).place)
+        assert store.label().values.tolist() == by_commas.values.tolist()
+
+    def test_records_that_are_not_here_or_have_no_label_are_said(
+        self, folder: Path, build_in: Build, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (folder / "few.csv").write_text("r00,a\nr01,b\nr99,b\n")
+        print_result(build_in(folder, dataset="wfdb", labels="few.csv"))
+        said = " ".join(capsys.readouterr().err.split())
+        assert "1 of its 3 records are not here, such as 'r99'" in said
+        assert "22 of 24 records have no label in it, such as 'wfdb/ward0/r02'" in said
+        assert "No split could be drawn: too few patients have a label." in said
+
     @pytest.mark.parametrize(
         ("labels", "message"),
         [
@@ -166,7 +185,7 @@ class TestAnnotations:
         (raw / "labels.csv").write_text("a,one\nb,two\n")
         result = build_in(raw, dataset="wfdb", labels="labels.csv")
         assert [(item.record, item.reason) for item in result.quarantined] == [
-            ("wfdb/b", "segment b2 has a signal without a gain in its header")
+            ("wfdb/b", "lead II has no gain in the header, so that its unit is unknown")
         ]
         store = open_store(result.place)
         assert store.leads == ("II", "V1")
