@@ -11,7 +11,7 @@ ANSI/AAMI EC57:2012, Testing and reporting performance results of cardiac rhythm
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -160,7 +160,7 @@ def detection(matrix: ArrayLike) -> tuple[Array, Array]:
 
 
 def matrices_by_record(
-    truth: NDArray[np.int64], said: NDArray[np.int64], record: NDArray[np.int64], n_records: int
+    truth: NDArray[np.int64], said: NDArray[np.int64], record: NDArray[np.integer[Any]], n_records: int
 ) -> NDArray[np.int64]:
     """Return a matrix for each record, for beats whose positions are given.
 
@@ -168,7 +168,7 @@ def matrices_by_record(
     ----------
     truth, said : ndarray of int64, shape (n,)
         Positions in ``NSVFQ``.
-    record : ndarray of int64, shape (n,)
+    record : ndarray of int, shape (n,)
         Record of each beat, from 0 to ``n_records - 1``.
     n_records : int
         Number of records.

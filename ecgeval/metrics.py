@@ -101,14 +101,14 @@ def count(y: ArrayLike, predicted: ArrayLike) -> Counts:
     return Counts(*(cell[0] for cell in counts))
 
 
-def count_by_group(y: ArrayLike, predicted: ArrayLike, group: NDArray[np.int64], n_groups: int) -> Counts:
+def count_by_group(y: ArrayLike, predicted: ArrayLike, group: NDArray[np.integer[Any]], n_groups: int) -> Counts:
     """Return the one-vs-rest counts of each class in each group of rows.
 
     Parameters
     ----------
     y, predicted : array_like of bool, shape (n, n_classes)
         Labels and predictions.
-    group : ndarray of int64, shape (n,)
+    group : ndarray of int, shape (n,)
         Group of each row, such as its patient, from 0 to ``n_groups - 1``.
     n_groups : int
         Number of groups.
