@@ -177,7 +177,8 @@ def evaluate_arrays(
     labels = np.asarray(y, dtype=bool)
     n = len(labels)
     single = thresholds is None and bool((labels.sum(axis=1) == 1).all())
-    names, patient = np.unique(np.arange(n) if patients is None else np.asarray(patients), return_inverse=True)
+    names, place = np.unique(np.arange(n) if patients is None else np.asarray(patients), return_inverse=True)
+    patient = place.astype(np.int32)
     evaluations = []
     for model, probabilities in p.items():
         header = Header(
