@@ -118,7 +118,7 @@ class FolderSource:
         if stop.is_set():
             raise StoppedError
         if not (self.folder / path).is_file():
-            raise SourceError("is not there")
+            raise SourceError("has no such file" if self.folder.is_dir() else "is not there")
         shutil.copyfile(self.folder / path, partial)
 
 
