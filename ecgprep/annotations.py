@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgprep.wfdb_files import read_header_text, stated_rate
 from store.errors import RecordError
 from store.vocabulary import (
     BEAT_SCHEMES,
@@ -61,7 +62,7 @@ class Annotations:
 
 
 def read_annotations(path: Path, extension: str = "atr") -> Annotations:
-    """Read the beats and rhythms of a WFDB annotation file.
+    """Read the beats and rhythms of a WFDB annotation file, in samples of the record.
 
     Parameters
     ----------
@@ -79,12 +80,14 @@ def read_annotations(path: Path, extension: str = "atr") -> Annotations:
 
     try:
         annotation = wfdb.rdann(str(path), extension)
+        fs_hz = stated_rate(read_header_text(path.with_name(f"{path.name}.hea")))
     except Exception as error:  # the parser raises whatever a damaged file trips
         said = str(error).replace(f"{path.parent}/", "")  # a store names no folder of its maker's
         message = f"{path.name}.{extension} cannot be read: {type(error).__name__}: {said}"
         raise RecordError("label", message) from error
     symbols = np.asarray(annotation.symbol, dtype=np.str_)
-    samples = np.asarray(annotation.sample, dtype=np.int64)
+    per_tick = fs_hz / (annotation.fs or fs_hz)  # a file may count time at a rate of its own
+    samples = np.rint(np.asarray(annotation.sample) * per_tick).astype(np.int64)
     notes = [note.rstrip("\x00 ") for note in annotation.aux_note or [""] * len(symbols)]
     is_beat = np.isin(symbols, list(BEAT_SCHEMES["aami"]))
     is_rhythm = np.array([note.startswith("(") or note == ")" for note in notes], dtype=bool)

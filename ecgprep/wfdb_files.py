@@ -27,7 +27,8 @@ RECORD_LINE = re.compile(
     r"^(?P<name>[-\w]+)(?P<segments>/\d+)?\s+(?P<n_signals>\d+)"
     r"(?:\s+(?P<fs>[\d.eE+-]+)(?:/[\d.eE+()-]+)?(?:\s+(?P<n_samples>\d+)(?:\s+\S.*)?)?)?\s*$"
 )
-SEGMENTED = re.compile(r"^\S+/\d+\s+\d+(?:\s+(?P<fs>[\d.eE+-]+))?")
+SEGMENTED = re.compile(r"^\S+/\d+\s")
+RATE = re.compile(r"^\S+\s+\d+\s+(?P<fs>[\d.eE+-]+)")
 NO_SEGMENT = "~"
 DEFAULT_FS_HZ = 250.0  # of a header that states none
 SIGNAL_LINE = re.compile(
@@ -92,12 +93,17 @@ def parse_segments(text: str) -> Segments | None:
         The header file's text.
     """
     first, *others = _stated_lines(text) or [""]
-    record = SEGMENTED.match(first)
-    if record is None:
+    if not SEGMENTED.match(first):
         return None
     parts = [(name, int(n)) for name, n, *_ in map(str.split, others)]
     layout = parts.pop(0)[0] if parts and parts[0][1] == 0 else ""
-    return Segments(float(record["fs"] or DEFAULT_FS_HZ), layout, tuple(parts), _comments(text))
+    return Segments(stated_rate(text), layout, tuple(parts), _comments(text))
+
+
+def stated_rate(text: str) -> float:
+    """Return the sampling rate that a header's text states, in Hz; 250 where it states none, as header(5) has it."""
+    match = RATE.match((_stated_lines(text) or [""])[0])
+    return float(match["fs"]) if match else DEFAULT_FS_HZ
 
 
 def lead_names(text: str) -> list[str]:

@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import wfdb
 
-from ecgprep.annotations import Annotations, beat_class, heart_rate_class, label_frames, rhythm_class
+from ecgprep.annotations import (
+    Annotations,
+    beat_class,
+    heart_rate_class,
+    label_frames,
+    read_annotations,
+    rhythm_class,
+)
 from store.vocabulary import BEAT_SCHEMES, FRAME_BEAT_CLASSES, FRAME_BEAT_OF, FRAME_RHYTHM_CLASSES, HEART_RATE_CLASSES
+
+
+@pytest.mark.parametrize("ticks_hz", [None, 360, 720, 1000])
+def test_samples_are_those_of_the_record_whatever_the_file_counts_by(tmp_path: Path, ticks_hz: int | None) -> None:
+    (tmp_path / "a.hea").write_text("a 1 360 5000\na.dat 16 200/mV 12 0 0 0 0 II\n")
+    samples = np.array([90, 450, 811, 4000])
+    ticks = samples if ticks_hz is None else np.rint(samples * ticks_hz / 360).astype(int)
+    wfdb.wrann(
+        "a", "atr", ticks, ["N", "V", "+", "N"], fs=ticks_hz, aux_note=["", "", "(N", ""], write_dir=str(tmp_path)
+    )
+    marked = read_annotations(tmp_path / "a")
+    assert marked.r_peaks.tolist() == [90, 450, 4000]
+    assert marked.rhythm_starts.tolist() == [811]
 
 
 @pytest.mark.parametrize(
