@@ -142,11 +142,11 @@ def leakage_sentence(leaking: Evaluation, disjoint: Evaluation) -> str:
     """
     found = _independent_difference(disjoint, leaking, Key("f1", "macro"))
     values = [run.of("f1").value for run in (leaking, disjoint)]
-    more = sorted(set(leaking.header.leaks) - set(disjoint.header.leaks))
+    less = f", beyond what {disjoint.header.protocol} leaks itself," if disjoint.header.leaks else ""
     return (
         f"{leaking.header.model}: macro F1 {values[0]:.3f} under {leaking.header.protocol}, {values[1]:.3f} under "
         f"{disjoint.header.protocol}. {found.value:.3f} [{found.low:.3f}, {found.high:.3f}] of it is owed to "
-        f"the leak ({', '.join(more)}) and to other test rows, not to the model."
+        f"what leaks ({', '.join(leaking.header.leaks)}){less} and to other test rows, not to the model."
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,8 +75,12 @@ def format_compact(cell: Cell) -> str:
     """Return a cell for narrow columns: a number with its interval on a line of its own, to two decimals."""
     if not isinstance(cell, Number) or math.isnan(cell.low):
         return format_cell(cell)
-    low, high = (f"{bound:.2f}".removeprefix("0") for bound in (cell.low, cell.high))
-    return f"{cell.value:.3f}\n{low}–{high}"
+    return f"{cell.value:.3f}\n{_short(cell.low)}–{_short(cell.high)}"
+
+
+def _short(bound: float) -> str:
+    """Return a bound to two decimals without the zero before the point, and without the sign of a zero."""
+    return re.sub(r"^(-?)0\.", r"\1.", f"{bound:.2f}").replace("-.00", ".00")
 
 
 def format_cell(cell: Cell) -> str:

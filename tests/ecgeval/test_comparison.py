@@ -131,8 +131,16 @@ def test_what_a_leak_is_worth_is_named(make_run, made_up):
     macro = leakage(leaking, disjoint).rows[0]
     assert macro[2].value - macro[3].value == pytest.approx(macro[4].value)
     assert macro[4].low > 0
-    assert "is owed to the leak (neighbour, patient)" in leakage_sentence(leaking, disjoint)
+    assert "is owed to what leaks (patient, neighbour) and to other test rows" in leakage_sentence(leaking, disjoint)
     assert [[run.run.name for run in pair] for pair in find_pairs([inter, intra])] == [["intra", "inter"]]
+
+
+def test_a_leak_that_both_protocols_have_is_said_of_both(make_run, made_up):
+    _, intra = intra_and_inter(make_run, made_up)
+    header = made_up.beat_header(run="nearly") | {"leaks": ["patient"]}
+    nearly = evaluate(*runs(make_run("nearly", skill=2.0, header=header)), CONFIG)
+    sentence = leakage_sentence(*pair_protocols(nearly, intra))
+    assert "owed to what leaks (patient, neighbour), beyond what interpatient leaks itself, and to other" in sentence
 
 
 def test_a_class_that_one_protocol_alone_scores_is_no_leak(make_run, made_up):

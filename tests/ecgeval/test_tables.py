@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -18,7 +19,7 @@ from ecgeval.report import read_best, score
 from ecgeval.runs import read_run
 from ecgeval.tables import beats, comparison, detail
 from ecgeval.tables.of_block import block_tables
-from ecgeval.tables.table import Table, escape_latex, format_cell, write_csv, write_latex
+from ecgeval.tables.table import Table, escape_latex, format_cell, format_compact, write_csv, write_latex
 from ecgeval.tables.texts import detailed_report, evaluation_summary
 
 QUICK = Evaluate(bootstrap=20)
@@ -51,6 +52,15 @@ def read_csv(tmp_path):
             return list(csv.DictReader(file))
 
     return read
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [(0.1, 0.25, ".10–.25"), (-0.253, 0.004, "-.25–.00"), (-0.004, 1.0, ".00–1.00"), (10.25, 100.0, "10.25–100.00")],
+)
+def test_bounds_are_short(block, low, high, expected):
+    number = replace(block.best.of("f1"), value=0.5, low=low, high=high)
+    assert format_compact(number) == f"0.500\n{expected}"
 
 
 @pytest.mark.parametrize("name", COLUMNS)
