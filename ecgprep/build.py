@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from itertools import compress
 from pathlib import Path
 from typing import Any
@@ -581,13 +581,35 @@ def cut_rows(job: Fill) -> NDArray[np.int16]:
     """
     blocks = []
     for piece in job.pieces:
-        database = get_database(piece.ref.record.partition("/")[0])
         try:
-            counts = read_clean(database, piece.ref, job.prepare).counts
-        except RecordError as error:
-            raise DamagedStoreError(f"record {piece.ref.record} changed during the build: {error.reason}") from error
+            counts = _clean_counts(_Reading.of(piece.ref, job.prepare))
+        except (RecordError, FileNotFoundError) as error:
+            said = error.reason if isinstance(error, RecordError) else f"{Path(error.filename).name} is missing"
+            raise DamagedStoreError(f"record {piece.ref.record} changed during the build: {said}") from error
         blocks.append(cut(counts, piece.start, piece.valid_n, job.n_samples))
     return np.concatenate(blocks)
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """A record to be read; two are equal if files and recipe are."""
+
+    files: tuple[tuple[str, int, int], ...]
+    recipe: str
+    ref: RecordRef = field(compare=False)
+    prepare: Prepare = field(compare=False)
+
+    @classmethod
+    def of(cls, ref: RecordRef, prepare: Prepare) -> _Reading:
+        stats = [(str(file), file.stat()) for file in ref.files]
+        files = tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
+        return cls(files, prepare.model_dump_json(), ref, prepare)
+
+
+@lru_cache(maxsize=1)  # the tasks of a recording of many hours follow each other, and would each clean all of it
+def _clean_counts(reading: _Reading) -> NDArray[np.int16]:
+    database = get_database(reading.ref.record.partition("/")[0])
+    return read_clean(database, reading.ref, reading.prepare).counts
 
 
 def draw_pictures(job: Fill, signal: NDArray[np.int16]) -> dict[str, NDArray[Any]]:

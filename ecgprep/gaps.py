@@ -39,7 +39,7 @@ def fill_gaps(
         If a lead has a longer gap, or no value at all.
     """
     missing = ~np.isfinite(signal_mv)
-    filled = signal_mv.copy()
+    filled = signal_mv.copy() if missing.any() else signal_mv
     for i in np.flatnonzero(missing.any(axis=1)).tolist():
         _check_gaps(missing[i], leads[i], fs_hz, max_gap_s)
         here = np.flatnonzero(~missing[i])

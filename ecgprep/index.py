@@ -217,7 +217,7 @@ def index_record(database: Database, ref: RecordRef, prepare: Prepare) -> Indexe
 
 def _amplitude(counts: NDArray[np.int16], n: int) -> dict[str, NDArray[np.float32]]:
     """Return the record's mean and SD in mV for each row: (n,) for one lead, (n, lead) for several."""
-    signal_mv = counts.astype(np.float64) * SCALE_MV
+    signal_mv = counts * SCALE_MV
     shape = (n,) if len(counts) == 1 else (n, len(counts))
     moments = {"record_mean_mv": signal_mv.mean(axis=1), "record_sd_mv": signal_mv.std(axis=1)}
     return {name: np.broadcast_to(value, shape).astype(np.float32) for name, value in moments.items()}

@@ -12,6 +12,7 @@ from store.vocabulary import DOWNWARD_LEADS, UPWARD_LEADS, lead_key
 
 BEAT_BAND_HZ = (1.0, 15.0)  # QRS complexes with their T waves; noise in a wider band aligns better with itself
 HALF_BEAT_S = 0.2
+MOST_BEATS = 10_000  # of a recording, evenly spread: a day has ten times as many
 USUAL_PAUSE_S = 2.0  # of which the quality index takes no notice
 
 BEFORE_R_S, AFTER_R_S = 0.3, 0.45
@@ -46,7 +47,7 @@ def beat_similarity(signal_mv: NDArray[np.float64], peaks: NDArray[np.int64], fs
        beat in three does not move, and a window that does not depend on the rate.
     """
     half = round(HALF_BEAT_S * fs_hz)
-    inside = peaks[(peaks >= half) & (peaks < signal_mv.shape[1] - half)]
+    inside = _some(peaks[(peaks >= half) & (peaks < signal_mv.shape[1] - half)])
     if len(inside) < 3:
         return np.zeros(len(signal_mv))
     band = _band(signal_mv, BEAT_BAND_HZ, fs_hz)
@@ -107,7 +108,7 @@ def find_inverted(
     ndarray of bool, shape (n_leads,)
     """
     before, after = round(BEFORE_R_S * fs_hz), round(AFTER_R_S * fs_hz)
-    inside = peaks[(peaks >= before) & (peaks < signal_mv.shape[1] - after)]
+    inside = _some(peaks[(peaks >= before) & (peaks < signal_mv.shape[1] - after)])
     if len(inside) < 3:
         return np.zeros(len(signal_mv), bool)
     band = _band(signal_mv, WAVE_BAND_HZ, fs_hz)
@@ -127,6 +128,11 @@ def find_inverted(
 def _usual_direction(lead: str) -> int:
     key = lead_key(lead)
     return int(key in map(lead_key, UPWARD_LEADS)) - int(key in map(lead_key, DOWNWARD_LEADS))
+
+
+def _some(peaks: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return at most `MOST_BEATS` peaks, evenly spread."""
+    return peaks[:: -(-len(peaks) // MOST_BEATS) or 1]
 
 
 def _band(signal_mv: NDArray[np.float64], limits_hz: tuple[float, float], fs_hz: float) -> NDArray[np.float64]:

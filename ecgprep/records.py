@@ -111,7 +111,9 @@ def _by_header(path: Path, header: Header, text: str) -> Record:
     units = [signal.units for signal in header.signals]
     factors = _mv_per(units) / [signal.gain for signal in header.signals]
     baseline = np.array([signal.baseline for signal in header.signals])
-    signal_mv = (counts - baseline[:, None]) * factors[:, None]
+    signal_mv = counts.astype(np.float64)  # in place, for a day of a Holter takes hundreds of megabytes
+    signal_mv -= baseline[:, None]
+    signal_mv *= factors[:, None]
     no_value = np.array([NO_VALUE[signal.format] for signal in header.signals])
     signal_mv[counts == no_value[:, None]] = np.nan
     names = number_repeated(leads)
@@ -238,7 +240,9 @@ def choose_leads(record: Record, leads: Sequence[str], substitutes: Mapping[str,
         rows.append(here[lead_key(source)])
         sources.append(source)
         own.append(source in names)
-    return ChosenLeads(record.signal_mv[rows], tuple(sources), not all(own))
+    all_in_order = rows == list(range(len(record.leads)))
+    signal_mv = record.signal_mv if all_in_order else record.signal_mv[rows]
+    return ChosenLeads(signal_mv, tuple(sources), not all(own))
 
 
 def number_repeated(names: Sequence[str]) -> tuple[str, ...]:
@@ -311,9 +315,10 @@ def to_counts(signal_mv: NDArray[np.float64]) -> tuple[NDArray[np.int16], int]:
     RecordError
         If more than one sample in a thousand is clipped: then the unit or the gain is wrong.
     """
-    scaled = np.rint(signal_mv / SCALE_MV)
-    n_clipped = int((np.abs(scaled) > CLIP_COUNT).sum())
+    scaled = signal_mv / SCALE_MV
+    np.rint(scaled, out=scaled)
+    n_clipped = int(np.count_nonzero(scaled > CLIP_COUNT) + np.count_nonzero(scaled < -CLIP_COUNT))
     if n_clipped > MAX_CLIPPED_SHARE * scaled.size:
         share = 100 * n_clipped / scaled.size
         raise RecordError("quantise", f"{share:.2g} % of the samples exceed ±{CLIP_COUNT * SCALE_MV:.3f} mV")
-    return np.clip(scaled, -CLIP_COUNT, CLIP_COUNT).astype(np.int16), n_clipped
+    return np.clip(scaled, -CLIP_COUNT, CLIP_COUNT, out=scaled).astype(np.int16), n_clipped

@@ -14,7 +14,9 @@ import wfdb
 import store.schema
 from ecgprep.build import BuildResult, build
 from ecgprep.config import Prepare
+from ecgprep.datasets.base import Database, RecordRef
 from ecgprep.datasets.mitdb import DS1, DS1_VALIDATION, DS2
+from ecgprep.index import CleanRecord, read_clean
 from ecgprep.inspect import print_result, print_store
 from pipelines.workspace import Workspace
 from store.errors import DamagedStoreError, MissingDataError, NothingLeftError, UserError
@@ -441,6 +443,24 @@ def test_equal_digests_for_any_number_of_workers(raw: Path, build_in: Build) -> 
     with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0") as cluster:
         digests["tcp"] = build_in(raw, "tcp", **section, scheduler=cluster.scheduler_address).digest
     assert len(set(digests.values())) == 1, digests
+
+
+def test_a_recording_that_many_tasks_share_is_cleaned_once_for_all(
+    tmp_path: Path, build_in: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_mitdb(tmp_path, ("100", "101"), seconds=20)
+    cleaned: list[str] = []
+
+    def counted(database: Database, ref: RecordRef, prepare: Prepare) -> CleanRecord:
+        cleaned.append(ref.record)
+        return read_clean(database, ref, prepare)
+
+    monkeypatch.setattr("ecgprep.build.read_clean", counted)
+    monkeypatch.setattr(store.schema, "MIN_TASK_ROWS", 4)
+    monkeypatch.setattr(store.schema, "MAX_TASK_ROWS", 4)
+    result = build_in(tmp_path, dataset="mitdb", unit="window:1", workers=0)
+    assert len(result.plan.tasks()) == 10
+    assert cleaned == ["mitdb/100", "mitdb/101"]
 
 
 def test_ptbxl_of_records_built_at_500_hz(tmp_path: Path, build_in: Build) -> None:
