@@ -592,8 +592,9 @@ def cut_rows(job: Fill) -> NDArray[np.int16]:
 
 @dataclass(frozen=True)
 class _Reading:
-    """A record to be read; two are equal if files and recipe are."""
+    """A record to be read; two are equal if name, files and recipe are."""
 
+    record: str
     files: tuple[tuple[str, int, int], ...]
     recipe: str
     ref: RecordRef = field(compare=False)
@@ -603,12 +604,12 @@ class _Reading:
     def of(cls, ref: RecordRef, prepare: Prepare) -> _Reading:
         stats = [(str(file), file.stat()) for file in ref.files]
         files = tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
-        return cls(files, prepare.model_dump_json(), ref, prepare)
+        return cls(ref.record, files, prepare.model_dump_json(), ref, prepare)
 
 
 @lru_cache(maxsize=1)  # the tasks of a recording of many hours follow each other, and would each clean all of it
 def _clean_counts(reading: _Reading) -> NDArray[np.int16]:
-    database = get_database(reading.ref.record.partition("/")[0])
+    database = get_database(reading.record.partition("/")[0])
     return read_clean(database, reading.ref, reading.prepare).counts
 
 

@@ -90,8 +90,9 @@ def read_label_table(labels: str, folder: Path) -> LabelTable:
     path = find_label_file(labels, folder)
     names = _column_names(labels)
     with path.open(newline="", encoding="utf-8-sig") as file:
-        lines = file.read().splitlines()
-    rows = [row for row in csv.reader(lines, delimiter=_delimiter(lines)) if row]
+        delimiter = _delimiter(file.readline())
+        file.seek(0)
+        rows = [row for row in csv.reader(file, delimiter=delimiter) if row]
     header = [cell.strip() for cell in rows[0]] if rows else []
     if names["record"] in header or labels != labels.split(":")[0]:
         if absent := [names[column] for column in NEEDED if names[column] not in header]:
@@ -103,9 +104,9 @@ def read_label_table(labels: str, folder: Path) -> LabelTable:
     return _table(path, [{column: _cell(row, i) for column, i in place.items()} for row in rows])
 
 
-def _delimiter(lines: Sequence[str]) -> str:
-    """Return what stands between the cells of the first line: a comma, else a tab, else a semicolon."""
-    return next((mark for mark in DELIMITERS if lines and mark in lines[0]), DELIMITERS[0])
+def _delimiter(line: str) -> str:
+    """Return what stands between the cells of a line: a comma, else a tab, else a semicolon."""
+    return next((mark for mark in DELIMITERS if mark in line), DELIMITERS[0])
 
 
 def _column_names(labels: str) -> dict[str, str]:

@@ -200,12 +200,10 @@ def _unmatched(table: LabelTable, refs: Sequence[RecordRef]) -> str:
     paths = {ref.record.removeprefix("wfdb/") for ref in refs}
     known = paths | {path.rpartition("/")[2] for path in paths}
     absent = [record for record in table.lines if record not in known]
-    unlabelled = [ref.record for ref in refs if not ref.facts["label"]]
+    silent = [ref.record for ref in refs if not ref.facts["label"]]
     said = [
         f"{len(absent)} of its {len(table.lines)} records are not here, such as {absent[0]!r}" if absent else "",
-        f"{len(unlabelled)} of {len(refs)} records have no label in it, such as {unlabelled[0]!r}"
-        if unlabelled
-        else "",
+        f"{len(silent)} of {len(refs)} records have no label in it, such as {silent[0]!r}" if silent else "",
     ]
     return f"label file: {'; '.join(filter(None, said))}" if any(said) else ""
 

@@ -34,6 +34,17 @@ def test_a_third_of_ectopic_beats_is_no_noise() -> None:
     assert beat_similarity(signal_mv, peaks, 360.0).min() > 0.9
 
 
+def test_of_very_many_beats_some_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The beats that are passed over are noise: nothing of them may be seen."""
+    signal_mv, peaks = make_recording(seconds=120)
+    nearest = np.abs(np.arange(signal_mv.shape[1]) - peaks[:, None]).argmin(axis=0)
+    passed_over = nearest % 4 != 0
+    signal_mv[:, passed_over] = np.random.default_rng(0).normal(size=(2, int(passed_over.sum())))
+    assert beat_similarity(signal_mv, peaks, 360.0).max() < 0.6
+    monkeypatch.setattr("ecgprep.quality.MOST_BEATS", -(-len(peaks) // 4))
+    assert beat_similarity(signal_mv, peaks, 360.0).min() > 0.9
+
+
 def test_time_without_beats_counts() -> None:
     signal_mv, _ = make_recording(seconds=60)
     whole = judge(signal_mv, 360.0)
