@@ -13,11 +13,11 @@ from ecgprep.annotations import Annotations, label_frames
 from ecgprep.beats import BeatPreset, beat_windows, rr_intervals_s
 from ecgprep.config import Prepare
 from ecgprep.datasets.base import Database, RecordRef
-from ecgprep.filters import apply_filters, parse_filters
+from ecgprep.filters import apply_filters, lead_groups, parse_filters
 from ecgprep.gaps import fill_gaps
 from ecgprep.noise_records import add_recorded_noise, parse_noise
 from ecgprep.quality import find_inverted, quality_index
-from ecgprep.records import Record, check_quality, choose_leads, to_counts
+from ecgprep.records import Record, check_clipped, check_quality, choose_leads, to_counts
 from ecgprep.resample import move_samples, resample
 from ecgprep.rpeaks import beside_pause, find_r_peaks
 from ecgprep.rpeaks_multilead import find_by_all_leads
@@ -178,9 +178,17 @@ def clean_record(
     check_quality(filled_mv, chosen.sources, record.fs_hz)
     noisy_mv = filled_mv if add_noise is None else add_noise(filled_mv, record.fs_hz)
     clean_mv = apply_filters(parse_filters(prepare.filters), noisy_mv, record.fs_hz)
-    counts, n_clipped = to_counts(resample(clean_mv, record.fs_hz, prepare.fs))
+    counts, n_clipped = _counts(clean_mv, record.fs_hz, prepare.fs)
     n_filled = int(is_filled.any(axis=0).sum())
     return CleanRecord(counts, chosen.sources, chosen.substituted, n_clipped, n_filled, clean_mv, record.fs_hz, {})
+
+
+def _counts(clean_mv: NDArray[np.float64], fs_from: float, fs_to: float) -> tuple[NDArray[np.int16], int]:
+    """Return the counts at the store's rate, and how many are clipped."""
+    groups = [to_counts(resample(clean_mv[leads], fs_from, fs_to)) for leads in lead_groups(clean_mv)]
+    counts, n_clipped = np.concatenate([group for group, _ in groups]), sum(n for _, n in groups)
+    check_clipped(n_clipped, counts.size)
+    return counts, n_clipped
 
 
 def _with_noise(
@@ -217,9 +225,10 @@ def index_record(database: Database, ref: RecordRef, prepare: Prepare) -> Indexe
 
 def _amplitude(counts: NDArray[np.int16], n: int) -> dict[str, NDArray[np.float32]]:
     """Return the record's mean and SD in mV for each row: (n,) for one lead, (n, lead) for several."""
-    signal_mv = counts * SCALE_MV
     shape = (n,) if len(counts) == 1 else (n, len(counts))
-    moments = {"record_mean_mv": signal_mv.mean(axis=1), "record_sd_mv": signal_mv.std(axis=1)}
+    leads_mv = (lead * SCALE_MV for lead in counts)  # one after the other: a day of them all takes much room
+    mean, sd = zip(*((lead_mv.mean(), lead_mv.std()) for lead_mv in leads_mv), strict=True)
+    moments = {"record_mean_mv": mean, "record_sd_mv": sd}
     return {name: np.broadcast_to(value, shape).astype(np.float32) for name, value in moments.items()}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgprep.filters import pass_both_ways
+from ecgprep.filters import lead_groups, pass_both_ways
 from store.vocabulary import DOWNWARD_LEADS, UPWARD_LEADS, lead_key
 
 BEAT_BAND_HZ = (1.0, 15.0)  # QRS complexes with their T waves; noise in a wider band aligns better with itself
@@ -50,10 +50,12 @@ def beat_similarity(signal_mv: NDArray[np.float64], peaks: NDArray[np.int64], fs
     inside = _some(peaks[(peaks >= half) & (peaks < signal_mv.shape[1] - half)])
     if len(inside) < 3:
         return np.zeros(len(signal_mv))
-    band = _band(signal_mv, BEAT_BAND_HZ, fs_hz)
-    beats = _unit(band[:, inside[:, None] + np.arange(-half, half + 1)])
-    typical = _unit(np.median(beats, axis=1, keepdims=True))
-    similarity: NDArray[np.float64] = np.median((beats * typical).sum(axis=-1), axis=1)
+    similarity = np.empty(len(signal_mv))
+    for leads in lead_groups(signal_mv):
+        band = _band(signal_mv[leads], BEAT_BAND_HZ, fs_hz)
+        beats = _unit(band[:, inside[:, None] + np.arange(-half, half + 1)])
+        typical = _unit(np.median(beats, axis=1, keepdims=True))
+        similarity[leads] = np.median((beats * typical).sum(axis=-1), axis=1)
     return similarity
 
 
@@ -111,8 +113,10 @@ def find_inverted(
     inside = _some(peaks[(peaks >= before) & (peaks < signal_mv.shape[1] - after)])
     if len(inside) < 3:
         return np.zeros(len(signal_mv), bool)
-    band = _band(signal_mv, WAVE_BAND_HZ, fs_hz)
-    beat = np.median(band[:, inside[:, None] + np.arange(-before, after)], axis=1)
+    beat = np.empty((len(signal_mv), before + after))
+    for group in lead_groups(signal_mv):
+        band = _band(signal_mv[group], WAVE_BAND_HZ, fs_hz)
+        beat[group] = np.median(band[:, inside[:, None] + np.arange(-before, after)], axis=1)
 
     def part(limits_s: tuple[float, float]) -> NDArray[np.float64]:
         return beat[:, before + round(limits_s[0] * fs_hz) : before + round(limits_s[1] * fs_hz)]

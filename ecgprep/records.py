@@ -28,6 +28,7 @@ from store.schema import CLIP_COUNT, SCALE_MV
 from store.vocabulary import MV_PER_UNIT, lead_key, same_leads
 
 MAX_CLIPPED_SHARE = 1e-3
+PIECE_SAMPLES = 1_000_000  # of each lead, that are rounded at a time
 MIN_SD_MV = 1e-3
 MIN_RANGE_MV, MAX_RANGE_MV = 0.05, 20.0  # 4,000 recordings of five databases: 0.18 to 7.6
 
@@ -309,16 +310,24 @@ def to_counts(signal_mv: NDArray[np.float64]) -> tuple[NDArray[np.int16], int]:
         Same shape.
     n_clipped : int
         Samples beyond ±32.767 mV.
+    """
+    counts, n_clipped = np.empty(signal_mv.shape, np.int16), 0
+    for first in range(0, signal_mv.shape[-1], PIECE_SAMPLES):
+        piece = np.s_[..., first : first + PIECE_SAMPLES]
+        scaled = np.rint(signal_mv[piece] / SCALE_MV)
+        n_clipped += int(np.count_nonzero(np.abs(scaled) > CLIP_COUNT))
+        counts[piece] = np.clip(scaled, -CLIP_COUNT, CLIP_COUNT)
+    return counts, n_clipped
+
+
+def check_clipped(n_clipped: int, n_samples: int) -> None:
+    """Refuse signals of which much is clipped.
 
     Raises
     ------
     RecordError
-        If more than one sample in a thousand is clipped: then the unit or the gain is wrong.
+        If more than one sample in a thousand is: then the unit or the gain is wrong.
     """
-    scaled = signal_mv / SCALE_MV
-    np.rint(scaled, out=scaled)
-    n_clipped = int(np.count_nonzero(scaled > CLIP_COUNT) + np.count_nonzero(scaled < -CLIP_COUNT))
-    if n_clipped > MAX_CLIPPED_SHARE * scaled.size:
-        share = 100 * n_clipped / scaled.size
+    if n_clipped > MAX_CLIPPED_SHARE * n_samples:
+        share = 100 * n_clipped / n_samples
         raise RecordError("quantise", f"{share:.2g} % of the samples exceed ±{CLIP_COUNT * SCALE_MV:.3f} mV")
-    return np.clip(scaled, -CLIP_COUNT, CLIP_COUNT, out=scaled).astype(np.int16), n_clipped

@@ -90,7 +90,8 @@ def _usable_leads(signal_mv: NDArray[np.float64], fs_hz: float) -> tuple[NDArray
         gaps.append(missing[0])
     if not rows:
         raise RecordError("detect", f"no lead to find R peaks in: {'; '.join(faults)}")
-    return np.stack(rows), np.logical_and.reduce(gaps)
+    untouched = len(rows) == len(signal_mv) and not np.any(gaps)
+    return signal_mv if untouched else np.stack(rows), np.logical_and.reduce(gaps)
 
 
 def _find_guarded(detector: str, signal_mv: NDArray[np.float64], fs_hz: float) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ecgprep.records import Record, check_quality, choose_leads, read_record, to_counts
+from ecgprep.records import Record, check_clipped, check_quality, choose_leads, read_record, to_counts
 from store.errors import RecordError
 from tests.recordings import make_signal_mv, write_mitdb_record
 
@@ -83,9 +83,9 @@ def test_clipping_is_counted_and_refused_above_one_in_a_thousand() -> None:
     signal_mv[0, :10] = [40, -40] * 5
     counts, n_clipped = to_counts(signal_mv)
     assert (n_clipped, counts.max(), counts.min()) == (10, 32767, -32767)
-    signal_mv[0, 10] = 40
+    check_clipped(10, 10_000)
     with pytest.raises(RecordError, match=r"0\.11 % of the samples exceed ±32\.767 mV"):
-        to_counts(signal_mv)
+        check_clipped(11, 10_000)
 
 
 def test_flat_lead_is_refused() -> None:
