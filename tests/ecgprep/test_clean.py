@@ -45,6 +45,18 @@ def test_a_filter_beyond_the_records_rate_quarantines_it(raw: Path, build_in: Bu
         build_in(raw, dataset="ptbxl", filters="notch:hz=60")
 
 
+def test_leads_of_a_day_are_worked_on_one_by_one_with_the_same_result(
+    raw: Path, build_in: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def digest(home: str) -> str:
+        return build_in(raw, home, dataset="ptbxl", filters="bandpass", fs=250.0).digest
+
+    together = digest("together")
+    monkeypatch.setattr("ecgprep.filters.GROUP_SAMPLES", 1)
+    monkeypatch.setattr("ecgprep.records.PIECE_SAMPLES", 999)
+    assert digest("one-by-one") == together
+
+
 @pytest.mark.parametrize("fill_gaps_s", [0.2, 0.0])
 def test_short_gaps_are_filled_and_counted_or_refused(
     raw: Path, tmp_path: Path, build_in: Build, fill_gaps_s: float
