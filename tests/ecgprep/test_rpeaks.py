@@ -9,7 +9,7 @@ import pytest
 import wfdb
 
 from ecgprep.rpeaks import DETECTORS, check_r_peaks, find_r_peaks
-from ecgprep.rpeaks_multilead import best_sequence, interval_costs
+from ecgprep.rpeaks_multilead import best_sequence, find_by_all_leads, interval_costs
 from store.errors import RecordError, UnknownNameError
 from tests.recordings import make_signal_mv
 
@@ -64,6 +64,13 @@ def test_a_lead_of_noise_beside_a_good_one_changes_nothing() -> None:
     signal_mv, peaks = make_recording(n_leads=1)
     noise = np.random.default_rng(0).normal(0, 0.5, signal_mv.shape)
     assert is_near(find_r_peaks(np.concatenate([signal_mv, noise]), 360.0), peaks, 4)
+
+
+def test_leads_one_by_one_say_what_they_say_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    noise_mv = np.random.default_rng(0).normal(size=(3, 100_000)) * [[1.0], [2.0], [3.0]]
+    together = find_by_all_leads(noise_mv, 360.0)
+    monkeypatch.setattr("ecgprep.filters.GROUP_SAMPLES", 1)
+    np.testing.assert_array_equal(find_by_all_leads(noise_mv, 360.0), together)
 
 
 def test_a_pause_is_not_filled_with_its_noise() -> None:
