@@ -78,6 +78,6 @@ def pretraining_fraction(
         axis.minorticks_off()
         if 0 in seen:
             axis.axvline(RANDOM_START * 1.6, color=FAINT, lw=0.8, ls=":")
-        figure.legend(loc="outside right upper")
+        figure.legend(loc="outside right center")
         finish(figure, title, note)
     return figure

@@ -137,7 +137,7 @@ def _one_panel(trainings: Sequence[Training], note: str, title: str, draw: Any) 
         draw(axes.flat[0])
         _label_epochs(axes.flat[0])
         axes.flat[0].set_title("")
-        figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside right upper")
+        figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside right center")
         finish(figure, title, note)
     return figure
 

@@ -40,6 +40,6 @@ def trends(
             burden.plot(hours, np.asarray(values), marker="o", ms=3, label=name, **line(i))
         burden.set(xlabel="hours from the start", ylabel="burden (%)", ylim=(0, None))
         if percent or len(marks):
-            figure.legend(loc="outside right upper")
+            figure.legend(loc="outside right center")
         finish(figure, "Heart rate and burden, in bins of 5 minutes", note)
     return figure

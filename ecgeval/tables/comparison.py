@@ -118,7 +118,7 @@ def seeds(block: Block) -> Table:
         label, first = members[0]
         seeds_used = ", ".join(sorted((str(run.header.seed) for _, run in members), key=lambda seed: (len(seed), seed)))
         spreads = [str(spread([run.of(metric).value for _, run in members])) for metric in SPREAD]
-        rows.append((first.header.model, first.header.input, seeds_used, *spreads, label, first.of("f1")))
+        rows.append((_trained(first), first.header.input, seeds_used, *spreads, label, first.of("f1")))
     columns = (
         "Model",
         "Input",
@@ -129,6 +129,14 @@ def seeds(block: Block) -> Table:
     )
     note = "± is the scatter of training; the interval is that of the patients. They are different doubts."
     return Table("seeds", "Seeds: mean ± SD over trainings", columns, tuple(rows), note)
+
+
+def _trained(run: Evaluation) -> str:
+    """Return a run's model and, of one that was fine-tuned, what it started from."""
+    model, started = run.header.model, run.header.pretraining
+    if started is None:
+        return model
+    return f"{model}, pre-trained on {100 * started.fraction:g} %" if started.fraction else f"{model}, random weights"
 
 
 def seed_groups(block: Block) -> list[list[tuple[str, Evaluation]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import math
 import re
@@ -286,6 +287,19 @@ def test_seeds_are_a_mean_and_a_spread_beside_the_interval(make_run):
     row = rows_of(table)["resnet1d_wang"]
     assert row["F1-Score"] == f"{np.mean(f1):.3f} ± {np.std(f1, ddof=1):.3f} (n = 3)"
     assert row["F1-Score of the best run"].value == max(f1)
+
+
+def test_seeds_name_what_fine_tuned_runs_started_from(make_run):
+    starts = {"init_from": None, "pre-10": 0.1}
+    runs = []
+    for seed, (start, fraction) in itertools.product(range(2), starts.items()):
+        header = {"seed": seed, "pretraining": {"fraction": fraction or 0.0}}
+        folder = make_run(f"{start}-{seed}", seed=seed, header=header)
+        config = yaml.safe_load((folder / "config.yaml").read_text())
+        (folder / "config.yaml").write_text(yaml.safe_dump({**config, "init_from": start if fraction else None}))
+        runs.append(folder)
+    table = comparison.seeds(score([read_run(run) for run in runs], QUICK)[0])
+    assert {row[0] for row in table.rows} == {"resnet1d_wang, random weights", "resnet1d_wang, pre-trained on 10 %"}
 
 
 def test_the_challenge_score_leaves_the_noisy_class_out(make_run, made_up):
