@@ -157,7 +157,7 @@ def _own_cost(records: Rows, place: Path, repeat: int) -> None:
     _pair(
         "read",
         lambda: [array[:] for array in bare.values()],
-        lambda: [one.read(0, len(rows)) for one in stored],
+        lambda: [one.read(slice(None)) for one in stored],
         n_bytes,
         repeat,
     )

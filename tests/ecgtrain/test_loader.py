@@ -9,6 +9,7 @@ import torch
 
 from ecgtrain.loader import loaders
 from ecgtrain.rr import FEATURES
+from ecgtrain.samplers import WINDOW_BLOCKS
 from ecgtrain.sources import HostSource, StoredRows, StreamedSource, choose_place, moments
 from store.errors import DamagedStoreError, LeakError, UnknownNameError, UserError
 from store.read import open_store
@@ -100,13 +101,26 @@ def test_rows_lie_where_there_is_memory_for_them_and_it_is_said(n_bytes, wanted,
 
 def test_a_streamed_epoch_reads_each_block_once(beats_store, monkeypatch):
     stored, reads = StoredRows(beats_store.signal, [0]), []
-    whole = stored.read(0, stored.n_rows)
-    monkeypatch.setattr(stored, "read", lambda start, stop: reads.append(start) or whole[start:stop])
+    whole = stored.read(slice(None))
+    monkeypatch.setattr(stored, "read", lambda rows: reads.extend(rows) or whole[rows])
     source = StreamedSource(stored, block_rows=64)
     rows = np.arange(stored.n_rows)
     for start in range(0, len(rows), 50):
         np.testing.assert_array_equal(source.take(rows[start : start + 50]).numpy(), whole[start : start + 50])
     assert reads == sorted(set(reads))
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_streamed_rows_are_the_stored_ones_in_any_order(records_store, scheme):
+    """Blocks of eight rows, more than are kept, also of a store at a URL and of some of its leads."""
+    store = open_store(f"{scheme}{records_store.location}")
+    for array, leads in ((store.signal, [0, 1, 2]), (store.signal, [2, 0]), (store.representation("gaf"), [1])):
+        source = StreamedSource(StoredRows(array, leads), block_rows=8)
+        expected, generator = np.asarray(array[:])[:, leads], np.random.default_rng(0)
+        for n in (1, 5, 40, len(expected), 3, 40):
+            rows = generator.permutation(len(expected))[:n]
+            np.testing.assert_array_equal(source.take(rows).numpy(), expected[rows])
+        assert sum(len(kept) for kept in source.kept.values()) <= 8 * 2 * WINDOW_BLOCKS
 
 
 def test_beats_are_standardised_by_their_record(beats_store):
