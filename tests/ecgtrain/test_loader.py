@@ -110,17 +110,24 @@ def test_a_streamed_epoch_reads_each_block_once(beats_store, monkeypatch):
     assert reads == sorted(set(reads))
 
 
+def test_what_was_used_last_is_kept(beats_store):
+    source = StreamedSource(StoredRows(beats_store.signal, [0]), block_rows=1)
+    for row in range(1, 3 * WINDOW_BLOCKS):
+        source.take(np.array([0, row]))
+    assert source.kept_in[0] == 0, "read once, with the first batch, and used by all"
+
+
 @pytest.mark.parametrize("scheme", ["", "file://"])
 def test_streamed_rows_are_the_stored_ones_in_any_order(records_store, scheme):
-    """Blocks of eight rows, more than are kept, also of a store at a URL and of some of its leads."""
+    """Blocks of two rows, more than are kept, also of a store at a URL and of some of its leads."""
     store = open_store(f"{scheme}{records_store.location}")
     for array, leads in ((store.signal, [0, 1, 2]), (store.signal, [2, 0]), (store.representation("gaf"), [1])):
-        source = StreamedSource(StoredRows(array, leads), block_rows=8)
+        source = StreamedSource(StoredRows(array, leads), block_rows=2)
         expected, generator = np.asarray(array[:])[:, leads], np.random.default_rng(0)
         for n in (1, 5, 40, len(expected), 3, 40):
             rows = generator.permutation(len(expected))[:n]
             np.testing.assert_array_equal(source.take(rows).numpy(), expected[rows])
-        assert sum(len(kept) for kept in source.kept.values()) <= 8 * 2 * WINDOW_BLOCKS
+        assert sum(len(kept) for kept in source.kept.values()) <= 2 * 2 * WINDOW_BLOCKS
 
 
 def test_beats_are_standardised_by_their_record(beats_store):
