@@ -12,11 +12,13 @@ import torch
 import zarr
 from numpy.typing import NDArray
 from torch import Tensor
+from zarr.buffer.cpu import NDBuffer
 from zarr.storage import LocalStore
 
 from ecgtrain.samplers import WINDOW_BLOCKS, Rows
 from store.read import damage_named
 
+MOST_BLOCKS = 2 * WINDOW_BLOCKS  # that are kept: a batch may lie in two windows
 CONNECTIONS = 4  # to a store at a URL
 MEMORY_SHARES = {"device": 0.5, "host": 0.25}
 
@@ -43,41 +45,50 @@ class StoredRows:
         """Bytes of all rows."""
         return self.n_rows * int(np.prod(self.row_shape)) * self.array.dtype.itemsize
 
-    def read(self, rows: slice | Rows) -> NDArray[Any]:
+    def read(self, rows: slice | Rows, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return rows, decoding no more chunks than hold them.
 
         Parameters
         ----------
         rows : slice or ndarray of int64
             Which; numbers ascend.
+        out : ndarray, optional
+            Where they are put; new memory takes as long to get as to fill.
 
         Raises
         ------
         DamagedStoreError
             If a chunk fails its checksum.
         """
+        if out is None:
+            n_rows = len(range(self.n_rows)[rows]) if isinstance(rows, slice) else len(rows)
+            out = np.empty((n_rows, *self.row_shape), dtype=self.array.dtype)
         with damage_named(str(self.array.store_path)):
-            return self._decode(rows)
+            self._decode(rows, out)
+        return out
 
-    def read_spans(self, spans: Sequence[slice]) -> NDArray[Any]:
-        """Return the rows of some ascending spans of whole chunks, one after the other. Raises as `read`.
+    def read_spans(self, spans: Sequence[slice], out: NDArray[Any]) -> None:
+        """Put the rows of some ascending spans of whole chunks one after the other into `out`. Raises as `read`.
 
         Native codecs read them by one call, since each costs a millisecond of Python. Zarr's own, which read what is at
         a URL, take seven times as long for numbers as for slices, and a connection waits: so those are read side by
         side.
         """
         if isinstance(self.array.store, LocalStore):
-            return self.read(np.concatenate([np.arange(span.start, min(span.stop, self.n_rows)) for span in spans]))
+            self.read(np.concatenate([np.arange(span.start, span.stop) for span in spans]), out)
+            return
+        parts = np.split(out, np.cumsum([span.stop - span.start for span in spans[:-1]]))
         with ThreadPoolExecutor(max_workers=CONNECTIONS) as readers:
-            return np.concatenate(list(readers.map(self.read, spans)))
+            list(readers.map(self.read, spans, parts))
 
-    def _decode(self, rows: slice | Rows) -> NDArray[Any]:
-        stored = self.array.oindex
+    def _decode(self, rows: slice | Rows, out: NDArray[Any]) -> None:
         if self.leads == list(range(self.array.shape[1])):
-            return np.asarray(stored[rows])
-        if self.array.chunks[1] == 1:
-            return np.stack([np.asarray(stored[rows, lead]) for lead in self.leads], axis=1)
-        return np.asarray(stored[rows])[:, self.leads]
+            self.array.get_orthogonal_selection((rows,), out=NDBuffer.from_numpy_array(out))
+        elif self.array.chunks[1] == 1:
+            for i, lead in enumerate(self.leads):
+                out[:, i] = self.array.oindex[rows, lead]
+        else:
+            out[:] = np.asarray(self.array.oindex[rows])[:, self.leads]
 
 
 class RowSource(Protocol):
@@ -127,8 +138,8 @@ class StreamedSource:
     """Rows read from the store in blocks, of which two windows are kept.
 
     Asked for an epoch's batches in order it reads each block once; beats whose neighbours are read with them touch the
-    blocks beside it as well. Blocks that are wanted together are read by one call, since each costs a millisecond, and
-    kept in one array, so that most batches are taken from it by one index.
+    blocks beside it as well. Blocks that are wanted together are read by one call and kept in one array, so that most
+    batches are taken from it by one index.
 
     Parameters
     ----------
@@ -142,6 +153,7 @@ class StreamedSource:
         self.stored = stored
         self.block_rows = block_rows
         self.kept: OrderedDict[int, NDArray[Any]] = OrderedDict()  # arrays by number, the last used at the end
+        self.spare = np.empty((0, *stored.row_shape), dtype=stored.array.dtype)  # memory of one that was let go
         n_blocks = -(-stored.n_rows // block_rows)
         self.kept_in = np.full(n_blocks, -1)  # the array that holds each block
         self.first = np.zeros(n_blocks, np.int64)  # and where it begins there
@@ -149,38 +161,55 @@ class StreamedSource:
 
     def take(self, rows: Rows) -> Tensor:
         """Return the rows in the order asked for."""
+        return torch.from_numpy(self._taken(rows))
+
+    def _taken(self, rows: Rows) -> NDArray[Any]:
         block_of, within = np.divmod(rows, self.block_rows)
-        self._read(np.unique(block_of))
-        kept_in, places = self.kept_in[block_of], self.first[block_of] + within
+        wanted = np.unique(block_of)
+        if len(wanted) > MOST_BLOCKS:
+            parts = np.array_split(wanted, -(-len(wanted) // MOST_BLOCKS))
+            return self._joined(rows, [np.isin(block_of, part) for part in parts])
+        self._hold(wanted)
+        kept_in = self.kept_in[block_of]
         used = np.unique(kept_in).tolist()
-        if len(used) == 1:
-            taken = self.kept[used[0]].take(places, axis=0)
-        else:
-            taken = np.empty((len(rows), *self.stored.row_shape), dtype=self.stored.array.dtype)
-            for number in used:
-                here = np.flatnonzero(kept_in == number)
-                taken[here] = self.kept[number].take(places[here], axis=0)
-        self._let_go(used)
-        return torch.from_numpy(taken)
+        if len(used) > 1:
+            return self._joined(rows, [kept_in == number for number in used])
+        return self.kept[used[0]].take(self.first[block_of] + within, axis=0)
+
+    def _joined(self, rows: Rows, parts: Sequence[NDArray[np.bool_]]) -> NDArray[Any]:
+        """Return rows that are taken in parts."""
+        taken = np.empty((len(rows), *self.stored.row_shape), dtype=self.spare.dtype)
+        for part in parts:
+            here = np.flatnonzero(part)
+            taken[here] = self._taken(rows[here])
+        return taken
+
+    def _hold(self, wanted: NDArray[np.int64]) -> None:
+        """Read the blocks that are not kept, in place of those whose last use is longest ago."""
+        kept_in = self.kept_in[wanted]
+        for number in np.unique(kept_in[kept_in >= 0]).tolist():
+            self.kept.move_to_end(number)
+        absent = wanted[kept_in < 0]
+        while len(absent) and np.count_nonzero(self.kept_in >= 0) + len(absent) > MOST_BLOCKS:
+            number, memory = self.kept.popitem(last=False)
+            self.kept_in[self.kept_in == number] = -1
+            self.spare = max(self.spare, memory, key=len)
+            absent = wanted[self.kept_in[wanted] < 0]
+        if len(absent):
+            self._read(absent)
 
     def _read(self, blocks: NDArray[np.int64]) -> None:
-        """Read the blocks that are not kept."""
-        absent = blocks[self.kept_in[blocks] < 0]
-        if not len(absent):
-            return
-        starts = (absent * self.block_rows).tolist()
-        self.kept[self.n_read] = self.stored.read_spans([slice(start, start + self.block_rows) for start in starts])
-        self.kept_in[absent] = self.n_read
-        self.first[absent] = np.arange(len(absent)) * self.block_rows  # only the last block of all is shorter
+        starts, size = (blocks * self.block_rows).tolist(), self.block_rows
+        spans = [slice(start, min(start + size, self.stored.n_rows)) for start in starts]
+        n_rows = sum(span.stop - span.start for span in spans)
+        memory, self.spare = self.spare, self.spare[:0]
+        if len(memory) < n_rows:
+            memory = np.empty((n_rows, *self.stored.row_shape), dtype=memory.dtype)
+        self.stored.read_spans(spans, memory[:n_rows])
+        self.kept[self.n_read] = memory
+        self.kept_in[blocks] = self.n_read
+        self.first[blocks] = np.arange(len(blocks)) * size  # only the last block of all is shorter
         self.n_read += 1
-
-    def _let_go(self, used: Sequence[int]) -> None:
-        """Drop the arrays whose last use is longest ago, as far as more than two windows are kept."""
-        for number in used:
-            self.kept.move_to_end(number)
-        while np.count_nonzero(self.kept_in >= 0) > 2 * WINDOW_BLOCKS:
-            number, _ = self.kept.popitem(last=False)
-            self.kept_in[self.kept_in == number] = -1
 
 
 def choose_place(n_bytes: int, wanted: str, device: torch.device) -> tuple[str, str]:
