@@ -28,7 +28,7 @@ from ecgtrain.losses import class_shares
 from ecgtrain.models.registry import InputShape
 from ecgtrain.preparation import Change, Preparation, random_starts, window_starts
 from ecgtrain.reading import Raw, RowReader, mixed
-from ecgtrain.samplers import Rows, batch_places, count_batches, epoch_order, step_seed
+from ecgtrain.samplers import WINDOW_BLOCKS, Rows, batch_places, count_batches, epoch_order, step_seed
 from pipelines.recipe import validate
 from store.errors import UserError
 from store.read import Label, Split, Store
@@ -142,7 +142,7 @@ class Loader:
     def windows_of(self, rows: Rows) -> Iterator[Batch]:
         """Yield some rows of validation or test, by their numbers in the store; all of them once a window."""
         places = np.searchsorted(self.rows, rows)
-        yield from self._windows_of(self._read(places), places, None)
+        yield from self._windows_of(self._read(places, places), places, None)
 
     def shuffled(self, seed: int, epoch: int, first: int = 0) -> Iterator[Batch]:
         """Yield this process's part of the batches of an epoch, from number `first` on.
@@ -186,20 +186,29 @@ class Loader:
     def _on_device(self, raw: Raw) -> Raw:
         return raw.map(lambda values: values.to(self.device, non_blocking=True))
 
-    def _read(self, places: Rows) -> Raw:
-        """Return items as they are stored, synthetic ones mixed."""
+    def _read(self, places: Rows, coming: Rows) -> Raw:
+        """Return items as they are stored, synthetic ones mixed, and begin to read those that come later."""
         rows, weights = self.items.rows[places], self.items.weights[places]
         raw = self.reader.take(rows)
+        self.reader.expect(self.items.rows[coming])
         if weights.any():
             raw = mixed(raw, self.reader.take(self.items.partners[places]), torch.from_numpy(weights))
         return raw.map(torch.Tensor.pin_memory) if self.device.type == "cuda" and not _on_cuda(raw) else raw
 
+    @property
+    def _batches_in_half_a_window(self) -> int:
+        """How many batches before its own a block is read: at least one."""
+        n_blocks = max(1, len(np.unique(self.rows // self.block_rows)))
+        return max(1, len(self.items) * WINDOW_BLOCKS // (2 * n_blocks * self.batch_size))
+
     def _read_ahead(self, wanted: Iterable[Rows]) -> Iterator[tuple[Rows, Raw]]:
+        pieces = list(wanted)
+        later = self._batches_in_half_a_window
         with ThreadPoolExecutor(max_workers=1) as reader:
             coming: deque[tuple[Rows, Future[Raw]]] = deque()
             depth = READ_AHEAD
-            for places in wanted:
-                coming.append((places, reader.submit(self._read, places)))
+            for places, soon in zip(pieces, [*pieces[later:], *pieces[-1:] * later], strict=False):
+                coming.append((places, reader.submit(self._read, places, soon)))
                 if len(coming) > depth:
                     ready, raw = coming.popleft()
                     yield ready, raw.result()

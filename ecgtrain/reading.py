@@ -129,6 +129,13 @@ class RowReader:
             features=None if self.features is None else torch.from_numpy(self.features[rows]),
         )
 
+    def expect(self, rows: Rows) -> None:
+        """Begin to read rows that will be wanted soon."""
+        if self.signal is not None:
+            self.signal.expect(np.concatenate(self._beats(rows)))
+        for source in self.pictures:
+            source.expect(rows)
+
     def _beats(self, rows: Rows) -> list[Rows]:
         """Return the rows whose signals stand side by side: before, itself, after."""
         neighbours = [np.where(of[rows] < 0, rows, of[rows]) for of in self.beside]

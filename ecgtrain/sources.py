@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
 import numpy as np
@@ -97,6 +97,9 @@ class RowSource(Protocol):
     def take(self, rows: Rows) -> Tensor:
         """Return the rows in the order asked for, where they lie."""
 
+    def expect(self, rows: Rows) -> None:
+        """Prepare for rows that will be wanted soon."""
+
 
 class HostSource:
     """All rows in memory.
@@ -113,6 +116,9 @@ class HostSource:
     def take(self, rows: Rows) -> Tensor:
         """Return the rows in the order asked for."""
         return torch.from_numpy(self.values[rows])  # NumPy gathers rows some ten times as fast as torch
+
+    def expect(self, rows: Rows) -> None:
+        """Do nothing: they are here."""
 
 
 class DeviceSource:
@@ -133,13 +139,16 @@ class DeviceSource:
         """Return the rows in the order asked for."""
         return self.values.index_select(0, torch.from_numpy(rows).to(self.values.device))
 
+    def expect(self, rows: Rows) -> None:
+        """Do nothing: they are here."""
+
 
 class StreamedSource:
     """Rows read from the store in blocks, of which two windows are kept.
 
-    Asked for an epoch's batches in order it reads each block once; beats whose neighbours are read with them touch the
-    blocks beside it as well. Blocks that are wanted together are read by one call and kept in one array, so that most
-    batches are taken from it by one index.
+    Asked for an epoch's batches in order, and told what comes half a window before, it reads each block once and while
+    others are taken; beats whose neighbours are read with them touch the blocks beside it as well. Blocks that are
+    wanted together are read by one call and kept in one array, so that most batches are taken from it by one index.
 
     Parameters
     ----------
@@ -152,16 +161,32 @@ class StreamedSource:
     def __init__(self, stored: StoredRows, block_rows: int) -> None:
         self.stored = stored
         self.block_rows = block_rows
-        self.kept: OrderedDict[int, NDArray[Any]] = OrderedDict()  # arrays by number, the last used at the end
+        self.reader = ThreadPoolExecutor(max_workers=1)
+        self.kept: OrderedDict[int, Future[NDArray[Any]]] = OrderedDict()  # arrays by number, the last used at the end
         self.spare = np.empty((0, *stored.row_shape), dtype=stored.array.dtype)  # memory of one that was let go
         n_blocks = -(-stored.n_rows // block_rows)
         self.kept_in = np.full(n_blocks, -1)  # the array that holds each block
         self.first = np.zeros(n_blocks, np.int64)  # and where it begins there
         self.n_read = 0
+        self.in_use: set[int] = set()  # arrays of the last batch, and those that are expected
 
     def take(self, rows: Rows) -> Tensor:
         """Return the rows in the order asked for."""
-        return torch.from_numpy(self._taken(rows))
+        taken = self._taken(rows)
+        last = set(self.kept_in[rows // self.block_rows].tolist())
+        self.in_use = last | {number for number in self.in_use if number > max(last)}  # and what is expected
+        return torch.from_numpy(taken)
+
+    def expect(self, rows: Rows) -> None:
+        """Begin to read rows that will be wanted soon, if there is room beside the last batch and others expected."""
+        wanted = np.unique(rows // self.block_rows)
+        absent = wanted[self.kept_in[wanted] < 0]
+        for number in [number for number in self.kept if number not in self.in_use]:
+            if self._n_free < len(absent):
+                self._let_go(number)
+        if 0 < len(absent) <= self._n_free:
+            self.in_use.add(self.n_read)
+            self._read(absent)
 
     def _taken(self, rows: Rows) -> NDArray[Any]:
         block_of, within = np.divmod(rows, self.block_rows)
@@ -174,7 +199,7 @@ class StreamedSource:
         used = np.unique(kept_in).tolist()
         if len(used) > 1:
             return self._joined(rows, [kept_in == number for number in used])
-        return self.kept[used[0]].take(self.first[block_of] + within, axis=0)
+        return self.kept[used[0]].result().take(self.first[block_of] + within, axis=0)
 
     def _joined(self, rows: Rows, parts: Sequence[NDArray[np.bool_]]) -> NDArray[Any]:
         """Return rows that are taken in parts."""
@@ -184,32 +209,42 @@ class StreamedSource:
             taken[here] = self._taken(rows[here])
         return taken
 
+    @property
+    def _n_free(self) -> int:
+        return MOST_BLOCKS - int(np.count_nonzero(self.kept_in >= 0))
+
     def _hold(self, wanted: NDArray[np.int64]) -> None:
         """Read the blocks that are not kept, in place of those whose last use is longest ago."""
         kept_in = self.kept_in[wanted]
         for number in np.unique(kept_in[kept_in >= 0]).tolist():
             self.kept.move_to_end(number)
-        absent = wanted[kept_in < 0]
-        while len(absent) and np.count_nonzero(self.kept_in >= 0) + len(absent) > MOST_BLOCKS:
-            number, memory = self.kept.popitem(last=False)
-            self.kept_in[self.kept_in == number] = -1
-            self.spare = max(self.spare, memory, key=len)
-            absent = wanted[self.kept_in[wanted] < 0]
-        if len(absent):
-            self._read(absent)
+        while n_absent := int(np.count_nonzero(self.kept_in[wanted] < 0)):
+            if self._n_free >= n_absent:
+                self._read(wanted[self.kept_in[wanted] < 0])
+            else:
+                self._let_go(next(iter(self.kept)))
+
+    def _let_go(self, number: int) -> None:
+        array = self.kept.pop(number)
+        self.kept_in[self.kept_in == number] = -1
+        self.spare = max(self.spare, array.result(), key=len)
 
     def _read(self, blocks: NDArray[np.int64]) -> None:
+        """Begin to read blocks into one array."""
         starts, size = (blocks * self.block_rows).tolist(), self.block_rows
         spans = [slice(start, min(start + size, self.stored.n_rows)) for start in starts]
-        n_rows = sum(span.stop - span.start for span in spans)
         memory, self.spare = self.spare, self.spare[:0]
-        if len(memory) < n_rows:
-            memory = np.empty((n_rows, *self.stored.row_shape), dtype=memory.dtype)
-        self.stored.read_spans(spans, memory[:n_rows])
-        self.kept[self.n_read] = memory
+        self.kept[self.n_read] = self.reader.submit(self._filled, spans, memory)
         self.kept_in[blocks] = self.n_read
         self.first[blocks] = np.arange(len(blocks)) * size  # only the last block of all is shorter
         self.n_read += 1
+
+    def _filled(self, spans: Sequence[slice], memory: NDArray[Any]) -> NDArray[Any]:
+        n_rows = sum(span.stop - span.start for span in spans)
+        if len(memory) < n_rows:
+            memory = np.empty((n_rows, *memory.shape[1:]), dtype=memory.dtype)
+        self.stored.read_spans(spans, memory[:n_rows])
+        return memory
 
 
 def choose_place(n_bytes: int, wanted: str, device: torch.device) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import shutil
 from pathlib import Path
 
@@ -111,6 +112,21 @@ def test_a_streamed_epoch_reads_each_block_once(beats_store, monkeypatch):
     assert reads == sorted(set(reads))
 
 
+def test_expected_rows_are_read_once_and_never_in_place_of_those_in_use(beats_store, monkeypatch):
+    stored, reads = StoredRows(beats_store.signal, [0]), []
+    read = stored.read
+    monkeypatch.setattr(stored, "read", lambda rows, out: reads.append(rows.tolist()) or read(rows, out))
+    source, block = StreamedSource(stored, block_rows=1), np.arange(stored.n_rows)
+    windows = [block[start : start + WINDOW_BLOCKS] for start in range(0, 4 * WINDOW_BLOCKS, WINDOW_BLOCKS)]
+    for now, soon in itertools.pairwise(windows):
+        source.take(now)
+        source.expect(soon)
+        source.expect(block[: 3 * WINDOW_BLOCKS])  # for which there is no room
+        assert (source.kept_in[np.concatenate([now, soon])] >= 0).all()
+    source.take(windows[-1])
+    assert reads == [window.tolist() for window in windows]
+
+
 def test_what_was_used_last_is_kept(beats_store):
     source = StreamedSource(StoredRows(beats_store.signal, [0]), block_rows=1)
     for row in range(1, 3 * WINDOW_BLOCKS):
@@ -128,7 +144,7 @@ def test_streamed_rows_are_the_stored_ones_in_any_order(records_store, scheme):
         for n in (1, 5, 40, len(expected), 3, 40):
             rows = generator.permutation(len(expected))[:n]
             np.testing.assert_array_equal(source.take(rows).numpy(), expected[rows])
-        assert sum(len(kept) for kept in source.kept.values()) <= 2 * 2 * WINDOW_BLOCKS
+        assert sum(len(kept.result()) for kept in source.kept.values()) <= 2 * 2 * WINDOW_BLOCKS
 
 
 def test_beats_are_standardised_by_their_record(beats_store):
