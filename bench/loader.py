@@ -3,9 +3,10 @@
 Stores are built from real recordings. Every loader goes through its rows once, shuffled, after one pass that is not
 counted. Ours is one process with threads; the peers are a `Dataset` in a `DataLoader` with two worker processes, which
 indexes a Zarr array or a memory-mapped ``.npy`` file one sample at a time, and batches taken from a memory-mapped file
-by one index each. Pictures are counted as planes of 224 x 224. Beats arrive as normalised float32. Pictures arrive as
-the bytes that are stored, and are normalised where the model computes; ``.npy`` files hold float32, as a loop writes
-them.
+by one index each. Pictures are counted as planes of 224 x 224, of training rows alone, though the others in their
+chunks are decoded too; there are twice as many as our loader keeps between two reads. Beats arrive as normalised
+float32. Pictures arrive as the bytes that are stored, and are normalised where the model computes; ``.npy`` files hold
+float32, as a loop writes them.
 
     python bench/loader.py DIR            DIR holds ptb-xl/ and mitdb/
 """
@@ -66,7 +67,7 @@ class Samples(Dataset[torch.Tensor]):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="holds ptb-xl/ and mitdb/")
-    parser.add_argument("--records", type=int, default=1000)
+    parser.add_argument("--records", type=int, default=4000)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--only", choices=("pictures", "beats"), help="measure one of the two")
     arguments = parser.parse_args()

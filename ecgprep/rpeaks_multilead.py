@@ -58,7 +58,7 @@ REFINE_S = 0.08
 
 
 def find_by_all_leads(signal_mv: NDArray[np.float64], fs_hz: float) -> NDArray[np.int64]:
-    """Return the R peaks of a recording.
+    """Return the R peaks of a recording; none of one that is shorter than a QRS complex.
 
     Parameters
     ----------
@@ -67,6 +67,8 @@ def find_by_all_leads(signal_mv: NDArray[np.float64], fs_hz: float) -> NDArray[n
     fs_hz : float
         Sampling rate.
     """
+    if signal_mv.shape[1] < ENERGY_WINDOW_S * fs_hz:
+        return np.zeros(0, np.int64)
     evidence, clearness = _combine(signal_mv, fs_hz)
     beats = _choose(evidence)
     if not len(beats):

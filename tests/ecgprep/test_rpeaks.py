@@ -73,6 +73,13 @@ def test_leads_one_by_one_say_what_they_say_together(monkeypatch: pytest.MonkeyP
     np.testing.assert_array_equal(find_by_all_leads(noise_mv, 360.0), together)
 
 
+@pytest.mark.parametrize("fs_hz", [50.0, 250.0, 1000.0])
+@pytest.mark.parametrize("n_samples", [1, 2, 3, 10, 26, 101])
+def test_a_moment_has_no_beats_to_speak_of(n_samples: int, fs_hz: float) -> None:
+    moment_mv = np.random.default_rng(0).normal(size=(2, n_samples))
+    assert len(find_by_all_leads(moment_mv, fs_hz)) <= np.ceil(n_samples / fs_hz / 0.2)
+
+
 def test_a_pause_is_not_filled_with_its_noise() -> None:
     signal_mv, peaks = make_recording(seconds=60)
     pause = slice(20 * 360, 29 * 360)
