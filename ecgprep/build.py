@@ -346,7 +346,10 @@ def _index(database: Database, found: Found, prepare: Prepare, runner: TaskRunne
             raise NothingLeftError(f"record {bad.record}: {bad.reason}; --strict stops at it")
     whole = join_blocks([blocks[number] for number in sorted(blocks)])
     if not whole.is_used.any():
-        why = f"{whole.quarantined[0].record}: {whole.quarantined[0].reason}"
+        first_at: dict[str, str] = {}
+        for item in whole.quarantined:
+            first_at.setdefault(item.stage, f"{item.record}: {item.reason}")
+        why = "; ".join(first_at.values())
         raise NothingLeftError(f"{database.name}: none of {len(whole.quarantined)} records can be used; {why}")
     return Index(database, found, prepare, patients, tuple(compress(refs, whole.is_used)), whole)
 

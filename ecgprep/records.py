@@ -29,6 +29,7 @@ from store.vocabulary import MV_PER_UNIT, lead_key, same_leads
 
 MAX_CLIPPED_SHARE = 1e-3
 PIECE_SAMPLES = 1_000_000  # of each lead, that are rounded at a time
+MIN_RATE_HZ = 40.0  # below, a QRS complex is a sample or two; monitors store trends, of the heart rate say, at 1 Hz
 MIN_SD_MV = 1e-3
 MIN_RANGE_MV, MAX_RANGE_MV = 0.05, 20.0  # 4,000 recordings of five databases: 0.18 to 7.6
 
@@ -271,9 +272,11 @@ def check_quality(signal_mv: NDArray[np.float64], leads: Sequence[str], fs_hz: f
     Raises
     ------
     RecordError
-        If a lead is flat, or if the range of a typical second is over 20 mV in a lead or under 0.05 mV in all: then
-        the header's unit or gain is wrong, most often by a thousand.
+        If the rate is too low for QRS complexes, if a lead is flat, or if the range of a typical second is over 20 mV
+        in a lead or under 0.05 mV in all: then the header's unit or gain is wrong, most often by a thousand.
     """
+    if fs_hz < MIN_RATE_HZ:
+        raise RecordError("quality", f"has {fs_hz:g} Hz, too few for an ECG (at least {MIN_RATE_HZ:g} Hz)")
     for lead, row in zip(leads, signal_mv, strict=True):
         if row.std() < MIN_SD_MV:
             raise RecordError("quality", f"lead {lead} is flat (SD below {MIN_SD_MV * 1000:g} µV)")

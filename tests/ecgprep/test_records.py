@@ -88,6 +88,12 @@ def test_clipping_is_counted_and_refused_above_one_in_a_thousand() -> None:
         check_clipped(11, 10_000)
 
 
+@pytest.mark.parametrize("fs_hz", [1 / 60, 1.0, 39.0])
+def test_a_trend_is_no_ecg(fs_hz: float) -> None:
+    with pytest.raises(RecordError, match=r"Hz, too few for an ECG \(at least 40 Hz\)"):
+        check_quality(np.random.default_rng(0).normal(size=(1, 1000)), ["HR"], fs_hz)
+
+
 def test_flat_lead_is_refused() -> None:
     with pytest.raises(RecordError, match="lead V1 is flat"):
         check_quality(np.stack([np.arange(9.0), np.full(9, 2.0)]), ["II", "V1"], 100.0)
