@@ -111,6 +111,11 @@ def lead_names(text: str) -> list[str]:
     return [(match["lead"] or "") if match else "" for match in _signal_lines(text)]
 
 
+def signal_files(text: str) -> list[str]:
+    """Return the names of the signal files of a header's text, one a signal, as it spells them."""
+    return [match["file"] for match in _signal_lines(text) if match]
+
+
 def parse_header(text: str) -> Header | None:
     """Return a header, or None where it uses what only the wfdb package reads.
 

@@ -15,6 +15,7 @@ from ecgprep.datasets.annotated import AnnotatedDatabase
 from ecgprep.datasets.base import Found, RecordRef, is_synthetic, person_in
 from ecgprep.label_table import LabelTable, read_label_table
 from ecgprep.records import Record, number_repeated
+from ecgprep.wfdb_files import lead_names, read_header_text, signal_files
 from store.errors import MissingDataError, UserError
 from store.plan import Values
 from store.vocabulary import MV_PER_UNIT
@@ -167,14 +168,14 @@ def _read_header(path: Path) -> _Stated:
 
     try:
         header = wfdb.rdheader(str(path))
+        if isinstance(header, wfdb.MultiRecord):
+            return _Stated(float(header.fs), segments=tuple(header.seg_name))
+        text = read_header_text(path.with_name(f"{path.name}.hea"))  # wfdb drops what is not ASCII
+        pairs = list(zip(number_repeated(lead_names(text)), header.units or (), strict=True))
     except Exception:  # the parser raises whatever a damaged file trips
         return _Stated()
-    if isinstance(header, wfdb.MultiRecord):
-        return _Stated(float(header.fs), segments=tuple(header.seg_name))
-    names = number_repeated([name or "" for name in header.sig_name or ()])
-    pairs = zip(names, header.units or (), strict=True)
     leads = tuple(name for name, unit in pairs if str(unit).lower() in MV_PER_UNIT)
-    return _Stated(float(header.fs), leads, tuple(header.file_name or ()))
+    return _Stated(float(header.fs), leads, tuple(signal_files(text)))
 
 
 def _ref(folder: Path, path: Path, files: Sequence[str], annotation: str | None, table: LabelTable) -> RecordRef:

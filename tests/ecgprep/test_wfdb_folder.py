@@ -173,6 +173,16 @@ class TestAnnotations:
         listed = (result.place / "sources.sha256").read_text().split()[1::2]
         assert listed == ["100.dat", "here.atr", "here.hea"]
 
+    def test_names_need_not_be_ascii(self, tmp_path: Path, build_in: Build) -> None:
+        raw = write_mitdb(tmp_path / "raw", ("100",), seconds=20)
+        for file in raw.iterdir():
+            file.rename(file.with_stem("été"))
+        header = (raw / "été.hea").read_text()
+        (raw / "été.hea").write_text(header.replace("100", "été").replace("MLII", "Fühler"), encoding="utf-8")
+        result = build_in(raw, dataset="wfdb", unit="beat:centred186")
+        assert open_store(result.place).leads == ("Fühler", "V1")
+        assert (result.place / "sources.sha256").read_text().split()[1::2] == ["été.atr", "été.dat", "été.hea"]
+
     def test_a_record_of_several_segments_is_one(self, tmp_path: Path, build_in: Build) -> None:
         raw = tmp_path / "raw"
         raw.mkdir()
