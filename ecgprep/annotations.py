@@ -51,7 +51,7 @@ class Annotations:
     rhythms : sequence of str
         Its name as marked, such as ``(AFIB``.
     n_dropped : mapping
-        Annotations that mark no beat, counted by symbol.
+        Annotations that mark no beat, or one that is marked already, counted by symbol.
     """
 
     r_peaks: NDArray[np.int64]
@@ -89,7 +89,11 @@ def read_annotations(path: Path, extension: str = "atr") -> Annotations:
     per_tick = fs_hz / (annotation.fs or fs_hz)  # a file may count time at a rate of its own
     samples = np.rint(np.asarray(annotation.sample) * per_tick).astype(np.int64)
     notes = [note.rstrip("\x00 ") for note in annotation.aux_note or [""] * len(symbols)]
+    order = np.argsort(samples, kind="stable")  # a file that several hands wrote may go back in time
+    symbols, samples, notes = symbols[order], samples[order], [notes[i] for i in order]
     is_beat = np.isin(symbols, list(BEAT_SCHEMES["aami"]))
+    marks = np.flatnonzero(is_beat)
+    is_beat[np.delete(marks, np.unique(samples[marks], return_index=True)[1])] = False  # a beat marked twice is one
     is_rhythm = np.array([note.startswith("(") or note == ")" for note in notes], dtype=bool)
     return Annotations(
         samples[is_beat],

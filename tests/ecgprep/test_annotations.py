@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -30,6 +31,19 @@ def test_samples_are_those_of_the_record_whatever_the_file_counts_by(tmp_path: P
     marked = read_annotations(tmp_path / "a")
     assert marked.r_peaks.tolist() == [90, 450, 4000]
     assert marked.rhythm_starts.tolist() == [811]
+
+
+def test_a_beat_that_is_marked_twice_is_one_and_marks_come_in_the_order_of_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.hea").write_text("a 1 360 5000\na.dat 16 200/mV 12 0 0 0 0 II\n")
+    samples, symbols = np.array([450, 90, 450, 4000, 811, 811]), list("VNNN+N")
+    read = SimpleNamespace(symbol=symbols, sample=samples, aux_note=["", "", "", "", "(AFIB", ""], fs=None)
+    monkeypatch.setattr(wfdb, "rdann", lambda path, extension: read)
+    marked = read_annotations(tmp_path / "a")
+    assert (marked.r_peaks.tolist(), "".join(marked.symbols)) == ([90, 450, 811, 4000], "NVNN")
+    assert (marked.rhythm_starts.tolist(), list(marked.rhythms)) == ([811], ["(AFIB"])
+    assert marked.n_dropped == {"N": 1, "+": 1}
 
 
 @pytest.mark.parametrize(
