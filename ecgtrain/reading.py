@@ -66,6 +66,7 @@ def mixed(first: Raw, second: Raw, weights: Tensor) -> Raw:
     """
 
     def mix(name: str) -> Tensor | None:
+        """Return one field of both, mixed; None where rows have none."""
         one, other = getattr(first, name), getattr(second, name)
         if one is None:
             return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Lock
 from typing import Any, Protocol
 
 import numpy as np
@@ -161,6 +162,7 @@ class StreamedSource:
     def __init__(self, stored: StoredRows, block_rows: int) -> None:
         self.stored = stored
         self.block_rows = block_rows
+        self.lock = Lock()  # two passes at once, over training and validation say, must not use each other's memory
         self.reader = ThreadPoolExecutor(max_workers=1)
         self.kept: OrderedDict[int, Future[NDArray[Any]]] = OrderedDict()  # arrays by number, the last used at the end
         self.spare = np.empty((0, *stored.row_shape), dtype=stored.array.dtype)  # memory of one that was let go
@@ -172,21 +174,23 @@ class StreamedSource:
 
     def take(self, rows: Rows) -> Tensor:
         """Return the rows in the order asked for."""
-        taken = self._taken(rows)
-        last = set(self.kept_in[rows // self.block_rows].tolist())
-        self.in_use = last | {number for number in self.in_use if number > max(last)}  # and what is expected
+        with self.lock:
+            taken = self._taken(rows)
+            last = set(self.kept_in[rows // self.block_rows].tolist())
+            self.in_use = last | {number for number in self.in_use if number > max(last, default=-1)}
         return torch.from_numpy(taken)
 
     def expect(self, rows: Rows) -> None:
         """Begin to read rows that will be wanted soon, if there is room beside the last batch and others expected."""
         wanted = np.unique(rows // self.block_rows)
-        absent = wanted[self.kept_in[wanted] < 0]
-        for number in [number for number in self.kept if number not in self.in_use]:
-            if self._n_free < len(absent):
-                self._let_go(number)
-        if 0 < len(absent) <= self._n_free:
-            self.in_use.add(self.n_read)
-            self._read(absent)
+        with self.lock:
+            absent = wanted[self.kept_in[wanted] < 0]
+            for number in [number for number in self.kept if number not in self.in_use]:
+                if self._n_free < len(absent):
+                    self._let_go(number)
+            if 0 < len(absent) <= self._n_free:
+                self.in_use.add(self.n_read)
+                self._read(absent)
 
     def _taken(self, rows: Rows) -> NDArray[Any]:
         block_of, within = np.divmod(rows, self.block_rows)
@@ -197,9 +201,9 @@ class StreamedSource:
         self._hold(wanted)
         kept_in = self.kept_in[block_of]
         used = np.unique(kept_in).tolist()
-        if len(used) > 1:
-            return self._joined(rows, [kept_in == number for number in used])
-        return self.kept[used[0]].result().take(self.first[block_of] + within, axis=0)
+        if len(used) == 1:
+            return self.kept[used[0]].result().take(self.first[block_of] + within, axis=0)
+        return self._joined(rows, [kept_in == number for number in used])
 
     def _joined(self, rows: Rows, parts: Sequence[NDArray[np.bool_]]) -> NDArray[Any]:
         """Return rows that are taken in parts."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +126,25 @@ def test_expected_rows_are_read_once_and_never_in_place_of_those_in_use(beats_st
         assert (source.kept_in[np.concatenate([now, soon])] >= 0).all()
     source.take(windows[-1])
     assert reads == [window.tolist() for window in windows]
+
+
+def test_several_passes_at_once_do_not_use_each_others_memory(records_store):
+    stored = StoredRows(records_store.signal, [0, 1, 2])
+    source, expected = StreamedSource(stored, block_rows=2), stored.read(slice(None))
+
+    def all_right(seed):
+        generator = np.random.default_rng(seed)
+        for _ in range(100):
+            rows, soon = (generator.choice(len(expected), 12, replace=False) for _ in range(2))
+            taken = source.take(rows).numpy()
+            source.expect(soon)
+            if not np.array_equal(taken, expected[rows]):
+                return False
+        return True
+
+    with ThreadPoolExecutor(max_workers=4) as passes:
+        assert all(passes.map(all_right, range(4)))
+    assert source.take(np.zeros(0, np.int64)).shape == (0, *stored.row_shape)
 
 
 def test_what_was_used_last_is_kept(beats_store):
