@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,7 @@ from ecgprep.resample import move_samples, resample
 from ecgprep.rpeaks import beside_pause, find_r_peaks
 from ecgprep.rpeaks_multilead import find_by_all_leads
 from ecgprep.units import FixedWindow, GivenRows, Unit, WholeRecord, parse_unit
-from store.errors import RecordError
+from store.errors import EcgError, RecordError
 from store.manifest import file_digest
 from store.schema import SCALE_MV
 
@@ -203,10 +205,26 @@ def _with_noise(
 def index_record(database: Database, ref: RecordRef, prepare: Prepare) -> IndexedRecord | Quarantined:
     """Return the rows of one record, or the reason why it gives none."""
     try:
-        record = read_clean(database, ref, prepare)
-        rows = _cut_rows(database, ref, record, prepare)
+        return _index_record(database, ref, prepare)
     except RecordError as error:
         return Quarantined(ref.record, error.stage, error.reason)
+    except (EcgError, OSError, MemoryError):  # of the request or the machine: the next record meets it too
+        raise
+    except Exception as error:  # a fault of ours that one record trips must not cost the others
+        return Quarantined(ref.record, "unforeseen", _describe(error))
+
+
+def _describe(error: Exception) -> str:
+    """Return what a report of a fault needs, in a line."""
+    at = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{Path(at.filename).name}:{at.lineno}, {at.name}"
+    said = " ".join(str(error).split())
+    return f"{type(error).__name__} at {where}: {said}; this is a fault of ecgprep's, please report it"
+
+
+def _index_record(database: Database, ref: RecordRef, prepare: Prepare) -> IndexedRecord:
+    record = read_clean(database, ref, prepare)
+    rows = _cut_rows(database, ref, record, prepare)
     n = len(rows.start)
     whole = {
         "fs_raw_hz": np.full(n, record.fs_raw_hz),

@@ -83,7 +83,7 @@ class RecordError(EcgError, ValueError):
     Parameters
     ----------
     stage : str
-        Where it failed: ``read``, ``quality``, ``leads``, ``label`` or ``quantise``.
+        Where it failed, such as ``read``, ``quality``, ``leads``, ``label`` or ``quantise``.
     reason : str
         What was found.
     """

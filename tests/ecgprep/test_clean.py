@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ecgprep import index
 from ecgprep.config import Prepare
 from ecgprep.datasets import get_database
+from ecgprep.datasets.base import Database, RecordRef
 from ecgprep.filters import apply_filters, parse_filters
 from ecgprep.index import IndexedRecord, Quarantined, index_record
 from ecgprep.records import read_record
 from ecgprep.synth import write_ptbdb
-from store.errors import UserError
+from store.errors import NothingLeftError, UserError
 from store.read import open_store
 from tests.ecgprep.conftest import Build
 from tests.recordings import make_signal_mv, write_mitdb_record
@@ -115,3 +117,40 @@ def test_beats_beside_a_pause_are_left_out_of_a_long_record(tmp_path: Path) -> N
     longest = np.diff(time_s).max()
     assert 7 < longest < 11
     assert np.nanmax(made.rows.columns["rr_next_s"]) < 5
+
+
+def fail_at(record: str, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have one record trip an error that no code expects."""
+    read_clean = index.read_clean
+
+    def trip(database: Database, ref: RecordRef, prepare: Prepare) -> index.CleanRecord:
+        if ref.record == record:
+            raise error
+        return read_clean(database, ref, prepare)
+
+    monkeypatch.setattr(index, "read_clean", trip)
+
+
+def test_a_fault_of_ours_costs_its_record_and_not_the_build(
+    raw: Path, build_in: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_at("mitdb/100", IndexError("list index\nout of range"), monkeypatch)
+    result = build_in(raw, dataset="mitdb")
+    (left_out,) = result.quarantined
+    assert (left_out.record, left_out.stage) == ("mitdb/100", "unforeseen")
+    assert re.fullmatch(
+        r"IndexError at test_clean\.py:\d+, trip: list index out of range; this is a fault .* report it",
+        left_out.reason,
+    )
+    assert "mitdb/100" not in open_store(result.place).column("record")
+    with pytest.raises(NothingLeftError, match="record mitdb/100: IndexError at"):
+        build_in(raw, home="strict", dataset="mitdb", strict=True)
+
+
+@pytest.mark.parametrize("error", [OSError(24, "Too many open files"), MemoryError(), UserError("not so")])
+def test_what_every_record_would_meet_stops_the_build(
+    raw: Path, build_in: Build, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    fail_at("mitdb/100", error, monkeypatch)
+    with pytest.raises(type(error)):
+        build_in(raw, dataset="mitdb")
