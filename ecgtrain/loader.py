@@ -196,19 +196,21 @@ class Loader:
         return raw.map(torch.Tensor.pin_memory) if self.device.type == "cuda" and not _on_cuda(raw) else raw
 
     @property
-    def _batches_in_half_a_window(self) -> int:
-        """How many batches before its own a block is read: at least one."""
+    def _batches_of_a_window(self) -> int:
+        """How many batches before its own a block is read: when the window before is begun, to decode all the time."""
         n_blocks = max(1, len(np.unique(self.rows // self.block_rows)))
-        return max(1, len(self.items) * WINDOW_BLOCKS // (2 * n_blocks * self.batch_size))
+        return max(1, math.ceil(len(self.items) * WINDOW_BLOCKS / (n_blocks * self.batch_size)))
 
     def _read_ahead(self, wanted: Iterable[Rows]) -> Iterator[tuple[Rows, Raw]]:
         pieces = list(wanted)
-        later = self._batches_in_half_a_window
+        later = self._batches_of_a_window
+        soon = [np.concatenate(pieces[: later + 1]), *pieces[later + 1 :]] if pieces else []
+        soon += [np.zeros(0, np.int64)] * (len(pieces) - len(soon))
         with ThreadPoolExecutor(max_workers=1) as reader:
             coming: deque[tuple[Rows, Future[Raw]]] = deque()
             depth = READ_AHEAD
-            for places, soon in zip(pieces, [*pieces[later:], *pieces[-1:] * later], strict=False):
-                coming.append((places, reader.submit(self._read, places, soon)))
+            for places, then in zip(pieces, soon, strict=True):
+                coming.append((places, reader.submit(self._read, places, then)))
                 if len(coming) > depth:
                     ready, raw = coming.popleft()
                     yield ready, raw.result()

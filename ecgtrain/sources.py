@@ -147,7 +147,7 @@ class DeviceSource:
 class StreamedSource:
     """Rows read from the store in blocks, of which two windows are kept.
 
-    Asked for an epoch's batches in order, and told what comes half a window before, it reads each block once and while
+    Asked for an epoch's batches in order, and told what comes a window before, it reads each block once and while
     others are taken; beats whose neighbours are read with them touch the blocks beside it as well. Blocks that are
     wanted together are read by one call and kept in one array, so that most batches are taken from it by one index.
 
@@ -170,27 +170,30 @@ class StreamedSource:
         self.kept_in = np.full(n_blocks, -1)  # the array that holds each block
         self.first = np.zeros(n_blocks, np.int64)  # and where it begins there
         self.n_read = 0
-        self.in_use: set[int] = set()  # arrays of the last batch, and those that are expected
+        self.last: set[int] = set()  # arrays of the last batch
+        self.expected: set[int] = set()  # arrays of which no batch took a row yet
+        self.waiting: list[int] = []  # blocks that are expected and found no room
 
     def take(self, rows: Rows) -> Tensor:
         """Return the rows in the order asked for."""
         with self.lock:
             taken = self._taken(rows)
-            last = set(self.kept_in[rows // self.block_rows].tolist())
-            self.in_use = last | {number for number in self.in_use if number > max(last, default=-1)}
+            self.last = set(self.kept_in[rows // self.block_rows].tolist())
+            self.expected -= self.last
         return torch.from_numpy(taken)
 
     def expect(self, rows: Rows) -> None:
-        """Begin to read rows that will be wanted soon, if there is room beside the last batch and others expected."""
-        wanted = np.unique(rows // self.block_rows)
+        """Begin to read rows that will be wanted soon; what finds no room beside others that are wanted, later."""
+        blocks = np.unique(rows // self.block_rows).tolist()
         with self.lock:
-            absent = wanted[self.kept_in[wanted] < 0]
-            for number in [number for number in self.kept if number not in self.in_use]:
+            absent = [block for block in dict.fromkeys([*self.waiting, *blocks]) if self.kept_in[block] < 0]
+            for number in [number for number in self.kept if number not in self.last | self.expected]:
                 if self._n_free < len(absent):
                     self._let_go(number)
-            if 0 < len(absent) <= self._n_free:
-                self.in_use.add(self.n_read)
-                self._read(absent)
+            fitting, self.waiting = absent[: self._n_free], absent[self._n_free :]
+            if fitting:
+                self.expected.add(self.n_read)
+                self._read(np.sort(fitting))
 
     def _taken(self, rows: Rows) -> NDArray[Any]:
         block_of, within = np.divmod(rows, self.block_rows)
@@ -231,6 +234,7 @@ class StreamedSource:
     def _let_go(self, number: int) -> None:
         array = self.kept.pop(number)
         self.kept_in[self.kept_in == number] = -1
+        self.expected.discard(number)
         self.spare = max(self.spare, array.result(), key=len)
 
     def _read(self, blocks: NDArray[np.int64]) -> None:

@@ -122,10 +122,22 @@ def test_expected_rows_are_read_once_and_never_in_place_of_those_in_use(beats_st
     for now, soon in itertools.pairwise(windows):
         source.take(now)
         source.expect(soon)
-        source.expect(block[: 3 * WINDOW_BLOCKS])  # for which there is no room
+        source.expect(soon + WINDOW_BLOCKS)  # for which there is no room yet
         assert (source.kept_in[np.concatenate([now, soon])] >= 0).all()
     source.take(windows[-1])
     assert reads == [window.tolist() for window in windows]
+
+
+@pytest.mark.parametrize("ahead", [1, 3, WINDOW_BLOCKS, 3 * WINDOW_BLOCKS])
+def test_rows_in_order_are_read_once_however_long_before_they_are_expected(ahead, beats_store, monkeypatch):
+    stored, reads = StoredRows(beats_store.signal, [0]), []
+    read = stored.read
+    monkeypatch.setattr(stored, "read", lambda rows, out: reads.extend(rows.tolist()) or read(rows, out))
+    source, rows = StreamedSource(stored, block_rows=1), np.arange(min(stored.n_rows, 100))
+    for row in rows:
+        source.take(rows[row : row + 1])
+        source.expect(rows[row + ahead if row else 0 : row + ahead + 1])
+    assert sorted(reads) == rows.tolist()
 
 
 def test_several_passes_at_once_do_not_use_each_others_memory(records_store):
