@@ -7,6 +7,8 @@ process that can be killed.
 
 from __future__ import annotations
 
+import atexit
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,6 +32,7 @@ LIMIT_S = 30.0  # of a detector of another package: the slowest needs 2 s for ha
 LIMIT_S_PER_MINUTE = 1.0
 
 HELPER = Helper()  # one a process, since starting it takes seconds; it starts with the first call
+atexit.register(HELPER.stop)
 
 
 def find_r_peaks(

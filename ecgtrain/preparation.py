@@ -120,7 +120,7 @@ class Preparation:
         values = self._render(counts, lengths) if self.rendered and counts is not None else raw.pictures
         assert values is not None
         mean, sd = (_like(self.picture[key], values, (1, -1, 1, 1)) for key in ("mean", "sd"))
-        return (values.float() - mean) / sd
+        return _divided_difference(values, mean, sd)
 
     def _standardised(self, counts: Tensor, lengths: Tensor | None, raw: Raw) -> Tensor:
         if self.standardise == "row":
@@ -166,14 +166,14 @@ def _scaled_by_row(signal: Tensor, lengths: Tensor | None) -> Tensor:
     return scaled.masked_fill(~valid, 0.0)
 
 
-def _divided_difference(counts: Tensor, mean: Tensor, sd: Tensor) -> Tensor:
-    """Return (counts − mean) / sd as float32.
+def _divided_difference(stored: Tensor, mean: Tensor, sd: Tensor) -> Tensor:
+    """Return (stored − mean) / sd as float32.
 
     On a processor by NumPy: torch would wake a second thread for it, which then spins on the core that decodes.
     """
-    if counts.device.type != "cpu":
-        return torch.sub(counts, mean).div_(sd)  # twice through memory, not three times
-    values = counts.numpy().astype(np.float32)
+    if stored.device.type != "cpu":
+        return torch.sub(stored, mean).div_(sd)  # twice through memory, not three times
+    values = stored.numpy().astype(np.float32)
     values -= mean.numpy()
     values /= sd.numpy()
     return torch.from_numpy(values)
