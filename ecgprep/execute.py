@@ -28,6 +28,11 @@ NO_WORKERS = ("the cluster has had no workers", "start some")
 WORTH_PROCESSES = 8  # fewer tasks are done before worker processes have started
 KEPT_MESSAGES = 10  # Dask keeps the last 1,000 to each worker, with all that tasks were given: hundreds of MB
 
+KEPT_MEMORY = {  # Dask has workers hand every freed page back, and getting it anew is a tenth of a build
+    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 2**25,
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 2**27,
+}
+
 
 class TaskRunner:
     """Where tasks run; worker processes start with the first call that has several and end with the ``with`` block.
@@ -105,6 +110,7 @@ def default_workers() -> int:
 
 @contextmanager
 def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
+    import dask
     from distributed import Client, LocalCluster
 
     # What goes wrong is said once, by the error that is raised; asyncio would show what an attempt that ran out of
@@ -113,7 +119,7 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if scheduler is None:
         try:
-            with _interruption_ignored():
+            with _interruption_ignored(), dask.config.set(KEPT_MEMORY):
                 cluster = LocalCluster(
                     n_workers=workers,
                     threads_per_worker=1,
