@@ -74,7 +74,8 @@ class BalanceTask:
         if self.method != "under" and self.prepare.balance_copies is not None:
             parts.append(f"x{self.prepare.balance_copies:g}")
         if self.prepare.balance_leave:
-            parts.append("without-" + "+".join(sorted(self.prepare.balance_leave)))
+            left = "+".join(sorted(self.prepare.balance_leave))
+            parts.append("without-" + left.replace("/", "~1"))  # as in a JSON pointer: a slash would nest groups
         return "-".join(parts)
 
     @property

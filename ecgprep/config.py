@@ -59,13 +59,19 @@ class Prepare(BaseModel):
         default=(), description="how training rows are balanced: smote, adasyn, over, under; several with commas"
     )
     samples_per_class: int = Field(
-        default=15_000, ge=1, description="rows that each class is brought to: fewer are kept, or more are made"
+        default=15_000,
+        ge=1,
+        le=1_000_000_000,
+        description="rows that each class is brought to: fewer are kept, or more are made",
     )
     balance_protocols: Names = Field(default=(), description="protocols that are balanced; all by default")
     balance_leave: Names = Field(default=(), description="classes that are left as they are")
     balance_neighbours: int = Field(default=5, ge=1, description="neighbours of a row that SMOTE and ADASYN draw from")
     balance_copies: float | None = Field(
-        default=None, ge=1, description="most rows that are made of one, itself included; no limit by default"
+        default=None,
+        ge=1,
+        allow_inf_nan=False,
+        description="most rows that are made of one, itself included; no limit by default",
     )
     engine: Literal["fast", "reference"] = Field(
         default="fast", description="who draws the pictures: this package, or pyts, PyWavelets and SciPy"

@@ -13,6 +13,7 @@ import pytest
 import zarr
 from imblearn.over_sampling import ADASYN, SMOTE, RandomOverSampler
 from imblearn.under_sampling import RandomUnderSampler
+from pydantic import ValidationError
 
 import ecgprep.additions
 from ecgprep.balance import BalanceTask, draw_balance, plan_balances, read_rows
@@ -219,6 +220,21 @@ def test_other_parameters_make_another_balance(build_in: Build, raw: Path) -> No
     assert all(n <= 2 * capped["before"][name] for name, n in capped["after"].items())
     left = store.balance("interpatient", "smote-60-k2-without-F").facts
     assert left["after"]["F"] == left["before"]["F"]
+
+
+def test_slash_in_a_class_does_not_nest_the_balance() -> None:
+    values = values_of(np.repeat([0, 1], 6), np.zeros(12), score_classes=["N", "A/B"])
+    label = values["label/aami"]
+    values["label/aami"] = Values(label.values, {**label.attributes, "classes": ["N", "A/B"]})
+    prepare = Prepare(dataset="wfdb", unit="record", balance=("over",), balance_leave=("A/B",))
+    (task,) = plan_balances(values, prepare)
+    assert task.path == "synthetic/p-over-without-A~1B"
+
+
+@pytest.mark.parametrize("keys", [{"samples_per_class": 10**23}, {"balance_copies": float("inf")}])
+def test_number_that_no_array_can_have_is_refused(keys: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(keys))):
+        Prepare(dataset="mitdb", balance=("over",), **keys)
 
 
 def test_stop_while_balances_are_added_is_mended(
