@@ -13,6 +13,9 @@ from pathlib import Path
 
 MANIFEST_NAME = "MANIFEST.sha256"
 EMPTY_PREFIX = "# empty "
+LAST_LISTED = (
+    "zarr.json"  # every store has it, and of its files none sorts after it: without its line the end is cut off
+)
 ROW_PARTS = ("signal/", "label/", "column/", "split/")
 
 
@@ -38,7 +41,7 @@ class Manifest:
         Raises
         ------
         ValueError
-            If a line is neither a digest and a path nor an empty shard.
+            If a line is neither a digest and a path nor an empty shard, or the last line is not here.
         """
         digests, empty = {}, set()
         for number, line in enumerate(text.splitlines(), start=1):
@@ -49,6 +52,8 @@ class Manifest:
             if not separator or len(digest) != 64:
                 raise ValueError(f"{MANIFEST_NAME}, line {number}: expected '<sha256>  <path>', found {line!r}")
             digests[path] = digest
+        if LAST_LISTED not in digests:
+            raise ValueError(f"{MANIFEST_NAME} ends before the line of {LAST_LISTED}")
         return cls(digests, frozenset(empty))
 
     def text(self) -> str:

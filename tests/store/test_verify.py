@@ -116,6 +116,17 @@ def test_garbled_manifest_is_damage_and_is_not_opened(store_place: Path, content
         open_store(store_place)
 
 
+@pytest.mark.parametrize("n_lines", [0, 1, -1])
+def test_manifest_that_ends_early_is_damage_and_is_not_opened(store_place: Path, n_lines: int) -> None:
+    manifest = store_place / "MANIFEST.sha256"
+    manifest.write_text("".join(manifest.read_text().splitlines(keepends=True)[:n_lines]))
+    assert list(find_damage(store_place)) == [
+        Damage("MANIFEST.sha256", "MANIFEST.sha256 ends before the line of zarr.json")
+    ]
+    with pytest.raises(DamagedStoreError, match=r"ends before.*build the store again"):
+        open_store(store_place)
+
+
 @pytest.mark.parametrize("text", [None, "", "{]", '{"zarr_format": 3}'], ids=["absent", "empty", "no JSON", "no group"])
 def test_damaged_metadata_is_said_to_be_damaged(store_place: Path, text: str | None) -> None:
     metadata = store_place / "zarr.json"
