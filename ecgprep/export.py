@@ -7,6 +7,7 @@ beside its place and renamed.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,11 +22,12 @@ from ecgprep.progress import Progress
 from ecgprep.representations import Representation, dequantise, render_all, stored_rep
 from store.balance import Balance, mix_rows
 from store.errors import UnknownNameError, UserError
-from store.files import write_whole
+from store.files import NO_SPACE, full_disk_named, write_whole
 from store.read import Label, Split, Store, damage_named
 from store.vocabulary import SPLIT_NAMES, SYNTHETIC_MARK, TEST, TRAIN, VALIDATION
 
 ABOUT = "export.json"
+URL_START = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # a path has one slash of the two; C:/ is a drive
 
 
 class Batch(NamedTuple):
@@ -198,7 +200,9 @@ def export_store(
     Raises
     ------
     UserError
-        If the folder is there, or a name is unknown.
+        If the folder is there or cannot be made, or a name is unknown.
+    ResourceError
+        If the disk is full.
     LeakError
         If the split or the balance leaks and does not say so.
     """
@@ -206,8 +210,7 @@ def export_store(
     split = store.split(protocol).of_fold(fold)
     parts = list(_parts(store, split, fold, balance, batch_size))
     aside = place.with_name(f".exporting-{place.name}")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
+    _make_anew(aside)
     total, done = sum(part.n_rows for part in parts), 0
 
     def advance(n: int) -> None:
@@ -215,11 +218,12 @@ def export_store(
         done += n
         progress("exporting", done, total)
 
-    for part in parts:
-        write(aside, part, advance)
-    write_whole(aside / ABOUT, json.dumps(_about(store, split, fold, balance, parts), indent=1) + "\n")
-    if store.synthetic:
-        write_whole(aside / SYNTHETIC_MARK, f"exported from {store.name}, whose recordings are synthetic\n")
+    with full_disk_named(place):
+        for part in parts:
+            write(aside, part, advance)
+        write_whole(aside / ABOUT, json.dumps(_about(store, split, fold, balance, parts), indent=1) + "\n")
+        if store.synthetic:
+            write_whole(aside / SYNTHETIC_MARK, f"exported from {store.name}, whose recordings are synthetic\n")
     if place.exists():
         shutil.rmtree(place)
     aside.rename(place)
@@ -227,12 +231,24 @@ def export_store(
 
 
 def _check_place(place: Path, replace: bool) -> None:
+    if URL_START.match(str(place)):
+        raise UserError(f"--out {place}: an export goes into a folder, not to a URL; write it here and copy it there")
     if not place.exists():
         return
     if not replace:
         raise UserError(f"{place} is there already; name another folder, or add --replace to write it anew")
     if not (place / ABOUT).is_file():
         raise UserError(f"{place} holds no {ABOUT}, so no export made it; name another folder")
+
+
+def _make_anew(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        if error.errno in NO_SPACE:
+            raise
+        raise UserError(f"{folder.parent}: cannot be written to ({error.strerror}); name another --out") from error
 
 
 def _parts(store: Store, split: Split, fold: int | None, balance: str | None, batch_size: int) -> Iterator[Part]:

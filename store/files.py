@@ -62,6 +62,10 @@ def full_disk_named(where: str | Path) -> Iterator[None]:
 
 
 def _is_disk_full(error: BaseException) -> bool:
-    """Tell whether an error is a full disk; zarrs has no number, it says so in its message alone."""
+    """Tell whether an error is a full disk; zarrs and NumPy's `tofile` have no number, only a message."""
     says_so = re.search(r"os error (\d+)", str(error))
-    return getattr(error, "errno", None) in NO_SPACE or (says_so is not None and int(says_so[1]) in NO_SPACE)
+    return (
+        getattr(error, "errno", None) in NO_SPACE
+        or (says_so is not None and int(says_so[1]) in NO_SPACE)
+        or re.search(r"\d+ requested and \d+ written", str(error)) is not None
+    )

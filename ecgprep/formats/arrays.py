@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +60,8 @@ def write_tensors(folder: Path, part: Part, advance: Callable[[int], None]) -> N
     signals, labels = folder / f".{part.name}-samples.npy", folder / f".{part.name}-labels.npy"
     _fill(signals, labels, part, advance, drop_lead=False)
     arrays: dict[str, Any] = {"samples": np.load(signals, mmap_mode="r+"), "labels": np.load(labels)}
-    torch.save({name: torch.from_numpy(array) for name, array in arrays.items()}, folder / TENSOR_NAMES[part.name])
+    with (folder / TENSOR_NAMES[part.name]).open("wb") as file:  # its own writer would not say that the disk is full
+        torch.save({name: torch.from_numpy(array) for name, array in arrays.items()}, file)
     signals.unlink()
     labels.unlink()
 
@@ -69,18 +70,21 @@ def _fill(signals: Path, labels: Path, part: Part, advance: Callable[[int], None
     """Fill a file of signals and one of labels, batch by batch, without holding either in memory."""
     n_leads, n_samples = part.store.signal.shape[1:]
     shape = (part.n_rows, n_samples) if drop_lead and n_leads == 1 else (part.n_rows, n_leads, n_samples)
-    x = np.lib.format.open_memmap(signals, mode="w+", dtype=np.float32, shape=shape)
     several = (len(part.label.classes),) if part.label.multilabel else ()
-    y = np.lib.format.open_memmap(labels, mode="w+", dtype=np.int64, shape=(part.n_rows, *several))
-    start = 0
-    for batch in part.batches():
-        stop = start + len(batch.rows)
-        x[start:stop] = to_mv(batch.counts).reshape(len(batch.rows), *shape[1:])
-        y[start:stop] = targets(part, batch)
-        start = stop
-        advance(len(batch.rows))
-    x.flush()
-    y.flush()
+    with signals.open("wb") as x, labels.open("wb") as y:  # no memory map: on a full disk it would kill the process
+        _write_header(x, np.dtype(np.float32), shape)
+        _write_header(y, np.dtype(np.int64), (part.n_rows, *several))
+        for batch in part.batches():
+            x.write(to_mv(batch.counts).tobytes())
+            y.write(targets(part, batch).astype(np.int64).tobytes())
+            advance(len(batch.rows))
+
+
+def _write_header(file: BinaryIO, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    """Write the head of a .npy file whose values follow in C order."""
+    np.lib.format.write_array_header_1_0(
+        file, {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    )
 
 
 def targets(part: Part, batch: Batch) -> NDArray[Any]:

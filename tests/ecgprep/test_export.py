@@ -182,6 +182,14 @@ def test_nothing_is_overwritten_unless_told_and_nothing_is_left_half_done(beats:
         export_store(beats, tmp_path / "mine", find_format("pt"), replace=True)
 
 
+def test_place_that_is_no_folder_is_refused(beats: Store, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"file: cannot be written to"):
+        export_store(beats, tmp_path / "file/out", find_format("pairs"))
+    with pytest.raises(UserError, match=r"not to a URL"):
+        export_store(beats, Path("s3://bucket/out"), find_format("pairs"))
+
+
 def test_exports_of_synthetic_recordings_say_so_when_they_are_read_back(raw: Path, tmp_path: Path) -> None:
     shutil.copytree(raw / "mitdb", tmp_path / "mitdb")
     (tmp_path / "mitdb" / SYNTHETIC_MARK).touch()
