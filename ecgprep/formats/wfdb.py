@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ecgprep.units import parse_unit
 from store.errors import UserError
 from store.schema import SCALE_MV
 
+NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
 NOTE = '"'  # the symbol of a comment, for rows that are no beats
 
 
@@ -35,11 +37,19 @@ def write_wfdb(folder: Path, part: Part, advance: Callable[[int], None]) -> None
     record = part.store.column("record")
     names: list[str] = []
     for batch in part.batches_by(record):
-        name = str(record[batch.rows[0]]).replace("/", "_")
+        name = _free_name(str(record[batch.rows[0]]), names)
         names.append(name)
         _write_record(place, name, part, batch)
         advance(len(batch.rows))
     (place / "RECORDS").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+
+
+def _free_name(record: str, taken: Sequence[str]) -> str:
+    """Return a name that WFDB allows and no other record has: ``a/b_1`` and ``a_b/1`` both become ``a_b_1``."""
+    name = NOT_IN_NAMES.sub("_", record)
+    while name in taken:
+        name += "_"
+    return name
 
 
 def _write_record(place: Path, name: str, part: Part, batch: Batch) -> None:

@@ -15,13 +15,15 @@ import wfdb
 
 from ecgprep.build import build
 from ecgprep.config import Prepare
-from ecgprep.export import export_store, find_format
+from ecgprep.export import Part, export_store, find_format
+from ecgprep.formats.wfdb import write_wfdb
 from ecgprep.representations import render_all, stored_rep
 from pipelines.workspace import Workspace
 from store.balance import mix_rows
 from store.errors import UnknownNameError, UserError
 from store.read import Store, open_store
 from store.vocabulary import SYNTHETIC_MARK, TEST, TRAIN, VALIDATION
+from tests.recordings import write_ptbxl_record
 
 SMOTE = "smote-60-k2"
 PARTS = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
@@ -150,6 +152,23 @@ def test_wfdb_of_records_notes_their_classes(records: Store, tmp_path: Path) -> 
         mark = wfdb.rdann(str(place / "test" / name), "atr")
         expected = "+".join(label.classes[i] for i in np.flatnonzero(label.values[row] == 1))
         assert (mark.symbol, [note.strip("\x00") for note in mark.aux_note]) == (['"'], [expected])
+
+
+def test_wfdb_records_of_any_folder_have_names_of_their_own(tmp_path: Path) -> None:
+    paths = ["a/b_1", "a_b/1", "my ward/r", "\u00fc/r"]
+    for number, path in enumerate(paths):
+        write_ptbxl_record(tmp_path / "raw" / path, 100, np.random.default_rng(number))
+    lines = ["record,label,patient", *(f"{path},{'NS'[i % 2]},{i}" for i, path in enumerate(paths))]
+    (tmp_path / "raw/labels.csv").write_text("\n".join(lines), encoding="utf-8")
+    prepare = Prepare(dataset="wfdb", labels="labels.csv", leads=("II",), workers=0)
+    store = open_store(build(prepare, Workspace(tmp_path / "home"), tmp_path / "raw").place)
+    whole = Part(store, "train", store.label(), np.arange(4), None, 4)
+    write_wfdb(tmp_path / "out", whole, lambda n: None)
+    names = (tmp_path / "out/train/RECORDS").read_text().split()
+    assert names == ["wfdb_a_b_1", "wfdb_a_b_1_", "wfdb_my_ward_r", "wfdb___r"]
+    for row, name in enumerate(names):
+        read = wfdb.rdrecord(str(tmp_path / "out/train" / name), physical=False)
+        np.testing.assert_array_equal(read.d_signal.T, store.signal[row])
 
 
 def test_run_over_folds(beats: Store, tmp_path: Path) -> None:
