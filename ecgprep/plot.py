@@ -44,15 +44,11 @@ def choose_row(store: Store, row: int, patient: str | None = None, class_name: s
     Raises
     ------
     UserError
-        If there are not so many rows, or a name is unknown.
+        If there are not so many rows, a name is unknown, or patients of two databases are called so.
     """
     chosen = np.ones(store.n_rows, bool)
     if patient is not None:
-        patients = store.column("patient").astype(str)
-        known = {name.partition("/")[2]: name for name in np.unique(patients)} | {name: name for name in patients}
-        if patient not in known:
-            raise UnknownNameError(f"patient of {store.name}", patient, sorted(known), "See the column patient.")
-        chosen &= patients == known[patient]
+        chosen &= _is_of_patient(store, patient)
     if class_name is not None:
         chosen &= _has_class(store, class_name)
     rows = np.flatnonzero(chosen)
@@ -62,6 +58,18 @@ def choose_row(store: Store, row: int, patient: str | None = None, class_name: s
         has = f"rows 0 to {len(rows) - 1}" if len(rows) else "no row"
         raise UserError(f"--row {row}: {store.name} has {has}{of}")
     return int(rows[row])
+
+
+def _is_of_patient(store: Store, patient: str) -> NDArray[np.bool_]:
+    patients = store.column("patient").astype(str)
+    every = np.unique(patients).tolist()
+    meant = [name for name in every if patient in (name, name.partition("/")[2])]
+    if not meant:
+        known = sorted({*every, *(name.partition("/")[2] for name in every)})
+        raise UnknownNameError(f"patient of {store.name}", patient, known, "See the column patient.")
+    if len(meant) > 1:
+        raise UserError(f"--patient {patient}: {store.name} has {' and '.join(meant)}; name one of them in full")
+    return np.asarray(patients == meant[0])
 
 
 def _has_class(store: Store, name: str) -> NDArray[np.bool_]:
@@ -115,8 +123,10 @@ def save(figure: Any, place: Path) -> None:
     Raises
     ------
     UserError
-        If no image of that kind can be written there.
+        If no image of that kind can be written there, or its kind is not said.
     """
+    if not place.suffix:
+        raise UserError(f"--out {place}: say the kind of image by a suffix, such as {place}.png")
     try:
         figure.savefig(place, dpi=120)
     except (ValueError, OSError) as error:

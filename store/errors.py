@@ -9,6 +9,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+SHOWN_NAMES = 80  # a store may have thousands of patients
+
 
 class EcgError(Exception):
     """Base of all errors that a person can act on; the message is the one line that they read."""
@@ -41,7 +43,8 @@ class UnknownNameError(UserError):
         names = list(known)
         close = difflib.get_close_matches(name.lower(), [known_name.lower() for known_name in names], n=1)
         match = next((n for n in names if close and n.lower() == close[0]), None)
-        hint = f" Did you mean {match!r}?" if match else f" Known: {', '.join(names) or 'none'}."
+        more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
+        hint = f" Did you mean {match!r}?" if match else f" Known: {', '.join(names[:SHOWN_NAMES]) or 'none'}{more}."
         super().__init__(f"unknown {kind} {name!r}.{hint}{' ' + where if where else ''}")
 
 

@@ -62,6 +62,14 @@ def test_row_that_is_not_there(beats: Store) -> None:
         choose_row(beats, 0, class_name="v")
 
 
+def test_patient_of_two_databases_is_named_in_full(monkeypatch: pytest.MonkeyPatch, beats: Store) -> None:
+    patients = np.where(np.arange(beats.n_rows) < 9, "mitdb/1", "svdb/1").astype(object)
+    monkeypatch.setattr(Store, "column", lambda store, name: patients)
+    with pytest.raises(UserError, match=r"has mitdb/1 and svdb/1; name one"):
+        choose_row(beats, 0, "1")
+    assert choose_row(beats, 0, "svdb/1") == 9
+
+
 def test_axes_have_units_and_pictures_a_colour_bar(beats: Store, tmp_path: Path, drawn: list[Figure]) -> None:
     plot_row(beats, 3, tmp_path / "row.png")
     (figure,) = drawn
@@ -100,5 +108,7 @@ def test_balance_is_drawn_with_its_counts_and_beats(beats: Store, tmp_path: Path
 
 
 def test_image_that_cannot_be_written(beats: Store, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"row: say the kind of image by a suffix, such as .*row\.png"):
+        plot_row(beats, 0, tmp_path / "row")
     with pytest.raises(UserError, match="--out"):
         plot_row(beats, 0, tmp_path / "x.docx")

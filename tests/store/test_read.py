@@ -78,6 +78,12 @@ def test_unknown_name_is_answered_with_the_nearest(store_place: Path, read: Call
         read(open_store(store_place))
 
 
+def test_long_list_of_names_is_cut() -> None:
+    message = str(UnknownNameError("patient", "x", map(str, range(20_000))))
+    assert message.endswith("78, 79 and 19920 more.")
+    assert len(message) < 500
+
+
 def test_another_schema_is_refused(tmp_path: Path) -> None:
     plan = make_plan()
     plan.attributes["schema"] = 99  # type: ignore[index]
