@@ -182,7 +182,7 @@ def build(
         indexes, prepare = index_databases(prepare, workspace, source, runner, progress)
         plan, reps = make_plan(indexes, prepare)
         tasks = plan_balances(plan.values, prepare)
-        place = place_at(f"{target or workspace.stores}".rstrip("/") + f"/{plan.name}")
+        place = place_at(f"{_parent(target or workspace.stores)}/{plan.name}")
         _make_folder(workspace.stores)
         if isinstance(place, Folder):
             _make_folder(place.path.parent)
@@ -368,7 +368,7 @@ def _chosen_records(refs: Sequence[RecordRef], patients: Sequence[str], which: s
 
 
 def find_raw(database: Database, workspace: Workspace, source: Path | None) -> Path:
-    """Return the database's folder.
+    """Return the database's folder, from the root.
 
     Raises
     ------
@@ -378,7 +378,7 @@ def find_raw(database: Database, workspace: Workspace, source: Path | None) -> P
     places = database.raw_places(workspace.raw, source)
     for place in places:
         if place.is_dir():
-            return place
+            return place.absolute()  # workers of a cluster may run in another folder
     raise MissingDataError(f"no recordings of {database.name}: {places[0]} is no folder. {database.how_to_get()}")
 
 
@@ -393,6 +393,11 @@ def _batches(refs: Sequence[RecordRef]) -> list[list[RecordRef]]:
         batches[-1].append(ref)
         room -= sum(file.stat().st_size for file in ref.files if file.is_file())
     return batches
+
+
+def _parent(target: str | Path) -> str:
+    """Return the folder, from the root for workers that run elsewhere, or the URL that a store is put in."""
+    return str(target).rstrip("/") if "://" in str(target) else str(Path(target).absolute()).rstrip("/")
 
 
 def _make_folder(folder: Path) -> None:
@@ -499,12 +504,14 @@ def _addition(store: Store, plan: StorePlan, new: Sequence[str]) -> StorePlan:
 
 def _check_same_picture(store: Store, rep: Representation) -> None:
     stored: Any = store.representation(rep.name).attrs["parameters"]
-    differ = [key for key, value in rep.parameters().items() if stored.get(key) != value]
+    asked = rep.parameters()
+    differ = [key for key, value in asked.items() if stored.get(key) != value]
     if differ:
-        key = differ[0]
+        key, kind = differ[0], "representation"
+        changed = "" if key == kind else f":{key}={asked[key]}"
         raise UserError(
-            f"{store.location} holds {rep.name!r} with {key}={stored.get(key)}, not {rep.parameters()[key]}; "
-            f"name the new one, such as {rep.name}:{key}={rep.parameters()[key]}:as={rep.name}2"
+            f"{store.location} holds {rep.name!r} with {key}={stored.get(key)}, not {asked[key]}; "
+            f"name the new one, such as {asked[kind]}{changed}:as={rep.name}2"
         )
 
 

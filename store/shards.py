@@ -14,7 +14,7 @@ import zarr
 from numpy.typing import NDArray
 
 from store.codecs import native_codecs
-from store.errors import DamagedStoreError
+from store.errors import DamagedStoreError, UserError
 from store.files import full_disk_named
 from store.manifest import file_digest
 from store.places import Place, place_at
@@ -87,6 +87,8 @@ def write_task(location: str | Path, task: Task, blocks: Mapping[str, NDArray[An
     ------
     ResourceError
         If the disk is full, or the place does not answer.
+    UserError
+        If what is built there is not seen from here.
     ValueError
         If a block is not one whole shard.
     """
@@ -118,7 +120,7 @@ def _keep_shard(place: Place, shard: Path, name: str) -> str:
 def _write_shard(place: Place, scratch: Path, path: str, task: Task, block: NDArray[Any]) -> Path:
     """Write one shard of an array into the scratch folder and return where it lies there."""
     (scratch / path).mkdir(parents=True)
-    (scratch / path / "zarr.json").write_text(place.read_text(f"{path}/zarr.json"), encoding="utf-8")
+    (scratch / path / "zarr.json").write_text(_metadata(place, path), encoding="utf-8")
     with native_codecs(WRITE_THREADS):
         array = zarr.open_array(scratch / path, mode="r+")
         shards = array.shards
@@ -131,6 +133,17 @@ def _write_shard(place: Place, scratch: Path, path: str, task: Task, block: NDAr
     if not shard.exists() and not is_all_fill(block, array.fill_value):
         raise DamagedStoreError(f"{shard}: was not written")
     return shard
+
+
+def _metadata(place: Place, path: str) -> str:
+    """Return the metadata of an array that is being built, as its build has written it before any task."""
+    try:
+        return place.read_text(f"{path}/zarr.json")
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{place.location}: not seen where its tasks run; workers need a disk that all of them share, or a URL "
+            "that any process can reach"
+        ) from error
 
 
 def is_all_fill(block: NDArray[Any], fill: Any) -> bool:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +19,7 @@ from ecgprep.build import BuildResult, build
 from ecgprep.config import Prepare
 from ecgprep.datasets.base import Database, RecordRef
 from ecgprep.datasets.mitdb import DS1, DS1_VALIDATION, DS2
+from ecgprep.execute import TaskRunner
 from ecgprep.index import CleanRecord, read_clean
 from ecgprep.inspect import print_result, print_store
 from pipelines.workspace import Workspace
@@ -368,6 +372,8 @@ def test_picture_of_other_parameters_is_refused_with_the_way_out(few: Path, buil
         build_in(few, dataset="mitdb", reps="gaf:size=24")
     assert "\n" not in str(caught.value)
     build_in(few, dataset="mitdb", reps="gaf:size=24:as=gaf2")
+    with pytest.raises(UserError, match=r"holds 'gaf2' with .*such as mtf:as=gaf22"):
+        build_in(few, dataset="mitdb", reps="mtf:as=gaf2")
     assert open_store(place).representations == ["gaf", "gaf2"]
 
 
@@ -426,6 +432,22 @@ def test_reference_engine_draws_the_same_pictures(tmp_path: Path, build_in: Buil
 def small_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tasks of 64 rows, so that tiny databases have several."""
     monkeypatch.setattr(store.schema, "MAX_TASK_ROWS", 64)
+
+
+def test_workers_may_run_in_another_folder(few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_elsewhere(runner: TaskRunner, function: Callable[..., Any], arguments: Iterable[Any], n: int) -> Any:
+        for argument in arguments:
+            with contextlib.chdir(tmp_path):
+                result = function(argument)
+            yield result
+
+    monkeypatch.chdir(few)
+    monkeypatch.setattr(TaskRunner, "run", run_elsewhere)
+    home = Path(os.path.relpath(tmp_path / "home"))
+    result = build(Prepare(dataset="mitdb", reps="gaf:size=16"), Workspace(home), Path())
+    assert built(result).representations == ["gaf"]
+    more = build(Prepare(dataset="mitdb", reps="mtf:size=16"), Workspace(home), Path())
+    assert (more.state, built(more).representations) == ("added", ["gaf", "mtf"])
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from store.errors import DamagedStoreError, IncompleteStoreError
+from store.errors import DamagedStoreError, IncompleteStoreError, UserError
 from store.files import write_whole
 from store.plan import StorePlan, Task, Values
 from store.read import open_store
@@ -291,3 +291,9 @@ def test_consolidated_metadata_names_every_array(store_place: Path) -> None:
     assert metadata is not None
     listed = {path for path in metadata.flattened_metadata if (store_place / path / "c").exists()}
     assert {"signal", "rep/gaf", "label/aami", "split/interpatient", "column/record"} <= listed
+
+
+def test_task_that_does_not_see_the_building_says_so(tmp_path: Path) -> None:
+    plan = make_plan()
+    with pytest.raises(UserError, match=r"nowhere: not seen where its tasks run"):
+        write_task(tmp_path / "nowhere", plan.tasks()[0], make_blocks(plan))
