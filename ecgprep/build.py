@@ -397,7 +397,12 @@ def _batches(refs: Sequence[RecordRef]) -> list[list[RecordRef]]:
 
 def _parent(target: str | Path) -> str:
     """Return the folder, from the root for workers that run elsewhere, or the URL that a store is put in."""
-    return str(target).rstrip("/") if "://" in str(target) else str(Path(target).absolute()).rstrip("/")
+    scheme, is_url, rest = str(target).partition("://")
+    if not is_url:
+        return str(Path(target).absolute()).rstrip("/")
+    if not rest.strip("/"):
+        raise UserError(f"--to {target}: names no bucket or folder; write it behind {scheme}://")
+    return str(target).rstrip("/")
 
 
 def _make_folder(folder: Path) -> None:

@@ -261,6 +261,8 @@ class Bucket(Place):
             self.system, self.root = fsspec.core.url_to_fs(self.location, use_listings_cache=False)
         except (ValueError, ImportError) as error:
             raise UserError(f"{location}: cannot be used as a URL ({error})") from error
+        except OSError as error:  # of a file system that connects at once, such as FTP
+            raise ResourceError(f"{location}: does not answer ({error})") from error
 
     def building_site(self) -> Place:
         """Return this place: until the manifest is here nobody reads it; see `Place`."""
@@ -398,5 +400,9 @@ class Bucket(Place):
 
 
 def place_at(location: str | Path) -> Place:
-    """Return the place at a path or URL."""
+    """Return the place at a path or URL; that of a local file is a path too."""
+    if str(location).startswith("file://"):
+        import fsspec
+
+        return Folder(fsspec.core.url_to_fs(str(location))[1])
     return Bucket(str(location)) if "://" in str(location) else Folder(str(location))

@@ -184,6 +184,8 @@ TARGETS = {
     ),
     "bucket that is not there": ("s3://absent/x", {}, 2, "there is no such bucket"),
     "server that takes no files": ("http://127.0.0.1:9/x", {}, 4, "does not answer"),
+    "host that is asked at once": ("ftp://127.0.0.1:9/x", {}, 4, "does not answer"),
+    "no bucket": ("s3://", {}, 2, "names no bucket or folder"),
     "unknown kind": ("ecg://bucket/x", {}, 2, "cannot be used as a URL"),
 }
 
@@ -200,9 +202,10 @@ def test_bad_target_gets_one_line(bucket: str, source: Path, tmp_path: Path, cas
     assert said in done.stderr.splitlines()[-1]
 
 
-@pytest.mark.parametrize("kind", ["folder", "s3", "memory"])
+@pytest.mark.parametrize("kind", ["folder", "file", "s3", "memory"])
 def test_places_keep_one_contract(bucket: str, tmp_path: Path, kind: str) -> None:
-    root = {"folder": str(tmp_path / "a"), "s3": f"{bucket}/contract/a", "memory": "memory://contract/a"}[kind]
+    folder_of = {"folder": str(tmp_path), "file": tmp_path.as_uri(), "s3": f"{bucket}/contract"}
+    root = f"{folder_of.get(kind, 'memory://contract')}/a"
     place = place_at(root)
     assert (place.name, place.is_taken, place.files(), place.has("x")) == ("a", False, [], False)
     with pytest.raises(FileNotFoundError):
