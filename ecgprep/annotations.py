@@ -7,6 +7,7 @@ References
 ----------
 .. [1] Weimann, Conrad, Transfer learning for ECG classification, Scientific Reports 11:5251, 2021. Departures: a
    rhythm lasts until the next one is marked, also where a frame starts within it.
+.. [2] PhysioNet, WFDB annotation file formats, annot(5).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +33,10 @@ from store.vocabulary import (
     HEART_RATE_CLASSES,
 )
 
+if TYPE_CHECKING:
+    import wfdb
+
+END_MARK = b"\0\0"  # of every annotation file [2]; wfdb reads one that was cut short without a word
 ECTOPIC = ("PAC", "aberrated", "PVC")  # any of them outweighs all normal beats of a frame
 ABNORMAL_RHYTHMS = ("undefined", "AFIB", "AFL")  # any of them outweighs what else fills a frame
 SLOW_BPM, FAST_BPM = 60.0, 100.0
@@ -76,15 +82,8 @@ def read_annotations(path: Path, extension: str = "atr") -> Annotations:
     RecordError
         If the file cannot be read.
     """
-    import wfdb
-
-    try:
-        annotation = wfdb.rdann(str(path), extension)
-        fs_hz = stated_rate(read_header_text(path.with_name(f"{path.name}.hea")))
-    except Exception as error:  # the parser raises whatever a damaged file trips
-        said = str(error).replace(f"{path.parent}/", "")  # a store names no folder of its maker's
-        message = f"{path.name}.{extension} cannot be read: {type(error).__name__}: {said}"
-        raise RecordError("label", message) from error
+    annotation = load_annotation(path, extension)
+    fs_hz = stated_rate(read_header_text(path.with_name(f"{path.name}.hea")))
     symbols = np.asarray(annotation.symbol, dtype=np.str_)
     per_tick = fs_hz / (annotation.fs or fs_hz)  # a file may count time at a rate of its own
     samples = np.rint(np.asarray(annotation.sample) * per_tick).astype(np.int64)
@@ -102,6 +101,35 @@ def read_annotations(path: Path, extension: str = "atr") -> Annotations:
         [note for note, rhythm in zip(notes, is_rhythm, strict=True) if rhythm],
         Counter(symbols[~is_beat].tolist()),
     )
+
+
+def load_annotation(path: Path, extension: str) -> wfdb.Annotation:
+    """Return what an annotation file holds, as the wfdb package reads it.
+
+    Parameters
+    ----------
+    path : Path
+        The record's path without a suffix.
+    extension : str
+        The annotator's name, which is the file's suffix.
+
+    Raises
+    ------
+    RecordError
+        If the file is missing, damaged or cut short.
+    """
+    import wfdb
+
+    name = f"{path.name}.{extension}"
+    try:
+        annotation = wfdb.rdann(str(path), extension)
+        is_whole = path.with_name(name).read_bytes().endswith(END_MARK)
+    except Exception as error:  # the parser raises whatever a damaged file trips
+        said = str(error).replace(f"{path.parent}/", "")  # a store names no folder of its maker's
+        raise RecordError("label", f"{name} cannot be read: {type(error).__name__}: {said}") from error
+    if not is_whole:
+        raise RecordError("label", f"{name} has no end mark: it is cut short, or no annotation file")
+    return annotation
 
 
 def label_frames(

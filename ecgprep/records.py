@@ -20,6 +20,7 @@ from ecgprep.wfdb_files import (
     parse_segments,
     read_header_text,
     read_signals,
+    signal_files,
     signals_without_gain,
     stated_units,
 )
@@ -50,6 +51,8 @@ class Record:
         The header's comment lines.
     unfit : mapping of str to str
         Leads that cannot be taken, and why: no gain in the header, or a unit that is no voltage.
+    files : tuple of str
+        The signal files that its header names; empty where it names segments.
     """
 
     leads: tuple[str, ...]
@@ -57,6 +60,7 @@ class Record:
     signal_mv: NDArray[np.float64]
     comments: tuple[str, ...]
     unfit: Mapping[str, str] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
 
     @property
     def n_samples(self) -> int:
@@ -105,7 +109,8 @@ def read_record(path: Path, suffixes: Sequence[str] = (".hea", ".dat")) -> Recor
 
 def _by_header(path: Path, header: Header, text: str) -> Record:
     leads = [signal.lead for signal in header.signals]
-    for file in dict.fromkeys(signal.file for signal in header.signals):
+    files = tuple(dict.fromkeys(signal.file for signal in header.signals))
+    for file in files:
         if not (path.parent / file).is_file():
             raise RecordError("read", f"{file} is missing, which {path.name}.hea names")
     counts = read_signals(path.parent, header)
@@ -119,7 +124,7 @@ def _by_header(path: Path, header: Header, text: str) -> Record:
     no_value = np.array([NO_VALUE[signal.format] for signal in header.signals])
     signal_mv[counts == no_value[:, None]] = np.nan
     names = number_repeated(leads)
-    return _checked(Record(names, header.fs_hz, signal_mv, header.comments, _unfit(names, units, text)))
+    return _checked(Record(names, header.fs_hz, signal_mv, header.comments, _unfit(names, units, text), files))
 
 
 def _by_segments(path: Path, header: Segments) -> Record:
@@ -159,7 +164,8 @@ def _by_wfdb(path: Path, text: str) -> Record:
     units = [stated.get(i, unit or "") for i, unit in enumerate(raw.units)]
     signal_mv = signal * _mv_per(units)[:, None]
     names = number_repeated(leads)
-    return _checked(Record(names, float(raw.fs), signal_mv, tuple(raw.comments or ()), _unfit(names, units, text)))
+    comments, unfit, files = tuple(raw.comments or ()), _unfit(names, units, text), tuple(signal_files(text))
+    return _checked(Record(names, float(raw.fs), signal_mv, comments, unfit, files))
 
 
 def _mv_per(units: Sequence[str]) -> NDArray[np.float64]:

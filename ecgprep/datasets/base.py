@@ -19,7 +19,7 @@ from ecgprep.records import Record, read_record
 from ecgprep.rpeaks import DEFAULT_DETECTOR, DETECTORS
 from ecgprep.splits import Protocol, Rows, strata
 from ecgprep.units import EXAMPLES, GivenRows, Unit, parse_unit
-from store.errors import UnknownNameError, UserError
+from store.errors import RecordError, UnknownNameError, UserError
 from store.plan import Values
 from store.vocabulary import SYNTHETIC_MARK, lead_key, same_leads
 
@@ -111,9 +111,13 @@ class Database(ABC):
         Raises
         ------
         RecordError
-            If the record cannot be read.
+            If the record cannot be read, or its header names the files of another.
         """
-        return read_record(ref.path, ref.suffixes)
+        record = read_record(ref.path, ref.suffixes)
+        own = {file.name for file in ref.files}
+        if other := next((file for file in record.files if file not in own), None):
+            raise RecordError("read", f"{ref.path.name}.hea names {other}: it is the header of another record")
+        return record
 
     def row_lengths(self, ref: RecordRef) -> tuple[int, NDArray[np.int32]]:
         """Return, of a record whose file holds rows ready cut, their length and how much of each is no padding."""

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgprep.annotations import Annotations
+from ecgprep.annotations import Annotations, load_annotation
 from ecgprep.config import Prepare
 from ecgprep.datasets.base import Database, Found, RecordRef, is_synthetic
 from ecgprep.records import Record
 from ecgprep.splits import Protocol, Rows, patient_protocols
-from store.errors import MissingDataError, RecordError, UserError
+from store.errors import MissingDataError, UserError
 from store.plan import Values
 from store.vocabulary import LUDB_AXES, LUDB_DIAGNOSES, LUDB_RHYTHMS, STANDARD_LEADS
 
@@ -158,15 +158,9 @@ def read_waves(path: Path, lead: str) -> list[Wave]:
     Raises
     ------
     RecordError
-        If the annotation file is missing or cannot be read.
+        If the annotation file is missing, damaged or cut short.
     """
-    import wfdb
-
-    try:
-        marked = wfdb.rdann(str(path), lead.lower())
-    except Exception as error:  # the parser raises whatever a damaged file trips
-        message = f"{path.name}.{lead.lower()} cannot be read: {type(error).__name__}: {error}"
-        raise RecordError("label", message) from error
+    marked = load_annotation(path, lead.lower())
     samples = [-1, *(int(sample) for sample in marked.sample), -1]
     symbols = ["", *marked.symbol, ""]
     return [

@@ -14,7 +14,7 @@ from ecgprep.config import Prepare
 from ecgprep.datasets.annotated import AnnotatedDatabase
 from ecgprep.datasets.base import Found, RecordRef, is_synthetic, person_in
 from ecgprep.label_table import LabelTable, read_label_table
-from ecgprep.records import Record, number_repeated
+from ecgprep.records import Record, number_repeated, read_record
 from ecgprep.wfdb_files import lead_names, read_header_text, signal_files
 from store.errors import MissingDataError, UserError
 from store.plan import Values
@@ -108,6 +108,10 @@ class WfdbFolder(AnnotatedDatabase):
             )
         note = _unmatched(table, refs) if table.lines else ""
         return Found(tuple(refs), len(refs), "", is_synthetic(folder), note)
+
+    def read(self, ref: RecordRef, prepare: Prepare) -> Record:
+        """Return a record's signals, whatever files its header names."""
+        return read_record(ref.path, ref.suffixes)
 
     def person(self, ref: RecordRef, record: Record) -> Mapping[str, Any]:
         """Return age and sex from the label file, else from the header's comments."""

@@ -37,6 +37,7 @@ def test_a_beat_that_is_marked_twice_is_one_and_marks_come_in_the_order_of_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a.hea").write_text("a 1 360 5000\na.dat 16 200/mV 12 0 0 0 0 II\n")
+    (tmp_path / "a.atr").write_bytes(b"\0\0")
     samples, symbols = np.array([450, 90, 450, 4000, 811, 811]), list("VNNN+N")
     read = SimpleNamespace(symbol=symbols, sample=samples, aux_note=["", "", "", "", "(AFIB", ""], fs=None)
     monkeypatch.setattr(wfdb, "rdann", lambda path, extension: read)

@@ -251,6 +251,15 @@ def rewrite_header(old: str, new: str) -> Callable[[Path, str], None]:
     return damage
 
 
+def take_header_of(other: str) -> Callable[[Path, str], None]:
+    return lambda place, name: shutil.copyfile(place / f"{other}.hea", place / f"{name}.hea") and None
+
+
+def cut_annotations(place: Path, name: str) -> None:
+    marks = place / f"{name}.atr"
+    marks.write_bytes(marks.read_bytes()[:20])
+
+
 def write(suffix: str, content: bytes) -> Callable[[Path, str], None]:
     return lambda place, name: (place / f"{name}{suffix}").write_bytes(content) and None
 
@@ -272,6 +281,9 @@ DAMAGES = {
     "no header": (remove(".hea"), "read", "100.hea is missing"),
     "no annotation": (remove(".atr"), "read", "100.atr is missing"),
     "garbled annotation": (write(".atr", b"\x07\xff" * 33), "label", ""),
+    "annotations cut short": (cut_annotations, "label", "100.atr has no end mark"),
+    "web page for annotations": (write(".atr", b"<!DOCTYPE html><html>"[:20]), "label", "100.atr has no end mark"),
+    "header of another record": (take_header_of("102"), "read", "100.hea names 102.dat"),
     "flat": (flat, "quality", "lead MLII is flat"),
     "samples without a value": (
         nan_samples,

@@ -198,6 +198,12 @@ class TestLudb:
         with pytest.raises(RecordError, match=r"7\.ii cannot be read"):
             read_waves(copied / "ludb/data/7", "II")
 
+    def test_annotations_that_are_cut_short_are_refused(self, copied: Path) -> None:
+        marks = copied / "ludb/data/7.ii"
+        marks.write_bytes(marks.read_bytes()[:20])
+        with pytest.raises(RecordError, match=r"7\.ii has no end mark"):
+            read_waves(copied / "ludb/data/7", "II")
+
     def test_table_is_needed(self, copied: Path, build_in: Build) -> None:
         table = copied / "ludb/ludb.csv"
         table.write_text("ID,Sex\n1,F\n")
