@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -292,3 +292,10 @@ def person_in(comments: str) -> dict[str, Any]:
 def is_synthetic(folder: Path) -> bool:
     """Tell whether a database's folder says that its recordings are synthetic."""
     return (folder / SYNTHETIC_MARK).exists()
+
+
+def unnamed_note(table: str, unnamed: Collection[str]) -> str:
+    """Return which records here a database's table does not name, as a table does that was cut short; "" if none."""
+    if not unnamed:
+        return ""
+    return f"{table} does not name {len(unnamed)} of the records here, such as {min(unnamed)!r}"

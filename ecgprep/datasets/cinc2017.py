@@ -18,14 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgprep.config import Prepare
-from ecgprep.datasets.base import Database, Found, RecordRef, is_synthetic
+from ecgprep.datasets.base import Database, Found, RecordRef, is_synthetic, unnamed_note
 from ecgprep.records import Record
 from ecgprep.splits import Protocol, Rows, patient_folds, patient_protocols, strata
-from store.errors import MissingDataError, UserError
+from store.errors import MissingDataError, RecordError, UserError
 from store.plan import Values
 from store.vocabulary import RHYTHM4_CLASSES, RHYTHM4_SCORE_CLASSES, TEST, TRAIN, UNUSED, VALIDATION
 
 SUFFIXES = (".hea", ".mat")
+MAT_HEADER_BYTES = 24
 LAYOUTS = ("training/*/A*", "training2017/A*")  # as published, and as its archive unpacks
 LABEL_FOLDERS = (".", "training", "training2017")
 LABEL_FILES = {
@@ -68,8 +69,28 @@ class Cinc2017(Database):
                     here.setdefault(path.stem, path.with_suffix(""))
         refs = [_ref(folder, path, class_of) for path in here.values()]
         refs.sort(key=lambda ref: ref.record.encode())
+        file, unnamed = LABEL_FILES[prepare.label_rule], here.keys() - class_of.keys()
+        if here and len(unnamed) == len(here):
+            raise UserError(f"{folder}: {file} names none of the {len(here)} records here, such as {min(here)!r}")
         synthetic = is_synthetic(folder)
-        return Found(tuple(refs), len(class_of), "(synthetic)" if synthetic else "1.0.0", synthetic)
+        return Found(
+            tuple(refs), len(class_of), "(synthetic)" if synthetic else "1.0.0", synthetic, unnamed_note(file, unnamed)
+        )
+
+    def read(self, ref: RecordRef, prepare: Prepare) -> Record:
+        """Return a record's signal; its file has to be as long as the header says, which has no checksum.
+
+        Raises
+        ------
+        RecordError
+            If the record cannot be read, or the file is of another length: then it is another record's.
+        """
+        record = super().read(ref, prepare)
+        file = ref.path.with_name(f"{ref.path.name}.mat")
+        n_samples = (file.stat().st_size - MAT_HEADER_BYTES) // 2
+        if n_samples != record.n_samples:
+            raise RecordError("read", f"{file.name} holds {n_samples} samples, the header says {record.n_samples}")
+        return record
 
     def person(self, ref: RecordRef, record: Record) -> Mapping[str, Any]:
         """Return unknown age and sex: the challenge gives none."""
@@ -116,7 +137,7 @@ def read_labels(folder: Path, rule: str) -> dict[str, str]:
     MissingDataError
         If the file is not there; says which versions are.
     UserError
-        If a line is not a record and one of the four classes.
+        If a line is not a record and one of the four classes, or gives a record another class than one before it.
     """
     places = [folder / place / LABEL_FILES[rule] for place in LABEL_FOLDERS]
     path = next((place for place in places if place.is_file()), None)
@@ -126,13 +147,21 @@ def read_labels(folder: Path, rule: str) -> dict[str, str]:
         ]
         advice = f"; here is --label-rule {' or '.join(others)}" if others else ""
         raise MissingDataError(f"{places[0]} is missing; it holds the labels{advice}")
-    class_of = {}
-    with path.open(newline="", encoding="utf-8") as file:
-        for number, line in enumerate(csv.reader(file), start=1):
-            if len(line) != 2 or line[1] not in RHYTHM4_CLASSES:
-                raise UserError(f"{path}, line {number}: {','.join(line)!r} is not RECORD,CLASS (N, A, O or ~)")
-            class_of[line[0]] = line[1]
+    class_of: dict[str, str] = {}
+    for number, line in enumerate(_csv_lines(path), start=1):
+        if len(line) != 2 or line[1] not in RHYTHM4_CLASSES:
+            raise UserError(f"{path}, line {number}: {','.join(line)[:40]!r} is not RECORD,CLASS (N, A, O or ~)")
+        if class_of.setdefault(line[0], line[1]) != line[1]:
+            raise UserError(f"{path}, line {number}: {line[0]} is {line[1]!r}, and {class_of[line[0]]!r} further up")
     return class_of
+
+
+def _csv_lines(path: Path) -> list[list[str]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            return list(csv.reader(file))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: not a table of text: {error}") from error
 
 
 def _ref(folder: Path, path: Path, class_of: Mapping[str, str]) -> RecordRef:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ecgprep.annotations import Annotations, load_annotation
 from ecgprep.config import Prepare
-from ecgprep.datasets.base import Database, Found, RecordRef, is_synthetic
+from ecgprep.datasets.base import Database, Found, RecordRef, is_synthetic, unnamed_note
 from ecgprep.records import Record
 from ecgprep.splits import Protocol, Rows, patient_protocols
 from store.errors import MissingDataError, UserError
@@ -27,6 +27,7 @@ from store.plan import Values
 from store.vocabulary import LUDB_AXES, LUDB_DIAGNOSES, LUDB_RHYTHMS, STANDARD_LEADS
 
 TABLE = "ludb.csv"
+SURPLUS = ""  # column of the cells behind the last one
 AXIS = "Electric axis of the heart"
 SUFFIXES = (".hea", ".dat", *(f".{lead.lower()}" for lead in STANDARD_LEADS))
 BEAT_LEAD = "II"  # whose QRS complexes are the beats
@@ -77,7 +78,8 @@ class Ludb(Database):
         ]
         refs.sort(key=lambda ref: ref.record.encode())
         synthetic = is_synthetic(folder)
-        return Found(tuple(refs), self.published_records, "(synthetic)" if synthetic else "1.0.1", synthetic)
+        note = unnamed_note(TABLE, {path.name for path in here} - table.keys())
+        return Found(tuple(refs), self.published_records, "(synthetic)" if synthetic else "1.0.1", synthetic, note)
 
     def person(self, ref: RecordRef, record: Record) -> Mapping[str, Any]:
         """Return age and sex from the table."""
@@ -128,16 +130,27 @@ def read_table(path: Path) -> dict[str, dict[str, str]]:
     MissingDataError
         If the table is not there.
     UserError
-        If it lacks a column.
+        If it is no table, lacks a column, has a line of more cells, or names a record twice.
     """
     if not path.is_file():
         raise MissingDataError(f"{path} is missing; it comes with LUDB and holds its labels")
-    with path.open(newline="", encoding="utf-8") as file:
-        lines = [{key: (value or "").strip() for key, value in line.items()} for line in csv.DictReader(file)]
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            lines = list(csv.DictReader(file, restkey=SURPLUS, restval=""))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: not a table of text: {error}") from error
     for column in ("ID", "Sex", "Age", "Rhythms", AXIS, *LUDB_DIAGNOSES):
         if not lines or column not in lines[0]:
             raise UserError(f"{path}: column {column!r} is missing; is this LUDB's own table?")
-    return {line["ID"]: line for line in lines}
+    table: dict[str, dict[str, str]] = {}
+    for line in lines:
+        record = line["ID"].strip()
+        if SURPLUS in line:
+            raise UserError(f"{path}: the line of ID {record} has more cells than there are columns")
+        if record in table:
+            raise UserError(f"{path}: ID {record} is there twice")
+        table[record] = {column: cell.strip() for column, cell in line.items()}
+    return table
 
 
 def read_waves(path: Path, lead: str) -> list[Wave]:

@@ -10,6 +10,7 @@ References
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from store.plan import Values
 from store.vocabulary import MI_CLASSES, STANDARD_LEADS
 
 SUFFIXES = (".hea", ".dat", ".xyz")
+PATIENT = re.compile(r"patient\d{3}")  # a copy of such a folder is no other patient
 DIAGNOSIS = "Reason for admission"
 CLASS_OF_DIAGNOSIS = {"healthy control": "normal", "myocardial infarction": "infarction"}
 
@@ -55,7 +57,7 @@ class PtbDb(Database):
     def find(self, folder: Path, prepare: Prepare) -> Found:
         """Return the records that are here, with what their headers say of the patient."""
         here = {path.with_suffix("") for path in folder.glob("patient*/s*") if path.suffix in SUFFIXES}
-        refs = [_ref(folder, path) for path in here]
+        refs = [_ref(folder, path) for path in here if PATIENT.fullmatch(path.parent.name)]
         refs.sort(key=lambda ref: ref.record.encode())
         synthetic = is_synthetic(folder)
         return Found(tuple(refs), self.published_records, "(synthetic)" if synthetic else "1.0.0", synthetic)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgprep.config import Prepare
-from ecgprep.datasets.base import Database, Found, RecordRef, is_synthetic
+from ecgprep.datasets.base import Database, Found, RecordRef, is_synthetic, unnamed_note
 from ecgprep.records import Record
 from ecgprep.splits import Protocol, Rows, patient_protocols
 from store.errors import MissingDataError, UserError
@@ -37,6 +37,7 @@ from store.vocabulary import (
 
 TABLE = "ptbxl_database.csv"
 TABLE_COLUMNS = ("ecg_id", "patient_id", "age", "sex", "scp_codes", "strat_fold", "filename_lr", "filename_hr")
+RANGES = {"ecg_id": (0, 10**9), "patient_id": (0, 10**9), "strat_fold": (1, 10), "age": (0, 300)}
 VERSION_OF_ROWS = {21837: "1.0.1", 21799: "1.0.3"}
 FILE_COLUMN = {100.0: "filename_lr", 500.0: "filename_hr"}
 MIN_LIKELIHOOD = {"present": 0.0, "likely": 1e-9, "likelihood50": 50.0, "certain": 100.0}
@@ -74,7 +75,8 @@ class PtbXl(Database):
         synthetic = is_synthetic(folder)
         version = "(synthetic)" if synthetic else VERSION_OF_ROWS.get(len(table), "of unknown version")
         refs.sort(key=lambda ref: ref.record.encode())
-        return Found(tuple(refs), len(table), version, synthetic)
+        unnamed = here.difference(row[column] for row in table for column in FILE_COLUMN.values())
+        return Found(tuple(refs), len(table), version, synthetic, unnamed_note(TABLE, unnamed))
 
     def wants(self, path: str, prepare: Prepare) -> bool:
         """Leave out the records of the other rate."""
@@ -146,7 +148,7 @@ def read_table(path: Path) -> list[dict[str, Any]]:
     MissingDataError
         If the table is not there.
     UserError
-        If it is no table, lacks a column, or holds a word where a number belongs.
+        If it is no table, lacks a column, names a record twice, or holds what no number of a column can be.
     """
     if not path.is_file():
         raise MissingDataError(f"{path} is missing; it comes with PTB-XL and holds its labels and folds")
@@ -158,16 +160,19 @@ def read_table(path: Path) -> list[dict[str, Any]]:
         raise UserError(f"{path}: not a table: {error}") from error
     if absent := [column for column in TABLE_COLUMNS if column not in table.columns]:
         raise UserError(f"{path}: column {absent[0]!r} is missing; is this PTB-XL's own table?")
-    if (twice := table["ecg_id"].duplicated()).any():
-        raise UserError(f"{path}: ecg_id {table['ecg_id'][twice].iloc[0]} is there twice")
+    for column in ("ecg_id", *FILE_COLUMN.values()):
+        if (twice := table[column].duplicated() & table[column].notna()).any():
+            raise UserError(f"{path}: {column} {table[column][twice].iloc[0]} is there twice")
     rows = table[list(TABLE_COLUMNS)]
-    for column in ("ecg_id", "patient_id", "strat_fold", "age"):
-        wrong = pd.to_numeric(rows[column], errors="coerce").isna()
+    for column, (lowest, highest) in RANGES.items():
+        number = pd.to_numeric(rows[column], errors="coerce")
+        wrong = ~(number.between(lowest, highest) & ((number % 1 == 0) | (column == "age")))
         if column == "age":  # may be unknown
             wrong &= rows[column].notna()
         if wrong.any():
             line = int(wrong.to_numpy().argmax()) + 2
-            raise UserError(f"{path}, line {line}: {column} is {rows[column][wrong].iloc[0]}, which is no number")
+            what = f"no {'number' if column == 'age' else 'whole number'} from {lowest} to {highest}"
+            raise UserError(f"{path}, line {line}: {column} is {rows[column][wrong].iloc[0]}, which is {what}")
     return [{str(key): value for key, value in row.items()} for row in rows.to_dict("records")]
 
 

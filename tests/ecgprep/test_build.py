@@ -497,6 +497,48 @@ def test_a_recording_that_many_tasks_share_is_cleaned_once_for_all(
     assert cleaned == ["mitdb/100", "mitdb/101"]
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "records100/00000/00003_lr",
+            "records100/00000/00004_lr",
+            "filename_lr records100/00000/00004_lr is there twice",
+        ),
+        (
+            ",2,records100/00000/00003_lr",
+            ",11,records100/00000/00003_lr",
+            "line 4: strat_fold is 11, which is no whole",
+        ),
+        (
+            ",2,records100/00000/00003_lr",
+            ",1.5,records100/00000/00003_lr",
+            "line 4: strat_fold is 1.5, which is no whole",
+        ),
+        ("\n3,1001.0", "\n3,inf", "line 4: patient_id is inf, which is no whole"),
+        (",31.0,", ",-31,", "line 4: age is -31.0, which is no number from 0 to 300"),
+    ],
+    ids=["a record twice", "fold 11", "fold 1.5", "patient without end", "age below 0"],
+)
+def test_ptbxl_table_that_cannot_be_right_is_refused(
+    tmp_path: Path, build_in: Build, old: str, new: str, message: str
+) -> None:
+    table = write_ptbxl(tmp_path / "raw", 4) / "ptbxl_database.csv"
+    text = table.read_text()
+    assert old in text
+    table.write_text(text.replace(old, new, 1))
+    with pytest.raises(UserError, match=message):
+        build_in(tmp_path / "raw", dataset="ptbxl")
+
+
+def test_ptbxl_records_that_the_table_does_not_name_are_said(tmp_path: Path, build_in: Build) -> None:
+    table = write_ptbxl(tmp_path / "raw", 4) / "ptbxl_database.csv"
+    table.write_text("".join(table.read_text().splitlines(keepends=True)[:-2]))
+    (about,) = built(build_in(tmp_path / "raw", dataset="ptbxl")).attributes["card"]["databases"]
+    expected = "ptbxl_database.csv does not name 2 of the records here, such as 'records100/00000/00003_lr'"
+    assert about["note"] == expected
+
+
 def test_ptbxl_of_records_built_at_500_hz(tmp_path: Path, build_in: Build) -> None:
     write_ptbxl(tmp_path / "raw", 2, rates_hz=(500,), n_rows=3)
     store = built(build_in(tmp_path / "raw", dataset="ptbxl", fs=500))

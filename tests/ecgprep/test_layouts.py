@@ -42,6 +42,12 @@ def class_names(store: Store, scheme: str) -> list[str]:
 
 
 class TestPtbdb:
+    def test_copy_of_a_folder_is_no_other_patient(self, copied: Path, build_in: Build) -> None:
+        shutil.copytree(copied / "ptbdb/patient001", copied / "ptbdb/patient001_backup")
+        store = open_store(build_in(copied, dataset="ptbdb").place)
+        assert "ptbdb/patient001" in store.column("patient")
+        assert "ptbdb/patient001_backup" not in store.column("patient")
+
     def test_records_of_15_leads(self, layouts: Path, build_in: Build) -> None:
         store = open_store(build_in(layouts, dataset="ptbdb", leads="all").place)
         assert store.signal.shape == (12, 15, 12_000)
@@ -142,6 +148,38 @@ class TestCinc2017:
         with pytest.raises(UserError, match="line 2: 'A00002,X' is not RECORD,CLASS"):
             build_in(copied, dataset="cinc2017")
 
+    @pytest.mark.parametrize(
+        ("table", "message"),
+        [
+            (b"A00001,N\nA00001,A\n", "line 2: A00001 is 'A', and 'N' further up"),
+            (b"A00001,N\n\xff\xfe\n", "not a table of text"),
+            (b"", "names none of the 60 records here"),
+        ],
+        ids=["two classes", "no text", "empty"],
+    )
+    def test_label_file_that_cannot_be_right_is_refused(
+        self, copied: Path, build_in: Build, table: bytes, message: str
+    ) -> None:
+        (copied / "challenge-2017/REFERENCE-v3.csv").write_bytes(table)
+        with pytest.raises(UserError, match=message):
+            build_in(copied, dataset="cinc2017")
+
+    def test_label_file_of_a_spreadsheet_names_its_first_record_and_what_it_leaves_out_is_said(
+        self, copied: Path, build_in: Build
+    ) -> None:
+        (copied / "challenge-2017/REFERENCE-v3.csv").write_bytes("\ufeffA00001,A\r\nA00002,O\r\n".encode())
+        store = open_store(build_in(copied, dataset="cinc2017").place)
+        assert class_names(store, "rhythm4")[:3] == ["A", "O", ""]
+        (about,) = store.attributes["card"]["databases"]
+        assert about["note"].startswith("REFERENCE-v3.csv does not name 58 of the records here, such as 'A00003'")
+
+    def test_file_of_another_record_is_left_out(self, copied: Path, build_in: Build) -> None:
+        path = copied / "challenge-2017/training/A00/A00003.mat"
+        path.write_bytes(path.read_bytes() + b"\0\0")
+        (left_out,) = build_in(copied, dataset="cinc2017").quarantined
+        assert left_out.record == "cinc2017/training/A00/A00003"
+        assert "the header says" in left_out.reason
+
     def test_short_file_is_left_out(self, copied: Path, build_in: Build) -> None:
         path = copied / "challenge-2017/training/A00/A00003.mat"
         path.write_bytes(path.read_bytes()[:-1000])
@@ -151,6 +189,34 @@ class TestCinc2017:
 
 
 class TestLudb:
+    @pytest.mark.parametrize(
+        ("old", "new", "message"),
+        [
+            ("\n2,", "\n1,", "ID 1 is there twice"),
+            ("\n2,", "\n2,,,,,,,,,,,,", "the line of ID 2 has more cells than there are columns"),
+            ("\n2,", "\n\xe9,", "not a table of text"),
+        ],
+        ids=["a record twice", "cells too many", "no UTF-8"],
+    )
+    def test_table_that_cannot_be_right_is_refused(
+        self, copied: Path, build_in: Build, old: str, new: str, message: str
+    ) -> None:
+        table = copied / "ludb/ludb.csv"
+        table.write_bytes(table.read_bytes().replace(old.encode(), new.encode("latin-1"), 1))
+        with pytest.raises(UserError, match=message):
+            build_in(copied, dataset="ludb")
+
+    def test_table_of_a_spreadsheet_is_read_and_records_without_a_line_are_said(
+        self, copied: Path, build_in: Build
+    ) -> None:
+        table = copied / "ludb/ludb.csv"
+        text = table.read_text(encoding="utf-8")
+        table.write_text("\ufeff" + text[: text.index("\n12,") + 1], encoding="utf-8")
+        store = open_store(build_in(copied, dataset="ludb").place)
+        assert class_names(store, "ludb_rhythm")[0]
+        (about,) = store.attributes["card"]["databases"]
+        assert about["note"].startswith("ludb.csv does not name 1 of the records here")
+
     def test_labels_are_those_of_the_table(self, layouts: Path, build_in: Build) -> None:
         store = open_store(build_in(layouts, dataset="ludb", leads="all").place)
         with (layouts / "ludb/ludb.csv").open(newline="") as file:
