@@ -18,6 +18,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from pathlib import Path
+from pickle import UnpicklingError
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 from store.errors import RecordError
 
 CSV_COLUMNS = 188
+MOST_CLASSES = 1000
 PART_OF_WORD = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation"} | {
     "test": "test"
 }
@@ -43,6 +45,8 @@ def find_array_files(folder: Path) -> list[Path]:
 
 
 def _holds_signals(path: Path) -> bool:
+    if path.name.startswith(".") or not path.is_file():  # other systems leave hidden files beside those of a disk
+        return False
     return path.suffix != ".npy" or path.name.startswith("X_") or path.parent.name == "signals"
 
 
@@ -86,14 +90,18 @@ def read_labels(path: Path) -> NDArray[np.int64]:
     Raises
     ------
     RecordError
-        If they cannot be read, or are no whole numbers.
+        If they cannot be read, or are no whole numbers from 0.
     """
     source = label_file(path)
     labels = _read(source)["labels" if source == path else "samples"]
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
-    if labels.ndim not in (1, 2) or labels.dtype.kind not in "fiu" or (labels != np.rint(labels)).any():
+    if labels.ndim not in (1, 2) or labels.dtype.kind not in "fiu":
         raise RecordError("label", f"{source.name} holds {labels.dtype} of shape {labels.shape}, not class numbers")
+    number = labels.astype(np.float64)
+    wrong = ~((number >= 0) & (number <= MOST_CLASSES) & (number == np.rint(number)))
+    if wrong.any():
+        raise RecordError("label", f"{source.name} holds a label {number[wrong][0]:g}, which is no class number")
     return labels.astype(np.int64)
 
 
@@ -107,7 +115,7 @@ def _read(path: Path) -> dict[str, NDArray[np.generic]]:
     except RecordError:
         raise
     except Exception as error:  # each library raises whatever a damaged file trips
-        why = " ".join(str(error).split())[:200]
+        why = " ".join(str(error).split()).replace(f"{path.parent}/", "")[:200]  # a store names no folder
         raise RecordError("read", f"{path.name} cannot be read: {type(error).__name__}: {why}") from error
 
 
@@ -133,7 +141,14 @@ def _read_npy(path: Path) -> dict[str, NDArray[np.generic]]:
 def _read_pt(path: Path) -> dict[str, NDArray[np.generic]]:
     import torch
 
-    held = torch.load(path, map_location="cpu", weights_only=True)
-    if not isinstance(held, dict) or not {"samples", "labels"} <= held.keys():
+    try:
+        held = torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:  # whose message tells how to unpickle it all the same
+        raise RecordError(
+            "read", f"{path.name} cannot be read: it holds more than tensors, and nothing is unpickled"
+        ) from error
+    tensors = {name: held.get(name) for name in ("samples", "labels")} if isinstance(held, dict) else {}
+    plain = {name: one.detach().numpy() for name, one in tensors.items() if isinstance(one, torch.Tensor)}
+    if len(plain) < 2:
         raise RecordError("read", f"{path.name} is no dict of the tensors samples and labels")
-    return {name: held[name].numpy() for name in ("samples", "labels")}
+    return plain

@@ -6,6 +6,7 @@ so. Amplitudes are taken as they are, a value of 1 as 1 mV.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -91,10 +92,19 @@ class Arrays(Database):
         return "Name the folder of the files by --from DIR"
 
     def find(self, folder: Path, prepare: Prepare) -> Found:
-        """Return the files of signals that are here; of the public tables those that hold the wanted classes."""
+        """Return the files of signals that are here; of the public tables those that hold the wanted classes.
+
+        Raises
+        ------
+        UserError
+            If two would be one record of the store.
+        """
         other = {name for rule, names in PUBLIC_TABLES.items() if rule != prepare.label_rule for name in names}
         paths = [path for path in find_array_files(folder) if path.stem not in other]
         refs = tuple(_ref(folder, path) for path in paths)
+        if twice := [name for name, n in Counter(ref.record for ref in refs).items() if n > 1]:
+            name = twice[0].removeprefix("arrays/")
+            raise UserError(f"{folder}: {name} is two files that differ in the suffix alone; rename or remove one")
         return Found(refs, len(refs), "as found", is_synthetic(folder))
 
     def read(self, ref: RecordRef, prepare: Prepare) -> Record:
@@ -178,8 +188,10 @@ def _read_classes(file: Path, scheme: str) -> NDArray[np.int64]:
         raise RecordError("label", f"has labels of shape {labels.shape}, which {scheme} has not; try {advice}")
     n_classes = labels.shape[1] if known.multilabel else int(labels.max(initial=0)) + 1
     wrong = n_classes != len(known.classes) if known.multilabel else n_classes > len(known.classes)
-    if wrong or labels.min(initial=0) < 0:
+    if wrong:
         raise RecordError("label", f"has {n_classes} classes, {scheme} has {len(known.classes)}")
+    if known.multilabel and labels.max(initial=0) > 1:
+        raise RecordError("label", f"has a label {labels.max()}; each class of {scheme} is 0 or 1")
     return labels
 
 

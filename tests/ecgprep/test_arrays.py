@@ -208,7 +208,11 @@ def test_recordings_are_not_ready_cut(raw: Path, build_in: Build) -> None:
     [
         (np.arange(10), {}, "has 10 classes, aami has 5"),
         (np.arange(9) % 5, {}, "10 rows and 9 labels"),
-        (np.full(10, 0.5), {}, "not class numbers"),
+        (np.full(10, 0.5), {}, "holds a label 0.5, which is no class number"),
+        (np.full(10, -1), {}, "holds a label -1, which is no class number"),
+        (np.full(10, np.inf), {}, "holds a label inf, which is no class number"),
+        (np.full(10, "N"), {}, "not class numbers"),
+        (np.full((10, 5), 255), {"label_rule": "superclass"}, "has a label 255; each class of superclass is 0 or 1"),
         (np.ones((10, 5)), {}, "try --label-rule superclass"),
         (np.arange(10) % 5, {"label_rule": "superclass"}, "try --label-rule aami or mi"),
         (np.arange(10) % 5, {"leads": "II,V1"}, "holds 1 leads, --leads names 2"),
@@ -224,6 +228,44 @@ def test_pair_that_does_not_fit_says_why(
         np.save(tmp_path / "arrays/y_train.npy", labels)
     with pytest.raises(NothingLeftError, match=message):
         build_in(tmp_path, dataset="arrays", fs=125, **section)
+
+
+@pytest.mark.parametrize("held", [[1.0], np.zeros((1, 187))], ids=["lists", "ndarrays"])
+def test_dict_of_other_things_than_tensors_says_so(tmp_path: Path, held: object) -> None:
+    torch.save({"samples": held, "labels": torch.zeros(1)}, tmp_path / "train.pt")
+    with pytest.raises(RecordError, match=r"train\.pt .*tensors"):
+        read_signals(tmp_path / "train.pt")
+
+
+def test_tensors_that_were_trained_on_are_read(tmp_path: Path) -> None:
+    samples = torch.ones(2, 1, 9, requires_grad=True)
+    torch.save({"samples": samples, "labels": torch.zeros(2)}, tmp_path / "train.pt")
+    assert (read_signals(tmp_path / "train.pt") == 1).all()
+
+
+def test_hidden_files_and_folders_are_no_arrays(tmp_path: Path) -> None:
+    (tmp_path / "._X_train.npy").touch()
+    (tmp_path / "X_old.npy").mkdir()
+    assert find_array_files(tmp_path) == []
+
+
+def test_files_that_would_be_one_record_are_refused(tables: Path, build_in: Build) -> None:
+    torch.save({"samples": torch.ones(2, 1, 9), "labels": torch.zeros(2)}, tables / "arrays/mitbih_train.pt")
+    with pytest.raises(UserError, match="mitbih_train is two files that differ in the suffix alone"):
+        build_in(tables, dataset="arrays", fs=125)
+
+
+def test_reason_names_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store names no folder of its maker's."""
+
+    def refuse(path: Path, **options: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(np, "load", refuse)
+    np.save(tmp_path / "X_train.npy", np.ones((1, 9)))
+    with pytest.raises(RecordError) as caught:
+        read_signals(tmp_path / "X_train.npy")
+    assert str(tmp_path) not in caught.value.reason
 
 
 def test_table_with_other_columns_is_left_out(tables: Path, build_in: Build) -> None:
