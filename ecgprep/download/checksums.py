@@ -14,7 +14,7 @@ from store.errors import UnknownNameError
 from store.manifest import file_digest
 
 LIST_NAME = "SHA256SUMS.txt"
-LINE = re.compile(r"([0-9a-f]{64})\s+\*?(\S.*)")
+LINE = re.compile(r"([0-9a-fA-F]{64})\s+\*?(\S[^\0]*)")
 WEB_PAGE = re.compile(rb"\s*<(!doctype html|html)", re.IGNORECASE)
 
 
@@ -72,13 +72,13 @@ def read_list(file: Path) -> Iterator[ListedFile]:
     if page := _web_page(file, LIST_NAME):
         raise WrongBytesError(page)
     line = ""
-    with file.open(encoding="utf-8", errors="replace", newline="\n") as lines:
+    with file.open(encoding="utf-8-sig", errors="replace", newline="\n") as lines:
         for number, line in enumerate(lines, start=1):
             match = LINE.fullmatch(line.rstrip())
             path = PurePosixPath(match[2]) if match else PurePosixPath("..")
             if match is None or path.is_absolute() or ".." in path.parts:
                 raise WrongBytesError(f"line {number} is not '<SHA-256> <path>': {line[:40].rstrip()!r}")
-            yield ListedFile(path.as_posix(), match[1])
+            yield ListedFile(path.as_posix(), match[1].lower())
     if not line.endswith("\n"):
         raise WrongBytesError("it ends in mid-line" if line else "it is empty")
 
@@ -89,13 +89,17 @@ def wanted_files(file: Path, database: Database, prepare: Prepare, optional: boo
     Raises
     ------
     WrongBytesError
-        If the list names fewer records than the database has: it was cut, or is another version's.
+        If the list names fewer records than the database has: it was cut, or is another version's. Or if it gives a
+        file two checksums.
     """
-    listed = [item for item in read_list(file) if database.wants(item.path, prepare)]
-    n_records = sum(item.path.endswith(".hea") for item in listed if not is_optional(item, database))
+    listed: dict[str, ListedFile] = {}  # a line may be there twice
+    for item in read_list(file):
+        if database.wants(item.path, prepare) and listed.setdefault(item.path, item) != item:
+            raise WrongBytesError(f"it names {item.path} twice, with different SHA-256")
+    n_records = sum(item.path.endswith(".hea") for item in listed.values() if not is_optional(item, database))
     if n_records < (expected := database.expected_records(prepare)):
         raise WrongBytesError(f"it names {n_records:,} of {expected:,} records: cut off, or of another version")
-    return tuple(item for item in listed if optional or not is_optional(item, database))
+    return tuple(item for item in listed.values() if optional or not is_optional(item, database))
 
 
 def is_optional(item: ListedFile, database: Database) -> bool:

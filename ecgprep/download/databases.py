@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,8 +32,8 @@ from ecgprep.download.sources import (
 )
 from ecgprep.download.transfer import Sources, Transfer, fetch, fetch_all, partial_of
 from ecgprep.progress import Progress
-from store.errors import ResourceError, UserError
-from store.files import full_disk_named
+from store.errors import EcgError, ResourceError, UserError
+from store.files import NO_SPACE, full_disk_named
 
 if TYPE_CHECKING:
     import httpx
@@ -160,15 +161,17 @@ def download(
     Raises
     ------
     UserError
-        If a name is unknown, a database is not published, or more than 5 GB are to come without ``yes``.
+        If a name is unknown, a database is not published, a folder cannot be written to, or more than 5 GB are to come
+        without ``yes``.
     ResourceError
-        If no source answers, files are not to be had whole, or the disk is too small.
+        If no source answers, files are not to be had whole, the disk is too small, or another download of a database is
+        under way.
     """
     if not wishes:
         return []
     for wish in wishes:
         _check_wish(wish)
-    with open_client(options.patience, options.connections) as client:
+    with _refusals_named(), only_downloads(wishes), open_client(options.patience, options.connections) as client:
         works = [_look(wish, options, client, progress) for wish in wishes]
         _say_and_ask(works, options, say)
         _check_space(works)
@@ -176,10 +179,10 @@ def download(
             if work.missing:
                 (work.wish.folder / MARK_NAME).touch()
         faults = _bring(works, options, progress)
+        for work in () if faults else works:
+            _tidy(work.wish.folder)
     if faults:
         raise ResourceError(_still_missing(works, faults, options))
-    for work in works:
-        _tidy(work.wish.folder)
     return [Downloaded(work.wish.folder, len(work.wanted), len(work.missing)) for work in works]
 
 
@@ -202,6 +205,40 @@ def _check_wish(wish: Wish) -> None:
         raise UserError(f"{wish.folder.parent}: cannot be made ({error.strerror}); name another --home") from error
     if is_synthetic(wish.folder):
         raise UserError(f"{wish.folder} holds synthetic recordings; remove it, or download to another --home")
+
+
+@contextmanager
+def only_downloads(wishes: Sequence[Wish]) -> Iterator[None]:
+    """Keep others from downloading the same databases to the same place meanwhile."""
+    from filelock import FileLock, Timeout
+
+    with ExitStack() as locks:
+        for folder in (wish.folder for wish in wishes):
+            lock = FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0)
+            try:
+                locks.enter_context(lock)
+            except Timeout as error:
+                raise ResourceError(f"another download to {folder} is under way; wait for it") from error
+        yield
+
+
+@contextmanager
+def _refusals_named() -> Iterator[None]:
+    """Turn what the disk refuses, but for want of room, into a line that names the file.
+
+    Raises
+    ------
+    UserError
+        If a file or folder cannot be read or written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, EcgError) or error.errno in NO_SPACE or error.filename is None:
+            raise
+        raise UserError(
+            f"{error.filename}: {error.strerror}; see that it can be written, or name another --home"
+        ) from error
 
 
 def _look(wish: Wish, options: Options, client: httpx.Client, progress: Progress) -> Work:

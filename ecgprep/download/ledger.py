@@ -47,5 +47,5 @@ class Ledger:
         """Return the newest line of each path; one that a stop has cut is passed over and the file checked again."""
         if not self._file.is_file():
             return {}
-        lines = self._file.read_text(encoding="utf-8").split("\n")[:-1]
+        lines = self._file.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
         return {path: facts for facts, _, path in (line.partition("  ") for line in lines)}

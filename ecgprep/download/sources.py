@@ -204,7 +204,7 @@ def _first_byte(response: httpx.Response) -> int | None:
     """Return where the body begins in the file, by its Content-Range; None where that is no range."""
     unit, _, rest = response.headers.get("Content-Range", "").partition(" ")
     first = rest.partition("-")[0].strip()
-    return int(first) if unit == "bytes" and first.isdigit() else None
+    return int(first) if unit == "bytes" and first.isdecimal() else None
 
 
 def _retry_after_s(response: httpx.Response) -> float:
@@ -213,7 +213,7 @@ def _retry_after_s(response: httpx.Response) -> float:
     from email.utils import parsedate_to_datetime
 
     text = response.headers.get("Retry-After", "").strip()
-    if text.isdigit():
+    if text.isdecimal():
         return float(text)
     try:
         until = parsedate_to_datetime(text)

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -25,13 +25,14 @@ from ecgprep.datasets import get_database
 from ecgprep.datasets.mitdb import DS1, DS2, PACED, MitBih
 from ecgprep.datasets.ptbxl import PtbXl
 from ecgprep.download import databases, sources
-from ecgprep.download.databases import Options, Wish, download, is_downloading
+from ecgprep.download.databases import Options, Wish, download, is_downloading, only_downloads
 from ecgprep.download.sources import Patience
 from pipelines.workspace import Workspace
 from store.errors import ResourceError, UnknownNameError, UserError
 from tests.ecgprep.faulty_server import (
     Fault,
     FaultyServer,
+    answer,
     drip,
     drop,
     gives,
@@ -147,6 +148,8 @@ FAULTS: dict[str, list[Fault]] = {
     "busy for a second": [status(429, {"Retry-After": "1"})],
     "busy until a date": [status(503, {"Retry-After": format_datetime(datetime(2000, 1, 1, tzinfo=UTC), usegmt=True)})],
     "Retry-After in words": [status(503, {"Retry-After": "soon"})],
+    "Retry-After in raised digits": [status(503, {"Retry-After": "²"})],
+    "range in raised digits": [drop(900), lambda handler: answer(handler, 206, b"", {"Content-Range": "bytes ²-9/10"})],
     "server error": [status(500), status(502), status(504)],
     "wrong byte, once": [wrong_byte],
     "wrong byte, then dropped": [wrong_byte, drop(100), wrong_byte, drop(4000)],
@@ -219,6 +222,8 @@ LISTS: dict[str, tuple[bytes, str]] = {
     "web page": (b"<html>log in</html>", "a web page"),
     "not text": (b"\xff\xfe\x00\n", "line 1 is not"),
     "path out of the folder": (b"0" * 64 + b" ../../etc/passwd\n", "line 1 is not"),
+    "two sums of a file": (checksums(published()) + b"0" * 64 + b" 101.dat\n", "names 101.dat twice"),
+    "zero in a name": (b"0" * 64 + b" 101\0.dat\n", "line 1 is not"),
     "absolute path": (b"0" * 64 + b" /etc/passwd\n", "line 1 is not"),
 }
 
@@ -233,6 +238,55 @@ def test_bad_list_stops_before_the_first_file(server: FaultyServer, wish: Wish, 
     assert not wish.folder.exists()
     server.always.clear()
     download([wish], options)
+    assert here(wish.folder) == wanted(published())
+
+
+def upper_sums(content: bytes) -> bytes:
+    return b"".join(line[:64].upper() + line[64:] for line in content.splitlines(keepends=True))
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda content: content.replace(b"\n", b"\r\n"),
+        lambda content: content.replace(b" ", b" *"),
+        upper_sums,
+        lambda content: b"\xef\xbb\xbf" + content,
+        lambda content: content + content,
+    ],
+    ids=["line ends of Windows", "marks of binary files", "capitals", "byte order mark", "every line twice"],
+)
+def test_list_may_be_written_in_other_ways(
+    server: FaultyServer, wish: Wish, options: Options, written: Callable[[bytes], bytes]
+) -> None:
+    files = wanted(published())
+    server.files[LIST] = written(checksums(files))
+    download([wish], options)
+    assert here(wish.folder) == files
+
+
+def test_only_one_download_of_a_database_at_a_time(server: FaultyServer, wish: Wish, options: Options) -> None:
+    with only_downloads([wish]), pytest.raises(ResourceError, match=r"another download to .*mitdb is under way"):
+        download([wish], options)
+    download([wish], options)
+    assert here(wish.folder) == wanted(published())
+
+
+@pytest.mark.parametrize("path", ["mitdb", "mitdb/101.dat/x", "mitdb/SHA256SUMS.txt/x"])
+def test_what_is_in_the_way_of_a_file_is_named(server: FaultyServer, wish: Wish, options: Options, path: str) -> None:
+    in_the_way = wish.folder.parent / path
+    in_the_way.parent.mkdir(parents=True)
+    in_the_way.write_text("mine")
+    with pytest.raises(UserError, match=r"mitdb.*see that it can be written, or name another --home"):
+        download([wish], options)
+    assert in_the_way.read_text() == "mine"
+
+
+def test_damaged_notes_of_what_is_checked_are_made_anew(server: FaultyServer, wish: Wish, options: Options) -> None:
+    download([wish], options)
+    (wish.folder / ".checked").write_bytes(b"\xff\xfe\0")
+    (done,) = download([wish], options)
+    assert done.n_new == 0
     assert here(wish.folder) == wanted(published())
 
 
