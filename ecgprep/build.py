@@ -94,9 +94,10 @@ class BuildResult:
 
 @dataclass(frozen=True)
 class Piece:
-    """The rows of one record that belong to one task."""
+    """The rows of one record that belong to one task, and the stamp of its files when their place was found."""
 
     ref: RecordRef
+    stamp: int
     start: NDArray[np.int64]
     valid_n: NDArray[np.int32]
 
@@ -530,6 +531,7 @@ def make_fills(
 ) -> Iterator[Fill]:
     """Yield what each task needs, whose rows are those of some records."""
     records = [record for index in indexes for record in index.records]
+    stamps = np.concatenate([index.block.stamp for index in indexes])
     first_row = np.cumsum(np.concatenate([[0], *(index.block.n_rows for index in indexes)]))
     start, valid_n = (
         np.concatenate([getattr(index.block, name) for index in indexes]) for name in ("start", "valid_n")
@@ -542,7 +544,7 @@ def make_fills(
             if first_row[number] >= task.stop:
                 break
             rows = slice(max(task.start, first_row[number]), min(task.stop, first_row[number + 1]))
-            pieces.append(Piece(records[number], start[rows], valid_n[rows]))
+            pieces.append(Piece(records[number], int(stamps[number]), start[rows], valid_n[rows]))
         yield Fill(location, task, prepare, n_samples, tuple(pieces), _valid_n(plan, task), reps)
 
 
@@ -601,6 +603,10 @@ def cut_rows(job: Fill) -> NDArray[np.int16]:
         except (RecordError, FileNotFoundError) as error:
             said = error.reason if isinstance(error, RecordError) else f"{Path(error.filename).name} is missing"
             raise DamagedStoreError(f"record {piece.ref.record} changed during the build: {said}") from error
+        if piece.ref.stamp() != piece.stamp:
+            raise DamagedStoreError(
+                f"record {piece.ref.record} changed during the build: its files are others now; run it again"
+            )
         blocks.append(cut(counts, piece.start, piece.valid_n, job.n_samples))
     return np.concatenate(blocks)
 

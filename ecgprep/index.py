@@ -112,6 +112,8 @@ class IndexedRecord:
         Clipped samples of the record.
     digests : mapping
         SHA-256 of the raw files by their path below the database's folder.
+    stamp : int
+        `RecordRef.stamp` of the files that were read.
     """
 
     ref: RecordRef
@@ -119,6 +121,7 @@ class IndexedRecord:
     sources: tuple[str, ...]
     n_clipped: int
     digests: Mapping[str, str]
+    stamp: int
 
 
 @dataclass(frozen=True)
@@ -223,6 +226,7 @@ def _describe(error: Exception) -> str:
 
 
 def _index_record(database: Database, ref: RecordRef, prepare: Prepare) -> IndexedRecord:
+    stamp = ref.stamp()  # before they are read: a change meanwhile is found when the store is filled
     record = read_clean(database, ref, prepare)
     rows = _cut_rows(database, ref, record, prepare)
     n = len(rows.start)
@@ -238,7 +242,7 @@ def _index_record(database: Database, ref: RecordRef, prepare: Prepare) -> Index
     }
     digests = {file.relative_to(ref.folder).as_posix(): file_digest(file) for file in ref.files}
     rows = replace(rows, columns={**whole, **rows.columns})
-    return IndexedRecord(ref, rows, record.sources, record.n_clipped, digests)
+    return IndexedRecord(ref, rows, record.sources, record.n_clipped, digests, stamp)
 
 
 def _amplitude(counts: NDArray[np.int16], n: int) -> dict[str, NDArray[np.float32]]:

@@ -25,6 +25,8 @@ class IndexedBlock:
         Which records give rows; the others are quarantined.
     n_rows : ndarray of int64, shape (n_used,)
         How many each of those gives.
+    stamp : ndarray of int64, shape (n_used,)
+        `RecordRef.stamp` of each of those.
     start, valid_n : ndarray, shape (n_rows,)
         As in `ecgprep.index.CutRows`.
     columns, marks : mapping
@@ -45,6 +47,7 @@ class IndexedBlock:
 
     is_used: NDArray[np.bool_]
     n_rows: NDArray[np.int64]
+    stamp: NDArray[np.int64]
     start: NDArray[np.int64]
     valid_n: NDArray[np.int32]
     columns: Mapping[str, NDArray[Any]]
@@ -68,11 +71,12 @@ def _block_of(indexed: IndexedRecord | Quarantined) -> IndexedBlock:
     none = np.zeros(0, np.int64)
     if isinstance(indexed, Quarantined):
         no_rows = none.astype(np.int32)
-        return IndexedBlock(np.array([False]), none, none, no_rows, {}, {}, {}, 0, frozenset(), 0, "", (indexed,))
+        return IndexedBlock(np.array([False]), none, none, none, no_rows, {}, {}, {}, 0, frozenset(), 0, "", (indexed,))
     rows = indexed.rows
     return IndexedBlock(
         np.array([True]),
         np.array([len(rows.start)]),
+        np.array([indexed.stamp]),
         rows.start,
         rows.valid_n,
         rows.columns,
@@ -97,6 +101,7 @@ def join_blocks(blocks: Sequence[IndexedBlock]) -> IndexedBlock:
     return IndexedBlock(
         np.concatenate([block.is_used for block in blocks]),
         np.concatenate([block.n_rows for block in blocks]),
+        np.concatenate([block.stamp for block in blocks]),
         np.concatenate([block.start for block in blocks]),
         np.concatenate([block.valid_n for block in blocks]),
         {name: np.concatenate([block.columns[name] for block in with_rows]) for name in with_rows[0].columns},

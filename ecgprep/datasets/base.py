@@ -62,6 +62,11 @@ class RecordRef:
         path = self.path
         return (*(path.with_name(path.name + suffix) for suffix in self.suffixes), *self.beside)
 
+    def stamp(self) -> int:
+        """Return a number that is another one when a file has changed; the same in every process."""
+        stats = [file.stat() for file in self.files if file.is_file()]
+        return hash(tuple((stat.st_size, stat.st_mtime_ns) for stat in stats))  # hashes of numbers are not salted
+
 
 @dataclass(frozen=True)
 class Found:

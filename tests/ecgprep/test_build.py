@@ -22,6 +22,7 @@ from ecgprep.datasets.mitdb import DS1, DS1_VALIDATION, DS2
 from ecgprep.execute import TaskRunner
 from ecgprep.index import CleanRecord, read_clean
 from ecgprep.inspect import print_result, print_store
+from ecgprep.plan import make_plan
 from pipelines.workspace import Workspace
 from store.errors import DamagedStoreError, MissingDataError, NothingLeftError, UserError
 from store.read import Store, open_store
@@ -322,6 +323,27 @@ def test_damaged_record_is_left_out_with_its_reason(
     assert "3 of 48 records are here, 2 used" in " ".join(shown.split())
     assert "1 records left out" in shown
     assert "mitdb/100: " in shown
+
+
+def take_signals_of_102(place: Path, name: str) -> None:
+    (place / f"{name}.hea").write_text((place / "102.hea").read_text().replace("102", name))
+    shutil.copyfile(place / "102.dat", place / f"{name}.dat")
+
+
+@pytest.mark.parametrize("change", [truncate, take_signals_of_102, remove(".dat")], ids=["cut", "replaced", "removed"])
+def test_record_that_changes_during_the_build_stops_it(
+    few: Path, tmp_path: Path, build_in: Build, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path, str], None]
+) -> None:
+    """Its rows and labels were made of other signals."""
+    shutil.copytree(few, tmp_path / "raw")
+
+    def planned(*arguments: object) -> object:
+        change(tmp_path / "raw/mitdb", "114")
+        return make_plan(*arguments)
+
+    monkeypatch.setattr("ecgprep.build.make_plan", planned)
+    with pytest.raises(DamagedStoreError, match="record mitdb/114 changed during the build"):
+        build_in(tmp_path / "raw", dataset="mitdb")
 
 
 def test_strict_stops_at_a_damaged_record(few: Path, tmp_path: Path, build_in: Build) -> None:
