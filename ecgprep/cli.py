@@ -100,7 +100,7 @@ def download(
     from pipelines.workspace import Workspace
 
     wishes = []
-    for name in databases:
+    for name in dict.fromkeys(databases):
         database = get_database(name)
         prepare = database.resolve(_read_section({"dataset": name, "fs": fs}, None, settings))
         wishes.append(Wish(database, prepare, Workspace.at(home).raw / database.folder))

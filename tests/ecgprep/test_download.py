@@ -552,7 +552,7 @@ def test_command_line_says_the_size_first_and_prints_the_folder(server: FaultySe
     for name, content in files.items():
         (folder / name).write_bytes(content)
     (folder / "SHA256SUMS.txt").write_bytes(checksums(files))
-    options = ("download", "mitdb", "--from", tmp_path / "mirror", "--offline", "--home", tmp_path / "home")
+    options = ("download", "mitdb", "mitdb", "--from", tmp_path / "mirror", "--offline", "--home", tmp_path / "home")
     done = ecgprep(*options, "--records", "100,147")
     assert (done.returncode, done.stdout) == (0, f"{tmp_path / 'home/raw/mitdb'}\n")
     assert done.stderr.startswith("mitdb: MIT-BIH Arrhythmia Database; licence ODC-By 1.0; https://physionet.org/")
