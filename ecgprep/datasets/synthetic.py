@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ecgprep.datasets.mitdb import MitBih
+from store.errors import UserError
 
 MINUTES = 2.0
 
@@ -25,11 +26,27 @@ class Synthetic(MitBih):
         return "`ecgprep build --dataset synthetic` writes them"
 
     def make_raw(self, raw: Path) -> None:
-        """Write the recordings unless they are there."""
+        """Write the recordings unless they are there.
+
+        Raises
+        ------
+        UserError
+            If their folder cannot be made.
+        """
+        from filelock import FileLock
+
         from ecgprep.synth import write_mitdb
 
-        if not (raw / self.folder).is_dir():
-            write_mitdb((raw / self.folder).parent, n_minutes=MINUTES)
+        folder = raw / self.folder
+        if folder.is_dir():
+            return
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{folder.parent}: cannot be made ({error.strerror}); name another --home") from error
+        with FileLock(folder.with_name(f".{folder.name}.lock")):  # of two builds at once the second waits
+            if not folder.is_dir():
+                write_mitdb(folder.parent, n_minutes=MINUTES)
 
 
 DATABASE = Synthetic()

@@ -6,6 +6,7 @@ import ast
 import csv
 from collections import Counter
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from scipy.signal import find_peaks
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
+from ecgprep.datasets import get_database
 from ecgprep.synth import LIKE, write_mitdb, write_ptbxl
 from ecgprep.synth.mitdb import RECORDS
 from ecgprep.synth.ptbxl import draw_visits
@@ -341,3 +343,28 @@ def test_what_cannot_be_made_is_refused(tmp_path: Path, like: str, options: dict
 def test_statements_agree_with_the_superclasses(tmp_path: Path) -> None:
     table = pd.read_csv(write_ptbxl(tmp_path, n_records=40, seed=0) / "scp_statements.csv", index_col=0)
     assert table["diagnostic_class"].dropna().to_dict() == STATEMENT_SCHEMES["superclass"]
+
+
+def test_of_two_builds_at_once_one_writes_the_synthetic_recordings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = Thread(target=get_database("synthetic").make_raw, args=(tmp_path,))
+    written: list[Path] = []
+
+    def write(folder: Path, n_minutes: float) -> None:
+        written.append(folder)
+        if len(written) == 1:
+            second.start()
+            second.join(timeout=0.3)  # it waits for this one
+        (folder / "mitdb").mkdir(exist_ok=True)
+
+    monkeypatch.setattr("ecgprep.synth.write_mitdb", write)
+    get_database("synthetic").make_raw(tmp_path)
+    second.join()
+    assert written == [tmp_path / "synthetic"]
+
+
+def test_place_where_synthetic_recordings_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "synthetic").touch()
+    with pytest.raises(UserError, match=r"synthetic: cannot be made .*name another --home"):
+        get_database("synthetic").make_raw(tmp_path)
