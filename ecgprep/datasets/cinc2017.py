@@ -59,12 +59,12 @@ class Cinc2017(Database):
     label_rules = tuple(LABEL_FILES)
 
     def find(self, folder: Path, prepare: Prepare) -> Found:
-        """Return the records that are here; one that lies in both layouts is read as published."""
+        """Return the records that are here; one that lies in both layouts is read as published, else the first."""
         assert prepare.label_rule is not None
         class_of = read_labels(folder, prepare.label_rule)
         here: dict[str, Path] = {}
         for layout in LAYOUTS:
-            for path in folder.glob(layout):
+            for path in sorted(folder.glob(layout)):
                 if path.suffix in SUFFIXES:
                     here.setdefault(path.stem, path.with_suffix(""))
         refs = [_ref(folder, path, class_of) for path in here.values()]

@@ -130,6 +130,16 @@ class TestCinc2017:
         assert store.n_rows == 60
         assert all(name.startswith("cinc2017/training/") for name in store.column("record"))
 
+    def test_record_in_two_folders_is_read_from_the_first_however_the_disk_lists_them(
+        self, copied: Path, build_in: Build, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        shutil.copytree(copied / "challenge-2017/training/A00", copied / "challenge-2017/training/A00-copy")
+        glob = Path.glob
+        monkeypatch.setattr(Path, "glob", lambda place, pattern: sorted(glob(place, pattern), reverse=True))
+        store = open_store(build_in(copied, dataset="cinc2017").place)
+        assert store.n_rows == 60
+        assert all(name.startswith("cinc2017/training/A00/") for name in store.column("record"))
+
     def test_other_versions_of_the_labels(self, copied: Path, build_in: Build) -> None:
         folder = copied / "challenge-2017"
         (folder / "REFERENCE-v0.csv").write_text("A00001,~\nA00002,O\n")
