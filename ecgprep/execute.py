@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import islice
+from multiprocessing import resource_tracker
 from typing import Any, TypeVar
 
 from store.errors import ResourceError, UserError
@@ -118,22 +120,24 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
     for name in ("distributed", "distributed.client", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if scheduler is None:
-        try:
-            with _interruption_ignored(), dask.config.set(KEPT_MEMORY):
-                cluster = LocalCluster(
-                    n_workers=workers,
-                    threads_per_worker=1,
-                    processes=True,
-                    dashboard_address="127.0.0.1:0",
-                    silence_logs=logging.CRITICAL,  # of the workers: their errors come back and are said once
-                )
-        except RuntimeError as error:  # of a worker that did not come up
-            raise ResourceError(
-                f"worker processes do not start ({error}); try --workers 0, and in a script of your own call the build "
-                'under `if __name__ == "__main__"`'
-            ) from error
-        with cluster, Client(cluster) as client:
-            yield client
+        with ExitStack() as started:
+            try:
+                with _interruption_postponed(), dask.config.set(KEPT_MEMORY):
+                    cluster = started.enter_context(
+                        LocalCluster(
+                            n_workers=workers,
+                            threads_per_worker=1,
+                            processes=True,
+                            dashboard_address="127.0.0.1:0",
+                            silence_logs=logging.CRITICAL,  # of the workers: their errors come back and are said once
+                        )
+                    )
+            except RuntimeError as error:  # of a worker that did not come up
+                raise ResourceError(
+                    f"worker processes do not start ({error}); try --workers 0, and in a script of your own call the "
+                    'build under `if __name__ == "__main__"`'
+                ) from error
+            yield started.enter_context(Client(cluster))
         return
     try:
         client = Client(scheduler, timeout=CONNECT_S)
@@ -149,16 +153,27 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
 
 
 @contextmanager
-def _interruption_ignored() -> Iterator[None]:
-    """Let processes that start within ignore Ctrl-C, which a terminal sends to them too: this process ends them."""
+def _interruption_postponed() -> Iterator[None]:
+    """Keep Ctrl-C, which a terminal sends to all, from processes that start within, and from this one till their start.
+
+    A signal that is blocked stays so in threads and processes that start meanwhile; this process ends them.
+    """
     if threading.current_thread() is not threading.main_thread():  # only there can handlers be set
         yield
         return
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    resource_tracker.ensure_running()  # its start would lift the block in the thread that starts the others
+    came: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, _: came.append(number))  # threads there are may receive it
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
+        if sys.platform != "win32":
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         signal.signal(signal.SIGINT, handler)
+    if came:
+        signal.raise_signal(signal.SIGINT)
 
 
 def _bounded(client: Any, function: Callable[[Any], Any], arguments: Iterable[Any]) -> Iterator[Any]:

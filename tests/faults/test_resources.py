@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ecgprep.execute import TaskRunner
+from ecgprep.execute import TaskRunner, _interruption_postponed
 from store.write import read_manifest
 from tests.recordings import write_mitdb
 
@@ -167,6 +167,22 @@ def test_interruption_says_that_the_command_goes_on(source: Path, tmp_path: Path
     assert stderr.splitlines()[-1] == "ecgprep: interrupted; the same command goes on from here"
     assert "KeyboardInterrupt" not in stderr
     assert finish(source, tmp_path, workers) == whole
+
+
+def test_an_interruption_while_workers_start_is_kept_from_them_and_not_lost() -> None:
+    asks = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, set()))"
+    started: list[str] = []
+
+    def start() -> None:
+        with _interruption_postponed():
+            os.kill(os.getpid(), signal.SIGINT)
+            started.append(subprocess.check_output([sys.executable, "-c", asks], text=True))
+
+    with pytest.raises(KeyboardInterrupt):
+        start()
+    assert started == ["True\n"]
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, set())
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_killed_worker_stops_nothing_for_good(source: Path, tmp_path: Path, whole: str) -> None:
