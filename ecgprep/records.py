@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from ecgprep.wfdb_files import (
     Header,
     Segments,
     lead_names,
+    n_signals,
     parse_header,
     parse_segments,
     read_header_text,
@@ -27,6 +29,9 @@ from ecgprep.wfdb_files import (
 from store.errors import RecordError
 from store.schema import CLIP_COUNT, SCALE_MV
 from store.vocabulary import MV_PER_UNIT, lead_key, same_leads
+
+if TYPE_CHECKING:
+    import wfdb
 
 MAX_CLIPPED_SHARE = 1e-3
 PIECE_SAMPLES = 1_000_000  # of each lead, that are rounded at a time
@@ -98,6 +103,7 @@ def read_record(path: Path, suffixes: Sequence[str] = (".hea", ".dat")) -> Recor
         text = read_header_text(path.with_name(f"{path.name}.hea"))
         if segments := parse_segments(text):
             return _by_segments(path, segments)
+        _check_described(path, text)
         header = parse_header(text)
         return _by_header(path, header, text) if header else _by_wfdb(path, text)
     except RecordError:
@@ -105,6 +111,14 @@ def read_record(path: Path, suffixes: Sequence[str] = (".hea", ".dat")) -> Recor
     except Exception as error:  # the parser raises whatever a damaged file trips: IndexError, ValueError, …
         said = " ".join(str(error).split()).replace(f"{path.parent}/", "")  # a store names no folder of its maker's
         raise RecordError("read", f"cannot be read: {type(error).__name__}: {said}") from error
+
+
+def _check_described(path: Path, text: str) -> None:
+    stated, described = n_signals(text), len(lead_names(text))
+    if stated == described == 0:
+        raise RecordError("read", f"has no signal: {path.name}.hea names none")
+    if stated is not None and stated != described:
+        raise RecordError("read", f"{path.name}.hea says {stated} signals and describes {described}")
 
 
 def _by_header(path: Path, header: Header, text: str) -> Record:
@@ -158,14 +172,37 @@ def _by_wfdb(path: Path, text: str) -> Record:
 
     raw = wfdb.rdrecord(str(path), physical=False)
     signal = np.ascontiguousarray(raw.dac().T)
-    leads = [name or "" for name in raw.sig_name]  # a header may leave a lead without a name
-    _check_sums(leads, raw.checksum, raw.calc_checksum())
-    stated = stated_units(text)  # wfdb drops what is not ASCII, and so takes µV for V
+    own = lead_names(text)  # wfdb drops what is not ASCII, from names and from units, where it so takes µV for V
+    leads = [ours or theirs or "" for ours, theirs in zip(own, raw.sig_name, strict=True)]
+    stated = stated_units(text)
     units = [stated.get(i, unit or "") for i, unit in enumerate(raw.units)]
+    if max(raw.samps_per_frame) > 1:
+        signal[_frames_without_value(path)] = np.nan
+    _check_sums(leads, raw.checksum, _sums(path, raw))
     signal_mv = signal * _mv_per(units)[:, None]
     names = number_repeated(leads)
     comments, unfit, files = tuple(raw.comments or ()), _unfit(names, units, text), tuple(signal_files(text))
     return _checked(Record(names, float(raw.fs), signal_mv, comments, unfit, files))
+
+
+def _frames_without_value(path: Path) -> NDArray[np.bool_]:
+    """Tell of which frames of several samples, by lead, one has no value; wfdb takes its number into the mean."""
+    import wfdb
+
+    raw = wfdb.rdrecord(str(path), smooth_frames=False)
+    samples = zip(raw.e_p_signal, raw.samps_per_frame, strict=True)
+    return np.stack([np.isnan(lead).reshape(-1, n).any(axis=1) for lead, n in samples])
+
+
+def _sums(path: Path, raw: wfdb.Record) -> list[int]:
+    """Return the sums of a record's samples as they lie in its files: neither averaged over frames nor shifted."""
+    import wfdb
+
+    changed = max(raw.samps_per_frame) > 1 or any(raw.skew)
+    if changed:
+        raw = wfdb.rdrecord(str(path), physical=False, smooth_frames=False, ignore_skew=True)
+    sums: list[int] = raw.calc_checksum(expanded=changed)
+    return sums
 
 
 def _mv_per(units: Sequence[str]) -> NDArray[np.float64]:

@@ -29,6 +29,7 @@ RECORD_LINE = re.compile(
 )
 SEGMENTED = re.compile(r"^\S+/\d+\s")
 RATE = re.compile(r"^\S+\s+\d+\s+(?P<fs>[\d.eE+-]+)")
+N_SIGNALS = re.compile(r"^\S+\s+(?P<n_signals>\d+)")
 NO_SEGMENT = "~"
 DEFAULT_FS_HZ = 250.0  # of a header that states none
 SIGNAL_LINE = re.compile(
@@ -104,6 +105,12 @@ def stated_rate(text: str) -> float:
     """Return the sampling rate that a header's text states, in Hz; 250 where it states none, as header(5) has it."""
     match = RATE.match((_stated_lines(text) or [""])[0])
     return float(match["fs"]) if match else DEFAULT_FS_HZ
+
+
+def n_signals(text: str) -> int | None:
+    """Return how many signals a header's text says that there are; None where its first line cannot be read."""
+    match = N_SIGNALS.match((_stated_lines(text) or [""])[0])
+    return int(match["n_signals"]) if match else None
 
 
 def lead_names(text: str) -> list[str]:

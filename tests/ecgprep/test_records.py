@@ -132,6 +132,73 @@ def test_a_lead_without_gain_is_read_but_not_taken(tmp_path: Path, gain: str, ex
             choose_leads(record, ["V1"], {})
 
 
+def _write_frames(folder: Path, signals: list[np.ndarray], samples_a_frame: list[int]) -> None:
+    """Write a record whose leads have several samples a frame, without a value at some."""
+    n = len(signals)
+    record = wfdb.Record(
+        record_name="frames", n_sig=n, fs=125, sig_len=len(signals[0]) // samples_a_frame[0], fmt=["16"] * n,
+        file_name=["frames.dat"] * n, samps_per_frame=samples_a_frame, e_d_signal=signals, sig_name=["II", "V1"],
+        units=["mV"] * n, adc_gain=[200.0] * n, baseline=[7] * n, adc_res=[16] * n, adc_zero=[0] * n,
+        block_size=[0] * n, init_value=[0] * n,
+    )  # fmt: skip
+    record.byte_offset = record.skew = [None] * n
+    record.checksum = record.calc_checksum(expanded=True)
+    record.wrsamp(expanded=True, write_dir=str(folder))
+
+
+def test_frames_of_several_samples_are_averaged_and_have_no_value_where_one_has_none(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    signals = [generator.integers(-500, 500, n) for n in (1000, 4000)]
+    signals[1][401] = -32768
+    _write_frames(tmp_path, signals, [1, 4])
+    ours, theirs = read_record(tmp_path / "frames"), wfdb.rdrecord(str(tmp_path / "frames"))
+    assert (ours.leads, ours.fs_hz) == (("II", "V1"), 125.0)
+    assert np.flatnonzero(np.isnan(ours.signal_mv[1])).tolist() == [100]
+    np.testing.assert_array_equal(np.delete(ours.signal_mv, 100, axis=1).T, np.delete(theirs.p_signal, 100, axis=0))
+
+
+@pytest.mark.parametrize("samples_a_frame", [1, 2])
+def test_checksums_are_of_what_the_file_holds(tmp_path: Path, samples_a_frame: int) -> None:
+    signals = [np.random.default_rng(i).integers(-500, 500, 2000) for i in range(2)]
+    _write_frames(tmp_path, signals, [samples_a_frame] * 2)
+    (tmp_path / "frames.dat").write_bytes((tmp_path / "frames.dat").read_bytes()[:-2] + b"\1\0")
+    with pytest.raises(RecordError, match="checksum of V1 is"):
+        read_record(tmp_path / "frames")
+
+
+def test_a_lead_that_lags_is_put_in_its_place(tmp_path: Path) -> None:
+    write_mitdb_record(tmp_path, "100", SIGNAL, ("MLII", "V1"))
+    header = tmp_path / "100.hea"
+    header.write_text(header.read_text().replace(" 212 ", " 212:3 ", 1))
+    np.testing.assert_array_equal(read_record(tmp_path / "100").signal_mv.T, wfdb.rdrecord(str(header)[:-4]).p_signal)
+
+
+@pytest.mark.parametrize("extra", ["", "x1"], ids=["our reader", "wfdb"])
+def test_names_of_leads_need_not_be_ascii(tmp_path: Path, extra: str) -> None:
+    write_mitdb_record(tmp_path, "100", SIGNAL, ("MLII", "V1"))
+    header = tmp_path / "100.hea"
+    header.write_text(header.read_text().replace("MLII", "Fühler").replace(" 212 ", f" 212{extra} "), encoding="utf-8")
+    assert read_record(tmp_path / "100").leads == ("Fühler", "V1")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("100 2 ", "100 3 ", "100.hea says 3 signals and describes 2"),
+        ("100 2 ", "100 1 ", "100.hea says 1 signals and describes 2"),
+        (None, "100 0 360 3600\n", "has no signal: 100.hea names none"),
+    ],
+)
+def test_a_header_that_describes_other_signals_than_it_counts_is_refused(
+    tmp_path: Path, old: str | None, new: str, message: str
+) -> None:
+    write_mitdb_record(tmp_path, "100", SIGNAL, ("MLII", "V1"))
+    header = tmp_path / "100.hea"
+    header.write_text(header.read_text().replace(old, new, 1) if old else new)
+    with pytest.raises(RecordError, match=message):
+        read_record(tmp_path / "100")
+
+
 def _write_segments(folder: Path, signal_mv: np.ndarray) -> None:
     """Write two halves that differ in gain, baseline, unit and format."""
     half = signal_mv.shape[1] // 2
