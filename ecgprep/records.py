@@ -143,11 +143,14 @@ def _by_header(path: Path, header: Header, text: str) -> Record:
 
 def _by_segments(path: Path, header: Segments) -> Record:
     """Return a record of several, each in millivolts by its own gains; NaN where a segment has not a lead."""
+    n_in_all = sum(n_samples for _, n_samples in header.parts)
+    if header.n_samples not in (n_in_all, None):
+        raise RecordError("read", f"its segments hold {n_in_all} samples, {path.name}.hea says {header.n_samples}")
     names = [name for name, _ in header.parts if name != NO_SEGMENT]
     segments = {name: read_record(path.with_name(name), suffixes=(".hea",)) for name in dict.fromkeys(names)}
     layout = lead_names(read_header_text(path.with_name(f"{header.layout}.hea"))) if header.layout else []
     leads = tuple(dict.fromkeys([*number_repeated(layout), *(lead for one in segments.values() for lead in one.leads)]))
-    signal_mv = np.full((len(leads), sum(n_samples for _, n_samples in header.parts)), np.nan)
+    signal_mv = np.full((len(leads), n_in_all), np.nan)
     unfit: dict[str, str] = {}
     start = 0
     for name, n_samples in header.parts:
@@ -291,12 +294,20 @@ def choose_leads(record: Record, leads: Sequence[str], substitutes: Mapping[str,
 
 
 def number_repeated(names: Sequence[str]) -> tuple[str, ...]:
-    """Return lead names in which one that a header repeats has its place behind it: ECG, ECG → ECG1, ECG2."""
-    seen: Counter[str] = Counter()
+    """Return lead names in which one that a header repeats, in any case, has a number behind it: ECG, ECG → ECG1, ECG2.
+
+    A number that makes a name that is there already is passed over.
+    """
+    n_named = Counter(map(lead_key, names))
+    taken, numbers = set(n_named), dict.fromkeys(n_named, 0)
     numbered = []
     for name in names:
-        seen[name] += 1
-        numbered.append(f"{name}{seen[name]}" if names.count(name) > 1 else name)
+        key, new = lead_key(name), name
+        while n_named[key] > 1 and lead_key(new) in taken:
+            numbers[key] += 1
+            new = f"{name}{numbers[key]}"
+        taken.add(lead_key(new))
+        numbered.append(new)
     return tuple(numbered)
 
 

@@ -24,7 +24,7 @@ DEFAULT_GAIN = 200.0  # units per mV of a signal whose header states none
 NO_VALUE = {"16": -32768, "212": -2048}
 
 RECORD_LINE = re.compile(
-    r"^(?P<name>[-\w]+)(?P<segments>/\d+)?\s+(?P<n_signals>\d+)"
+    r"^(?P<name>[^\s/]+)(?P<segments>/\d+)?\s+(?P<n_signals>\d+)"
     r"(?:\s+(?P<fs>[\d.eE+-]+)(?:/[\d.eE+()-]+)?(?:\s+(?P<n_samples>\d+)(?:\s+\S.*)?)?)?\s*$"
 )
 SEGMENTED = re.compile(r"^\S+/\d+\s")
@@ -75,6 +75,8 @@ class Segments:
         Record whose header names all leads, where segments have different ones; empty where all have the same.
     parts : tuple of (str, int)
         Record and number of samples of each segment; ``~`` is a gap.
+    n_samples : int or None
+        Number of samples in all, where it is stated.
     comments : tuple of str
         Comment lines.
     """
@@ -82,6 +84,7 @@ class Segments:
     fs_hz: float
     layout: str
     parts: tuple[tuple[str, int], ...]
+    n_samples: int | None
     comments: tuple[str, ...]
 
 
@@ -98,7 +101,9 @@ def parse_segments(text: str) -> Segments | None:
         return None
     parts = [(name, int(n)) for name, n, *_ in map(str.split, others)]
     layout = parts.pop(0)[0] if parts and parts[0][1] == 0 else ""
-    return Segments(stated_rate(text), layout, tuple(parts), _comments(text))
+    record = RECORD_LINE.match(first)
+    n_samples = int(record["n_samples"] or 0) if record else 0
+    return Segments(stated_rate(text), layout, tuple(parts), n_samples or None, _comments(text))
 
 
 def stated_rate(text: str) -> float:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -15,10 +16,10 @@ from ecgprep.datasets.annotated import AnnotatedDatabase
 from ecgprep.datasets.base import Found, RecordRef, is_synthetic, person_in
 from ecgprep.label_table import LabelTable, read_label_table
 from ecgprep.records import Record, number_repeated, read_record
-from ecgprep.wfdb_files import lead_names, read_header_text, signal_files
+from ecgprep.wfdb_files import lead_names, parse_header, parse_segments, read_header_text, signal_files
 from store.errors import MissingDataError, UserError
 from store.plan import Values
-from store.vocabulary import MV_PER_UNIT
+from store.vocabulary import MV_PER_UNIT, lead_key
 
 LABEL = "label"
 
@@ -64,12 +65,12 @@ class WfdbFolder(AnnotatedDatabase):
         if not stated:
             raise MissingDataError(f"{folder}: no WFDB header (*.hea) that names a lead with a voltage is in it")
         here = type(self)()
-        n_records = Counter(lead for header in stated for lead in dict.fromkeys(header.leads))
+        spelling = {lead_key(lead): lead for header in reversed(stated) for lead in reversed(header.leads)}
+        n_records = Counter(key for header in stated for key in dict.fromkeys(map(lead_key, header.leads)))
         here.rates_hz = tuple(rate for rate, _ in Counter(header.fs_hz for header in stated).most_common())
-        here.leads = tuple(n_records)
-        here.default_leads = tuple(lead for lead, n in n_records.items() if n == max(n_records.values()))
-        in_all = tuple(lead for lead, n in n_records.items() if n == len(stated))
-        here.all_leads = in_all if len(in_all) == len(n_records) else None
+        here.leads = tuple(spelling[key] for key in n_records)
+        here.default_leads = tuple(spelling[key] for key in _most_common_leads(stated, n_records))
+        here.all_leads = here.leads if set(n_records.values()) == {len(stated)} else None
         return here
 
     def raw_rate(self, fs_hz: float) -> float:
@@ -148,17 +149,38 @@ class _Stated(NamedTuple):
     segments: tuple[str, ...] = ()
 
 
+def _most_common_leads(stated: Sequence[_Stated], n_records: Mapping[str, int]) -> list[str]:
+    """Return the leads that most records have; of leads of equally many, those that one record has together."""
+    most = [key for key, n in n_records.items() if n == max(n_records.values())]
+    together = max(({lead_key(lead) for lead in header.leads}.intersection(most) for header in stated), key=len)
+    return [key for key in most if key in together]
+
+
 def _read_headers(folder: Path) -> dict[Path, _Stated]:
     """Return what the headers of a folder say, by record; segments of a multi-segment record are parts of it."""
-    paths = sorted(path.with_suffix("") for path in folder.rglob("*.hea") if not path.name.startswith("."))
+    paths = sorted(path.with_suffix("") for path in _header_files(folder))
     stated = {path: _read_header(path) for path in paths}
-    parts = {path.with_name(segment) for path, header in stated.items() for segment in header.segments}
+    parts = {path.parent / segment for path, header in stated.items() for segment in header.segments}
     return {path: _with_segments(path, header, stated) for path, header in stated.items() if path not in parts}
+
+
+def _header_files(folder: Path) -> Iterator[Path]:
+    """Yield the header files of a folder and of all below, each folder once whatever links lead to it."""
+    seen = {folder.resolve()}
+    for name, below, files in os.walk(folder, followlinks=True):
+        place = Path(name)
+        links = [child for child in below if (place / child).is_symlink()]
+        for link in sorted(links):
+            real = (place / link).resolve()
+            if real.is_relative_to(folder.resolve()) or real in seen:
+                below.remove(link)
+            seen.add(real)
+        yield from (place / file for file in files if file.endswith(".hea") and not file.startswith("."))
 
 
 def _with_segments(path: Path, header: _Stated, stated: Mapping[Path, _Stated]) -> _Stated:
     """Return what a record and its segments, where it has any, say together."""
-    parts = {name: stated[path.with_name(name)] for name in header.segments if path.with_name(name) in stated}
+    parts = {name: stated[path.parent / name] for name in header.segments if path.parent / name in stated}
     if not parts:
         return header
     leads = tuple(dict.fromkeys(lead for part in parts.values() for lead in part.leads))
@@ -168,18 +190,25 @@ def _with_segments(path: Path, header: _Stated, stated: Mapping[Path, _Stated]) 
 
 
 def _read_header(path: Path) -> _Stated:
-    import wfdb
-
     try:
-        header = wfdb.rdheader(str(path))
-        if isinstance(header, wfdb.MultiRecord):
-            return _Stated(float(header.fs), segments=tuple(header.seg_name))
-        text = read_header_text(path.with_name(f"{path.name}.hea"))  # wfdb drops what is not ASCII
-        pairs = list(zip(number_repeated(lead_names(text)), header.units or (), strict=True))
+        text = read_header_text(path.with_name(f"{path.name}.hea"))
+        if segments := parse_segments(text):
+            return _Stated(segments.fs_hz, segments=(segments.layout, *(name for name, _ in segments.parts)))
+        fs_hz, units = _rate_and_units(path, text)
+        pairs = list(zip(number_repeated(lead_names(text)), units, strict=True))
     except Exception:  # the parser raises whatever a damaged file trips
         return _Stated()
-    leads = tuple(name for name, unit in pairs if str(unit).lower() in MV_PER_UNIT)
-    return _Stated(float(header.fs), leads, tuple(signal_files(text)))
+    leads = tuple(name for name, unit in pairs if unit.lower() in MV_PER_UNIT)
+    return _Stated(fs_hz, leads, tuple(signal_files(text)))
+
+
+def _rate_and_units(path: Path, text: str) -> tuple[float, Sequence[str]]:
+    import wfdb
+
+    if header := parse_header(text):
+        return header.fs_hz, [signal.units for signal in header.signals]
+    read = wfdb.rdheader(str(path))
+    return float(read.fs), [str(unit) for unit in read.units or ()]
 
 
 def _ref(folder: Path, path: Path, files: Sequence[str], annotation: str | None, table: LabelTable) -> RecordRef:

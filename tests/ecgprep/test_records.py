@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ecgprep.records import Record, check_clipped, check_quality, choose_leads, read_record, to_counts
+from ecgprep.records import Record, check_clipped, check_quality, choose_leads, number_repeated, read_record, to_counts
 from store.errors import RecordError
 from tests.recordings import make_signal_mv, write_mitdb_record
 
@@ -61,6 +61,21 @@ def test_leads_go_by_name_whatever_the_order_and_case(data: st.DataObject, order
     chosen = choose_leads(record, spelled, {})
     assert chosen.signal_mv[:, 0].tolist() == [order.index(name) for name in wanted]
     assert not chosen.substituted
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("ECG", "ECG", "V1"), ("ECG1", "ECG2", "V1")),
+        (("ECG", "ECG", "ECG1"), ("ECG2", "ECG3", "ECG1")),
+        (("ecg", "ECG"), ("ecg1", "ECG2")),
+        (("", "V1", ""), ("1", "V1", "2")),
+    ],
+)
+def test_names_that_are_repeated_get_numbers_that_tell_them_apart(
+    names: tuple[str, ...], expected: tuple[str, ...]
+) -> None:
+    assert number_repeated(names) == expected
 
 
 def test_absent_lead_is_an_error_or_substituted_and_said() -> None:
@@ -239,6 +254,7 @@ def test_segments_of_other_leads_stand_where_the_layout_says(tmp_path: Path) -> 
     [
         ("all/2 2 250 4000\none 2000\ntwo 2000\n", "segment one has 360 Hz, the record 250"),
         ("all/2 2 360 4100\none 2100\ntwo 2000\n", "segment one holds 2000 samples, the record says 2100"),
+        ("all/2 2 360 4100\none 2000\ntwo 2000\n", "its segments hold 4000 samples, all.hea says 4100"),
         ("all/2 2 360 4000\none 2000\nthree 2000\n", "three.hea is missing"),
     ],
 )

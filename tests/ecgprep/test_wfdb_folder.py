@@ -153,6 +153,21 @@ class TestAnnotations:
         assert open_store(result.place).leads == ("MLII", "V1")
         assert [item.reason for item in result.quarantined] == ["lead MLII is missing; the record has V5, V2"]
 
+    def test_leads_are_by_default_those_of_one_record_where_no_two_have_the_same(
+        self, tmp_path: Path, build_in: Build
+    ) -> None:
+        raw = write_mitdb(tmp_path / "raw", ("100", "102"), seconds=20)
+        result = build_in(raw, dataset="wfdb")
+        assert open_store(result.place).leads == ("MLII", "V1")
+        assert len(result.quarantined) == 1
+
+    @pytest.mark.parametrize("leads", [None, "all", "mlii,v1"])
+    def test_leads_of_other_case_are_the_same(self, tmp_path: Path, build_in: Build, leads: str | None) -> None:
+        raw = write_mitdb(tmp_path / "raw", ("100", "101"), seconds=20, leads={"101": ("v1", "MLii")})
+        result = build_in(raw, dataset="wfdb", leads=leads)
+        assert open_store(result.place).leads == ("MLII", "V1")
+        assert not result.quarantined
+
     def test_a_signal_that_is_no_voltage_is_no_lead(self, tmp_path: Path, build_in: Build) -> None:
         signal_mv = make_signal_mv(np.random.default_rng(0), np.arange(200, 7000, 300), 360.0, (2, 7200))
         for name in ("a", "b"):
@@ -182,6 +197,25 @@ class TestAnnotations:
         result = build_in(raw, dataset="wfdb", unit="beat:centred186")
         assert open_store(result.place).leads == ("Fühler", "V1")
         assert (result.place / "sources.sha256").read_text().split()[1::2] == ["été.atr", "été.dat", "été.hea"]
+
+    def test_a_name_may_have_dots(self, tmp_path: Path, build_in: Build) -> None:
+        raw = write_mitdb(tmp_path / "raw", ("100",), seconds=20)
+        for file in raw.iterdir():
+            file.rename(file.with_stem("ward.1"))
+        header = (raw / "ward.1.hea").read_text()
+        (raw / "ward.1.hea").write_text(header.replace("100.dat", "ward.1.dat").replace("100 2", "ward.1 2"))
+        result = build_in(raw, dataset="wfdb", unit="beat:centred186")
+        assert open_store(result.place).column("record")[0] == "wfdb/ward.1"
+        assert (result.place / "sources.sha256").read_text().split()[1::2] == ["ward.1.atr", "ward.1.dat", "ward.1.hea"]
+
+    def test_links_to_folders_are_followed_once(self, tmp_path: Path, build_in: Build) -> None:
+        raw = write_mitdb(tmp_path / "elsewhere", ("100", "101"), seconds=20)
+        folder = tmp_path / "records"
+        (folder / "deeper").mkdir(parents=True)
+        for link, target in (("a", raw), ("b", raw), ("deeper/up", folder)):
+            (folder / link).symlink_to(target)
+        store = open_store(build_in(folder, dataset="wfdb").place)
+        assert store.column("record").tolist() == ["wfdb/a/100", "wfdb/a/101"]
 
     def test_a_record_of_several_segments_is_one(self, tmp_path: Path, build_in: Build) -> None:
         raw = tmp_path / "raw"
