@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
-from collections.abc import Mapping, Sequence
+import io
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ COLUMNS = ("record", "label", "patient", "age", "sex")
 NEEDED = ("record", "label")
 DELIMITERS = ",\t;"
 SEVERAL = ";"  # between the labels of one record
+MAX_CLASSES = 127  # their numbers are int8
 SEXES = {"m": "male", "male": "male", "f": "female", "female": "female"}
 
 
@@ -45,9 +48,30 @@ class LabelTable:
     classes: tuple[str, ...] = ()
     multilabel: bool = False
 
-    def line_of(self, record: str) -> LabelLine:
-        """Return the line of a record: by its path below the folder, else by its own name."""
-        return self.lines.get(record) or self.lines.get(record.rpartition("/")[2]) or LabelLine()
+    def lines_of(self, records: Sequence[str]) -> dict[str, LabelLine]:
+        """Return the line of each record that has one: by its path below the folder, else by its own name.
+
+        Raises
+        ------
+        UserError
+            If a line has the name of several records.
+        """
+        found = {record: self.lines[record] for record in records if record in self.lines}
+        by_name: dict[str, list[str]] = {}
+        for record in records:
+            if record not in found:
+                by_name.setdefault(record.rpartition("/")[2], []).append(record)
+        for name in sorted(
+            by_name.keys() & self.lines.keys() - found.keys()
+        ):  # a line with a record's path is of it alone
+            same = by_name[name]
+            if len(same) > 1:
+                raise UserError(
+                    f"label file: {name!r} is the name of {len(same)} records, such as {same[0]!r} and {same[1]!r}; "
+                    "write each as its path below the folder, without a suffix"
+                )
+            found[same[0]] = self.lines[name]
+        return found
 
 
 def find_label_file(labels: str, folder: Path) -> Path:
@@ -85,15 +109,12 @@ def read_label_table(labels: str, folder: Path) -> LabelTable:
     Raises
     ------
     UserError
-        If there is no such file, a column is missing, or a record is there twice.
+        If there is no such file, a column is missing, a record is there twice, or there are too few or many classes.
     """
     path = find_label_file(labels, folder)
     names = _column_names(labels)
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        delimiter = _delimiter(file.readline())
-        file.seek(0)
-        rows = [row for row in csv.reader(file, delimiter=delimiter) if row]
-    header = [cell.strip() for cell in rows[0]] if rows else []
+    rows = _read_rows(path)
+    header = _spelled_as(names.values(), rows[0]) if rows else []
     if names["record"] in header or labels != labels.split(":")[0]:
         if absent := [names[column] for column in NEEDED if names[column] not in header]:
             raise UnknownNameError(f"column of {path.name}", absent[0], header)
@@ -102,6 +123,34 @@ def read_label_table(labels: str, folder: Path) -> LabelTable:
         header = list(NEEDED)
     place = {column: header.index(name) for column, name in names.items() if name in header}
     return _table(path, [{column: _cell(row, i) for column, i in place.items()} for row in rows])
+
+
+def _read_rows(path: Path) -> list[list[str]]:
+    """Return the lines of a CSV file that are not blank."""
+    text = _read_text(path)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text.partition("\n")[0]))
+    try:
+        return [row for row in reader if any(cell.strip() for cell in row)]
+    except csv.Error as error:
+        raise UserError(f"{path}: line {reader.line_num} cannot be read as CSV: {error}") from error
+
+
+def _read_text(path: Path) -> str:
+    """Return a file's text: what its first bytes say, else UTF-8, else Latin-1; spreadsheets write all of these."""
+    raw = path.read_bytes()
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return raw.decode("utf-16", errors="replace")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
+def _spelled_as(names: Iterable[str], header: Sequence[str]) -> list[str]:
+    """Return the cells of a first line; one that is a wanted name in another case is spelled as that."""
+    cells = [cell.strip() for cell in header]
+    spelling = {name.lower(): name for name in names if name not in cells}
+    return [spelling.get(cell.lower(), cell) for cell in cells]
 
 
 def _delimiter(line: str) -> str:
@@ -135,7 +184,13 @@ def _table(path: Path, rows: Sequence[Mapping[str, str]]) -> LabelTable:
     classes = tuple(sorted({label for line in lines.values() for label in line.label}))
     if len(classes) < 2:
         raise UserError(f"{path}: labels need two classes or more, found {', '.join(classes) or 'none'}")
-    return LabelTable(lines, classes, any(len(line.label) > 1 for line in lines.values()))
+    multilabel = any(len(line.label) > 1 for line in lines.values())
+    if len(classes) > MAX_CLASSES and not multilabel:
+        raise UserError(
+            f"{path}: {len(classes)} different labels, such as {classes[0]!r} and {classes[1]!r}; a store has "
+            f"{MAX_CLASSES} classes at most, so name the column of the labels by FILE:label=COLUMN"
+        )
+    return LabelTable(lines, classes, multilabel)
 
 
 def _person(row: Mapping[str, str]) -> dict[str, Any]:

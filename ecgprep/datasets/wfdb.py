@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ecgprep.config import Prepare
 from ecgprep.datasets.annotated import AnnotatedDatabase
 from ecgprep.datasets.base import Found, RecordRef, is_synthetic, person_in
-from ecgprep.label_table import LabelTable, read_label_table
+from ecgprep.label_table import LabelLine, LabelTable, read_label_table
 from ecgprep.records import Record, number_repeated, read_record
 from ecgprep.wfdb_files import lead_names, parse_header, parse_segments, read_header_text, signal_files
 from store.errors import MissingDataError, UserError
@@ -94,7 +94,8 @@ class WfdbFolder(AnnotatedDatabase):
         table = read_label_table(prepare.labels, folder) if prepare.labels else LabelTable()
         annotation = f".{self.annotator(prepare)}" if self.annotator(prepare) else None
         headers = _read_headers(folder)
-        refs = [_ref(folder, path, header.files, annotation, table) for path, header in headers.items()]
+        lines = table.lines_of([path.relative_to(folder).as_posix() for path in headers])
+        refs = [_ref(folder, path, header.files, annotation, table, lines) for path, header in headers.items()]
         if annotation and not any(path.with_name(path.name + annotation).is_file() for path in headers):
             raise MissingDataError(
                 f"{folder}: no annotation file (*{annotation}) is in it; name a CSV file of labels by --labels, or the "
@@ -211,12 +212,19 @@ def _rate_and_units(path: Path, text: str) -> tuple[float, Sequence[str]]:
     return float(read.fs), [str(unit) for unit in read.units or ()]
 
 
-def _ref(folder: Path, path: Path, files: Sequence[str], annotation: str | None, table: LabelTable) -> RecordRef:
+def _ref(
+    folder: Path,
+    path: Path,
+    files: Sequence[str],
+    annotation: str | None,
+    table: LabelTable,
+    lines: Mapping[str, LabelLine],
+) -> RecordRef:
     own = sorted({file.removeprefix(path.name) for file in files if file.startswith(f"{path.name}.")})
     others = sorted({file for file in files if not file.startswith(f"{path.name}.") and _is_beside(file)})
     suffixes = (".hea", *own, *([annotation] if annotation else []))
     name = path.relative_to(folder).as_posix()
-    line = table.line_of(name)
+    line = lines.get(name, LabelLine())
     patient = line.patient or name
     facts = {
         "label": line.label,

@@ -99,6 +99,19 @@ class TestLabelFile:
         store = open_store(build_in(folder, dataset="wfdb", labels=NAMED).place)
         assert store.label().values.tolist() == by_commas.values.tolist()
 
+    @pytest.mark.parametrize("encoding", ["utf-8-sig", "latin-1", "utf-16"])
+    def test_file_may_be_as_a_spreadsheet_writes_it(self, folder: Path, build_in: Build, encoding: str) -> None:
+        (folder / "sheet.csv").write_bytes('Record,LABEL,x\r\nr00,"né, 1",\r\nr01,b,\r\n,,\r\n,,\r\n'.encode(encoding))
+        label = open_store(build_in(folder, dataset="wfdb", labels="sheet.csv").place).label()
+        assert label.classes == ("b", "né, 1")
+        assert sorted(label.values.tolist()) == [-1] * 22 + [0, 1]
+
+    def test_line_with_a_records_path_is_of_no_other(self, folder: Path, build_in: Build) -> None:
+        write_ptbxl_record(folder / "r00", 100, np.random.default_rng(0))
+        (folder / "paths.csv").write_text("r00,a\nward1/r01,b\n")
+        store = open_store(build_in(folder, dataset="wfdb", labels="paths.csv").place)
+        assert store.column("record")[store.label().values >= 0].tolist() == ["wfdb/r00", "wfdb/ward1/r01"]
+
     def test_records_that_are_not_here_or_have_no_label_are_said(
         self, folder: Path, build_in: Build, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -117,6 +130,12 @@ class TestLabelFile:
             ("labels.csv:label", "is not of the form label=NAME"),
             ("labels.csv:lable=diagnosis", "Did you mean 'label'"),
             ("twice.csv", "is there twice"),
+            ("ids.csv", r"130 different labels, such as '0' and '1'; a store has 127 .* FILE:label=COLUMN"),
+            (
+                "same.csv",
+                r"'r00' is the name of 2 records, such as 'ward0/r00' and 'ward1/r00'; write each as its path",
+            ),
+            ("long.csv", r"long.csv: line 1 cannot be read as CSV: field larger than field limit"),
             ("one.csv", "two classes or more, found a"),
             ("others.csv", "none of its 2 records .*'x1'.* is one of the 24 here .*'ward0/r00'"),
         ],
@@ -126,6 +145,11 @@ class TestLabelFile:
     ) -> None:
         (folder / "twice.csv").write_text("r00,a\nr01,b\nr00,b\n")
         (folder / "one.csv").write_text("r00,a\nr01,a\n")
+        (folder / "ids.csv").write_text("".join(f"r{i:02d},{i}\n" for i in range(130)))
+        (folder / "long.csv").write_text("r00," + 200_000 * "a")
+        (folder / "same.csv").write_text("r00,a\nr01,b\n")
+        if labels == "same.csv":
+            write_ptbxl_record(folder / "ward1/r00", 100, np.random.default_rng(0))
         (folder / "others.csv").write_text("x1,a\nx2,b\n")
         with pytest.raises(UserError, match=message):
             build_in(folder, dataset="wfdb", labels=labels)
