@@ -61,6 +61,7 @@ from store.write import Building, merge_addition, publish, publish_addition
 
 Download = Callable[[list[Wish]], object]
 
+RATES_HZ = (1.0, 1e6)  # that can be asked for; the filter of a resampling to others would not fit into memory
 INDEX_BYTES = 2_000_000  # of raw data that one call of the first pass reads
 
 
@@ -244,6 +245,8 @@ def resolve(prepare: Prepare, databases: Sequence[Database]) -> tuple[Prepare, l
     """
     if prepare.patients is not None:
         choose_patients(prepare.patients, 0)
+    if prepare.fs is not None and not RATES_HZ[0] <= prepare.fs <= RATES_HZ[1]:
+        raise UserError(f"--fs {prepare.fs:g}: name a rate from {RATES_HZ[0]:,.0f} to {RATES_HZ[1]:,.0f} Hz")
     rules = dict.fromkeys(rule for database in databases for rule in database.label_rules)
     if prepare.label_rule is not None and prepare.label_rule not in rules:
         raise UnknownNameError(f"label rule of {prepare.dataset}", prepare.label_rule, rules)

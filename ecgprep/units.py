@@ -29,7 +29,7 @@ class WholeRecord:
 
     def n_samples(self, n_record: int, fs_hz: float) -> int:
         """Return how many samples of a record are kept."""
-        return n_record if self.max_s is None else min(n_record, round(self.max_s * fs_hz))
+        return n_record if self.max_s is None else min(n_record, max(round(self.max_s * fs_hz), 1))
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,10 @@ class WfdbFolder(AnnotatedDatabase):
             If there is no annotation file where labels come from them.
         """
         table = read_label_table(prepare.labels, folder) if prepare.labels else LabelTable()
+        if "/" in (prepare.annotator or ""):
+            raise UserError(
+                f"--annotator {prepare.annotator}: write the suffix of the annotation files alone, such as atr"
+            )
         annotation = f".{self.annotator(prepare)}" if self.annotator(prepare) else None
         headers = _read_headers(folder)
         lines = table.lines_of([path.relative_to(folder).as_posix() for path in headers])

@@ -91,6 +91,7 @@ MISTAKES = {
     "label rule": ((*BUILD, "ptbxl", "--label-rule", "presence"), "Did you mean 'present'?"),
     "rate to be made of another": ((*BUILD, "ptbxl", "--fs", "250"), "no record of ptbxl at 500 Hz is here"),
     "rate of a preset": ((*BUILD, "mitdb", "--fs", "250"), "is cut at 360 Hz"),
+    "rate without end": ((*BUILD, "ptbxl", "--fs", "inf"), "--fs inf: name a rate from 1 to 1,000,000 Hz"),
     "rate of zero": ((*BUILD, "ptbxl", "--fs", "0"), "fs: Input should be greater than 0"),
     "rate in words": ((*BUILD, "ptbxl", "--fs", "fast"), "Invalid value for '--fs'"),
     "rate that is not here": ((*BUILD, "ptbxl", "--fs", "500"), "no record of ptbxl at 500 Hz is here"),

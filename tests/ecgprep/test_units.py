@@ -80,6 +80,9 @@ def signal_of(raw: Path, name: str) -> np.ndarray:
 
 
 class TestRecords:
+    def test_the_first_of_a_record_is_a_sample_at_least(self) -> None:
+        assert WholeRecord(1e-4).n_samples(1000, 360.0) == 1
+
     def test_shorter_rows_are_signal_then_zeros(self, uneven: Path, build_in: Build) -> None:
         store = open_store(build_in(uneven, dataset="mitdb", unit="record", reps="gaf:size=16").place)
         assert store.signal.shape == (4, 1, 10_800)
