@@ -363,7 +363,7 @@ def _detected_rows(record: CleanRecord, preset: BeatPreset, prepare: Prepare) ->
 
 def _beat_rows(marked: Annotations, record: CleanRecord, preset: BeatPreset, rule: str) -> CutRows:
     n_samples = record.counts.shape[1]
-    peaks = move_samples(marked.r_peaks, record.fs_raw_hz, preset.fs_hz, n_samples)
+    peaks = move_samples(marked.r_peaks, record.fs_raw_hz, preset.fs_hz)  # one marked beyond the end has no window
     windows = beat_windows(peaks, n_samples, preset)
     if not len(windows.peak):
         raise RecordError("segment", "no beat's window lies within the record")

@@ -31,6 +31,8 @@ def resample(signal: NDArray[np.float64], fs_from: float, fs_to: float) -> NDArr
 
     ratio = Fraction(fs_to).limit_denominator(1000) / Fraction(fs_from).limit_denominator(1000)
     up, down = ratio.numerator, ratio.denominator
+    if up == down:  # two clocks that differ by less than anyone can tell, such as 250 and 250.0001 Hz
+        return signal
     resampled: NDArray[np.float64] = resample_poly(
         signal, up, down, axis=-1, window=_low_pass(max(up, down)), padtype="line"
     )
@@ -46,8 +48,10 @@ def _low_pass(factor: int) -> NDArray[np.float64]:
     return window
 
 
-def move_samples(samples: NDArray[np.int64], fs_from: float, fs_to: float, n_samples: int) -> NDArray[np.int64]:
-    """Return sample numbers at another rate, to the nearest sample and within the record.
+def move_samples(
+    samples: NDArray[np.int64], fs_from: float, fs_to: float, n_samples: int | None = None
+) -> NDArray[np.int64]:
+    """Return sample numbers at another rate, to the nearest sample and, if told its length, within the record.
 
     Parameters
     ----------
@@ -55,8 +59,8 @@ def move_samples(samples: NDArray[np.int64], fs_from: float, fs_to: float, n_sam
         Sample numbers at `fs_from`.
     fs_from, fs_to : float
         Sampling rates in Hz.
-    n_samples : int
-        Length of the record at `fs_to`.
+    n_samples : int, optional
+        Length of the record at `fs_to`; without it, what lies beyond the record stays there.
     """
     moved: NDArray[np.int64] = np.rint(samples * (fs_to / fs_from)).astype(np.int64)
-    return moved.clip(0, n_samples - 1)
+    return moved if n_samples is None else moved.clip(0, n_samples - 1)

@@ -37,6 +37,15 @@ def test_marks_stay_within_the_record() -> None:
     assert move_samples(np.array([-5, 9999, 20000]), 360.0, 125.0, 3473).tolist() == [0, 3472, 3472]
 
 
+def test_marks_beyond_the_record_stay_there_unless_its_length_is_told() -> None:
+    assert move_samples(np.array([9999, 20000]), 360.0, 125.0).tolist() == [3472, 6944]
+
+
+def test_rates_that_differ_by_less_than_a_thousandth_of_a_hertz_are_equal() -> None:
+    signal = np.random.default_rng(0).normal(size=(2, 100))
+    np.testing.assert_array_equal(resample(signal, 250.0001, 250.0), signal)
+
+
 def test_equal_rates_change_nothing() -> None:
     signal = np.random.default_rng(0).normal(size=(2, 50))
     assert resample(signal, 360.0, 360.0) is signal

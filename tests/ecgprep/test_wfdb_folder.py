@@ -241,6 +241,16 @@ class TestAnnotations:
         store = open_store(build_in(folder, dataset="wfdb").place)
         assert store.column("record").tolist() == ["wfdb/a/100", "wfdb/a/101"]
 
+    @pytest.mark.parametrize("unit", ["beat:centred186", "beat:kachuee187"])
+    def test_a_beat_that_is_marked_beyond_the_end_is_no_row(self, tmp_path: Path, build_in: Build, unit: str) -> None:
+        peaks = list(range(180, 7200, 300))
+        signal_mv = make_signal_mv(np.random.default_rng(0), np.array(peaks), 360.0, (2, 7210))
+        write_mitdb_record(tmp_path, "a", signal_mv, ("II", "V1"))
+        write_beats(tmp_path, "a", [*peaks, 7500, 7800, 8100], "N" * (len(peaks) + 3))
+        store = open_store(build_in(tmp_path, dataset="wfdb", unit=unit).place)
+        assert store.column("sample").max() < 7210
+        assert np.abs(np.asarray(store.signal[:])).max(axis=(1, 2)).min() > 500
+
     def test_a_record_of_several_segments_is_one(self, tmp_path: Path, build_in: Build) -> None:
         raw = tmp_path / "raw"
         raw.mkdir()
@@ -264,6 +274,10 @@ class TestAnnotations:
     def test_folder_without_annotations_or_labels_is_refused(self, folder: Path, build_in: Build) -> None:
         with pytest.raises(MissingDataError, match=r"no annotation file \(\*\.atr\) is in it; name a CSV file"):
             build_in(folder, dataset="wfdb")
+
+    def test_annotator_is_a_suffix_alone(self, folder: Path, build_in: Build) -> None:
+        with pytest.raises(UserError, match="--annotator notes/atr: write the suffix of the annotation files alone"):
+            build_in(folder, dataset="wfdb", annotator="notes/atr")
 
     def test_labels_of_another_database_are_refused(self, raw: Path, build_in: Build) -> None:
         with pytest.raises(UserError, match="--labels: mitdb has labels of its own"):
