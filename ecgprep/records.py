@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgprep.wfdb_files import (
+    BYTES_PER_SAMPLE,
     NO_SEGMENT,
     NO_VALUE,
     Header,
@@ -128,7 +129,8 @@ def _by_header(path: Path, header: Header, text: str) -> Record:
         if not (path.parent / file).is_file():
             raise RecordError("read", f"{file} is missing, which {path.name}.hea names")
     counts = read_signals(path.parent, header)
-    _check_sums(leads, [signal.checksum for signal in header.signals], counts.sum(axis=1, dtype=np.int64).tolist())
+    if header.n_samples:  # sums of a record whose length nobody states say nothing
+        _check_sums(leads, [signal.checksum for signal in header.signals], counts.sum(axis=1, dtype=np.int64).tolist())
     units = [signal.units for signal in header.signals]
     factors = _mv_per(units) / [signal.gain for signal in header.signals]
     baseline = np.array([signal.baseline for signal in header.signals])
@@ -173,6 +175,7 @@ def _check_segment(name: str, segment: Record, fs_hz: float, n_samples: int) -> 
 def _by_wfdb(path: Path, text: str) -> Record:
     import wfdb
 
+    _check_files(path, wfdb.rdheader(str(path)))
     raw = wfdb.rdrecord(str(path), physical=False)
     signal = np.ascontiguousarray(raw.dac().T)
     own = lead_names(text)  # wfdb drops what is not ASCII, from names and from units, where it so takes µV for V
@@ -186,6 +189,23 @@ def _by_wfdb(path: Path, text: str) -> Record:
     names = number_repeated(leads)
     comments, unfit, files = tuple(raw.comments or ()), _unfit(names, units, text), tuple(signal_files(text))
     return _checked(Record(names, float(raw.fs), signal_mv, comments, unfit, files))
+
+
+def _check_files(path: Path, header: wfdb.Record) -> None:
+    """Refuse a record whose files are missing or too short, of which wfdb says less."""
+    if header.sig_len == 0:
+        raise RecordError("read", "has no samples")
+    for file in dict.fromkeys(header.file_name):
+        if not (path.parent / file).is_file():
+            raise RecordError("read", f"{file} is missing, which {path.name}.hea names")
+        own = [i for i, name in enumerate(header.file_name) if name == file]
+        bytes_per_sample = BYTES_PER_SAMPLE.get(header.fmt[own[0]])
+        if bytes_per_sample is None or header.sig_len is None:
+            continue
+        n_samples = header.sig_len * sum(header.samps_per_frame[i] for i in own)
+        wanted = (header.byte_offset[own[0]] or 0) + int(n_samples * bytes_per_sample)
+        if (found := (path.parent / file).stat().st_size) < wanted:
+            raise RecordError("read", f"{file} holds {found} bytes, {path.name}.hea says {wanted}")
 
 
 def _frames_without_value(path: Path) -> NDArray[np.bool_]:

@@ -20,6 +20,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+BYTES_PER_SAMPLE = {
+    "8": 1.0, "16": 2.0, "24": 3.0, "32": 4.0, "61": 2.0, "80": 1.0, "160": 2.0, "212": 1.5, "310": 4 / 3, "311": 4 / 3,
+}  # fmt: skip
 DEFAULT_GAIN = 200.0  # units per mV of a signal whose header states none
 NO_VALUE = {"16": -32768, "212": -2048}
 
@@ -55,7 +58,7 @@ class SignalLine:
 
 @dataclass(frozen=True)
 class Header:
-    """A header whose signals `read_signals` can decode."""
+    """A header whose signals `read_signals` can decode; 0 samples mean that their number is not stated."""
 
     fs_hz: float
     n_samples: int
@@ -232,21 +235,24 @@ def read_signals(folder: Path, header: Header) -> NDArray[np.int16]:
     Raises
     ------
     ValueError
-        If a file is shorter than the header says.
+        If a file is shorter than the header says, or its signals do not stand together in the header.
     """
-    blocks = []
-    for file, group in groupby(header.signals, key=lambda signal: signal.file):
-        blocks.append(_read_file(folder / file, list(group), header.n_samples))
-    return np.concatenate(blocks)
+    groups = [(file, list(group)) for file, group in groupby(header.signals, key=lambda signal: signal.file)]
+    if len(groups) > len({file for file, _ in groups}) or any(
+        len({one.format for one in own}) > 1 for _, own in groups
+    ):
+        raise ValueError("the header does not name the signals of a file one after the other, in one format")
+    return np.concatenate([_read_file(folder / file, own, header.n_samples) for file, own in groups])
 
 
 def _read_file(path: Path, signals: Sequence[SignalLine], n_samples: int) -> NDArray[np.int16]:
     raw = np.fromfile(path, np.uint8, offset=signals[0].offset)
     decode = _decode_16 if signals[0].format == "16" else _decode_212
     samples = decode(raw)
+    found = len(samples) // len(signals)
+    n_samples = n_samples or found
     wanted = n_samples * len(signals)
     if len(samples) < wanted:
-        found = len(samples) // len(signals)
         raise ValueError(f"{path.name} holds {found} samples a signal, the header says {n_samples}")
     return samples[:wanted].reshape(n_samples, len(signals)).T
 

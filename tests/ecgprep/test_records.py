@@ -147,6 +147,43 @@ def test_a_lead_without_gain_is_read_but_not_taken(tmp_path: Path, gain: str, ex
             choose_leads(record, ["V1"], {})
 
 
+@pytest.mark.parametrize("extra", ["", "x1"], ids=["our reader", "wfdb"])
+def test_a_file_that_is_too_short_or_missing_is_named(tmp_path: Path, extra: str) -> None:
+    write_mitdb_record(tmp_path, "100", SIGNAL, ("MLII", "V1"))
+    (tmp_path / "100.hea").write_text((tmp_path / "100.hea").read_text().replace(" 212 ", f" 212{extra} "))
+    signals = tmp_path / "100.dat"
+    signals.write_bytes(signals.read_bytes()[:-10])
+    says = "says 10800" if extra else "says 3600"
+    with pytest.raises(RecordError, match=rf"100\.dat holds .*{says}"):
+        read_record(tmp_path / "100")
+    signals.unlink()
+    with pytest.raises(RecordError, match=r"100\.dat is missing, which 100\.hea names"):
+        read_record(tmp_path / "100", (".hea",))
+
+
+@pytest.mark.parametrize("stated", ["360 0", "360", ""])
+def test_a_record_whose_length_is_not_stated_is_as_long_as_its_file(tmp_path: Path, stated: str) -> None:
+    write_mitdb_record(tmp_path, "100", SIGNAL, ("MLII", "V1"))
+    theirs = wfdb.rdrecord(str(tmp_path / "100"))
+    header = tmp_path / "100.hea"
+    header.write_text(header.read_text().replace("100 2 360 3600", f"100 2 {stated}".strip()))
+    ours = read_record(tmp_path / "100")
+    assert ours.fs_hz == (360 if stated else 250)
+    np.testing.assert_allclose(ours.signal_mv.T, theirs.p_signal, atol=1e-9)
+
+
+def test_signals_of_a_file_that_do_not_stand_together_are_refused(tmp_path: Path) -> None:
+    """Without checksums nothing else tells that they are not each a file of their own."""
+    for name in ("100", "101"):
+        write_mitdb_record(tmp_path, name, SIGNAL, ("MLII", "V1"))
+    _, ml2, v1, *_ = (line.rsplit(" ", 3) for line in (tmp_path / "100.hea").read_text().splitlines())
+    other = (tmp_path / "101.hea").read_text().splitlines()[1].rsplit(" ", 3)
+    lines = ["100 3 360 3600", *(f"{line[0]} 0 0 {line[3]}" for line in (ml2, other, v1))]
+    (tmp_path / "100.hea").write_text("\n".join(lines))
+    with pytest.raises(RecordError, match="does not name the signals of a file one after the other"):
+        read_record(tmp_path / "100")
+
+
 def _write_frames(folder: Path, signals: list[np.ndarray], samples_a_frame: list[int]) -> None:
     """Write a record whose leads have several samples a frame, without a value at some."""
     n = len(signals)
