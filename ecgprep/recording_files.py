@@ -91,14 +91,21 @@ def lead_name(label: str) -> str:
 
 
 def _read_wfdb(path: Path) -> RecordingFile:
-    import wfdb
-
     stem = path.with_suffix("")
     record = read_record(stem, (".hea",))
     names = number_repeated([lead_name(lead) for lead in record.leads])
     unfit = {name: record.unfit[lead] for name, lead in zip(names, record.leads, strict=True) if lead in record.unfit}
-    started = wfdb.rdheader(str(stem)).base_datetime
-    return RecordingFile(replace(record, leads=names, unfit=unfit), started and started.isoformat())
+    return RecordingFile(replace(record, leads=names, unfit=unfit), _wfdb_start(stem))
+
+
+def _wfdb_start(stem: Path) -> str | None:
+    import wfdb
+
+    try:
+        started = wfdb.rdheader(str(stem)).base_datetime
+    except ValueError:  # a date that there is not, such as 31/02, or a header that only our reader takes
+        return None
+    return started and str(started.isoformat())
 
 
 def _read_edf(path: Path, leads: Sequence[str]) -> RecordingFile:

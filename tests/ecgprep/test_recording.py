@@ -120,6 +120,18 @@ def test_a_table_that_is_none_is_refused(tmp_path, text, options, error, message
         prepare_recording(tmp_path / "own.csv", RECIPE, SHAPE, **options)
 
 
+@pytest.mark.parametrize(
+    ("stated", "start_time"),
+    [("12:30:00 01/02/2003", "2003-02-01T12:30:00"), ("12:30:00 31/02/2003", None), ("24:00:00 01/02/2003", None)],
+)
+def test_a_date_that_there_is_not_is_no_start(tmp_path, signal_mv, stated, start_time):
+    write_mitdb_record(tmp_path, "dated", signal_mv, ("MLII", "V1"))
+    header = tmp_path / "dated.hea"
+    header.write_text(header.read_text().replace("360 10800", f"360 10800 {stated}"))
+    read = read_recording(header, ["MLII"])
+    assert (read.record.n_samples, read.start_time) == (10_800, start_time)
+
+
 def test_files_that_are_no_recordings_are_named(tmp_path):
     (tmp_path / "own.edf").write_bytes(b"0       " + b"x" * 100)
     (tmp_path / "own.xyz").write_text("?")
