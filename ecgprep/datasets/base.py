@@ -284,7 +284,8 @@ class Database(ABC):
         return name
 
 
-AGE, SEX = re.compile(r"\bage\b\W*(\d+)", re.IGNORECASE), re.compile(r"\bsex\b\W*(male|female|M|F)\b", re.IGNORECASE)
+AGE = re.compile(r"\bage\b[^\w\n]*(\d+)", re.IGNORECASE)  # on one line: the next may begin with a number of its own
+SEX = re.compile(r"\bsex\b[^\w\n]*(male|female|M|F)\b", re.IGNORECASE)
 
 
 def person_in(comments: str) -> dict[str, Any]:

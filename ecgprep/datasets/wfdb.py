@@ -156,7 +156,8 @@ class _Stated(NamedTuple):
 
 def _most_common_leads(stated: Sequence[_Stated], n_records: Mapping[str, int]) -> list[str]:
     """Return the leads that most records have; of leads of equally many, those that one record has together."""
-    most = [key for key, n in n_records.items() if n == max(n_records.values())]
+    largest = max(n_records.values())
+    most = [key for key, n in n_records.items() if n == largest]
     together = max(({lead_key(lead) for lead in header.leads}.intersection(most) for header in stated), key=len)
     return [key for key in most if key in together]
 

@@ -11,6 +11,7 @@ import wfdb
 
 from ecgprep.build import BuildResult, build
 from ecgprep.config import Prepare
+from ecgprep.datasets.base import person_in
 from ecgprep.inspect import print_result
 from pipelines.workspace import Workspace
 from store.errors import MissingDataError, UserError
@@ -296,6 +297,19 @@ class TestAnnotations:
         (place / "labels.csv").write_text("a,one\nb,two\n")
         store = open_store(build_in(place, dataset="wfdb", labels="labels.csv").place)
         np.testing.assert_array_equal(store.signal[0], store.signal[1])
+
+
+@pytest.mark.parametrize(
+    ("comments", "age", "sex"),
+    [
+        ("<age>: 65 <sex>: F <diagnoses> 3", 65.0, "female"),
+        ("Age: 74\nSex: Male", 74.0, "male"),
+        ("Age:\n12 leads\nSex:\nF waves", np.nan, ""),
+    ],
+)
+def test_age_and_sex_are_those_of_their_own_line(comments: str, age: float, sex: str) -> None:
+    person = person_in(comments)
+    np.testing.assert_equal(person, {"age": age, "sex": sex})
 
 
 def test_synthetic_is_written_and_built_in_one_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
