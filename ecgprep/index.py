@@ -179,10 +179,14 @@ def clean_record(
     assert prepare.leads is not None
     assert prepare.fs is not None
     chosen = choose_leads(record, prepare.leads, substitutes)
-    filled_mv, is_filled = fill_gaps(chosen.signal_mv, chosen.sources, record.fs_hz, prepare.fill_gaps_s)
+    shape = chosen.signal_mv.shape
+    apart = (-1, record.row_samples or shape[1])  # nothing passes from one row into the next
+    names = np.repeat(chosen.sources, chosen.signal_mv.size // apart[1] // len(chosen.sources)).tolist()
+    filled_mv, is_filled = fill_gaps(chosen.signal_mv.reshape(apart), names, record.fs_hz, prepare.fill_gaps_s)
+    filled_mv, is_filled = filled_mv.reshape(shape), is_filled.reshape(shape)
     check_quality(filled_mv, chosen.sources, record.fs_hz)
     noisy_mv = filled_mv if add_noise is None else add_noise(filled_mv, record.fs_hz)
-    clean_mv = apply_filters(parse_filters(prepare.filters), noisy_mv, record.fs_hz)
+    clean_mv = apply_filters(parse_filters(prepare.filters), noisy_mv.reshape(apart), record.fs_hz).reshape(shape)
     counts, n_clipped = _counts(clean_mv, record.fs_hz, prepare.fs)
     n_filled = int(is_filled.any(axis=0).sum())
     return CleanRecord(counts, chosen.sources, chosen.substituted, n_clipped, n_filled, clean_mv, record.fs_hz, {})

@@ -59,6 +59,8 @@ class Record:
         Leads that cannot be taken, and why: no gain in the header, or a unit that is no voltage.
     files : tuple of str
         The signal files that its header names; empty where it names segments.
+    row_samples : int or None
+        Samples of each row, where the recording is rows ready cut, one after the other.
     """
 
     leads: tuple[str, ...]
@@ -67,6 +69,7 @@ class Record:
     comments: tuple[str, ...]
     unfit: Mapping[str, str] = field(default_factory=dict)
     files: tuple[str, ...] = ()
+    row_samples: int | None = None
 
     @property
     def n_samples(self) -> int:

@@ -119,13 +119,14 @@ class Arrays(Database):
         assert prepare.leads is not None
         (scheme,) = self.schemes(prepare)
         rows, labels = read_signals(ref.facts["file"]), _read_classes(ref.facts["file"], scheme)
-        n_rows, n_leads, _ = rows.shape
+        n_rows, n_leads, n_samples = rows.shape
         if n_leads != len(prepare.leads):
             named = f"--leads names {len(prepare.leads)} ({','.join(prepare.leads)})"
             raise RecordError("leads", f"holds {n_leads} leads, {named}; name them all, in the file's order")
         if len(labels) != n_rows:
             raise RecordError("label", f"holds {n_rows} rows and {len(labels)} labels")
-        return Record(prepare.leads, prepare.fs, rows.transpose(1, 0, 2).reshape(n_leads, -1), ())
+        signal = rows.transpose(1, 0, 2).reshape(n_leads, -1)
+        return Record(prepare.leads, prepare.fs, signal, (), row_samples=n_samples)
 
     def row_lengths(self, ref: RecordRef) -> tuple[int, NDArray[np.int32]]:
         """Return the length of a file's rows, and of each row what is left without the zeros at its end."""

@@ -275,3 +275,26 @@ def test_table_with_other_columns_is_left_out(tables: Path, build_in: Build) -> 
         "arrays/notes",
         "notes.csv has 4 columns, not 187 samples and a label",
     )
+
+
+def test_nothing_passes_from_one_row_into_the_next(tmp_path: Path, build_in: Build) -> None:
+    """Rows may be of different parts: neither a filled edge nor a filter takes anything from the row beside."""
+    beats = np.random.default_rng(0).uniform(0, 1, (12, 1, 186)).astype(np.float32)
+    beats[0, 0, -3:] = np.nan
+    beats[1, 0, :2] = np.nan
+    alone = beats.copy()
+    alone[2::2] += 5.0
+    stored = []
+    for name, rows in (("together", beats), ("alone", alone)):
+        folder = tmp_path / name / "arrays"
+        folder.mkdir(parents=True)
+        np.save(folder / "X_train.npy", rows)
+        np.save(folder / "y_train.npy", np.arange(12) % 5)
+        given = {"fs": 360, "leads": "MLII"}
+        plain = built(build_in, tmp_path / name, home=f"{name}-plain", **given)
+        np.testing.assert_allclose(plain.signal[0, 0, -3:] * plain.scale_mv, beats[0, 0, -4], atol=0.5e-3)
+        np.testing.assert_allclose(plain.signal[1, 0, :2] * plain.scale_mv, beats[1, 0, 2], atol=0.5e-3)
+        stored.append(built(build_in, tmp_path / name, home=name, filters="bandpass", **given).signal[:])
+    np.testing.assert_array_equal(stored[0][:2], stored[1][:2])
+    np.testing.assert_array_equal(stored[0][3::2], stored[1][3::2])
+    assert np.abs(stored[0]).max() < 2_000
