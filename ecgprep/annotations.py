@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ecgprep.wfdb_files import read_header_text, stated_rate
+from ecgprep.wfdb_files import read_header_text, sampling_rate, stated_rate
 from store.errors import RecordError
 from store.vocabulary import (
     BEAT_SCHEMES,
@@ -83,10 +83,10 @@ def read_annotations(path: Path, extension: str = "atr") -> Annotations:
         If the file cannot be read.
     """
     annotation = load_annotation(path, extension)
-    fs_hz = stated_rate(read_header_text(path.with_name(f"{path.name}.hea")))
     symbols = np.asarray(annotation.symbol, dtype=np.str_)
-    per_tick = fs_hz / (annotation.fs or fs_hz)  # a file may count time at a rate of its own
-    samples = np.rint(np.asarray(annotation.sample) * per_tick).astype(np.int64)
+    header = read_header_text(path.with_name(f"{path.name}.hea"))
+    ticks_hz = annotation.fs or stated_rate(header)  # of a file's own, or the frames, which may hold several samples
+    samples = np.rint(np.asarray(annotation.sample) * (sampling_rate(path) / ticks_hz)).astype(np.int64)
     notes = [note.rstrip("\x00 ") for note in annotation.aux_note or [""] * len(symbols)]
     order = np.argsort(samples, kind="stable")  # a file that several hands wrote may go back in time
     symbols, samples, notes = symbols[order], samples[order], [notes[i] for i in order]

@@ -23,6 +23,8 @@ from ecgprep.wfdb_files import (
     parse_segments,
     read_header_text,
     read_signals,
+    samples_a_frame,
+    sampling_rate,
     signal_files,
     signals_without_gain,
     stated_units,
@@ -148,50 +150,69 @@ def _by_header(path: Path, header: Header, text: str) -> Record:
 
 def _by_segments(path: Path, header: Segments) -> Record:
     """Return a record of several, each in millivolts by its own gains; NaN where a segment has not a lead."""
-    n_in_all = sum(n_samples for _, n_samples in header.parts)
-    if header.n_samples not in (n_in_all, None):
-        raise RecordError("read", f"its segments hold {n_in_all} samples, {path.name}.hea says {header.n_samples}")
+    n_frames = sum(n for _, n in header.parts)
+    if header.n_frames not in (n_frames, None):
+        raise RecordError("read", f"its segments hold {n_frames} samples, {path.name}.hea says {header.n_frames}")
     names = [name for name, _ in header.parts if name != NO_SEGMENT]
     segments = {name: read_record(path.with_name(name), suffixes=(".hea",)) for name in dict.fromkeys(names)}
     layout = lead_names(read_header_text(path.with_name(f"{header.layout}.hea"))) if header.layout else []
     leads = tuple(dict.fromkeys([*number_repeated(layout), *(lead for one in segments.values() for lead in one.leads)]))
-    signal_mv = np.full((len(leads), n_in_all), np.nan)
+    fs_hz = sampling_rate(path)
+    per_frame = round(fs_hz / header.fs_hz)
+    signal_mv = np.full((len(leads), n_frames * per_frame), np.nan)
     unfit: dict[str, str] = {}
     start = 0
-    for name, n_samples in header.parts:
+    for name, n in header.parts:
+        stop = start + n * per_frame
         if name != NO_SEGMENT:
-            _check_segment(name, segments[name], header.fs_hz, n_samples)
-            rows = [leads.index(lead) for lead in segments[name].leads]
-            signal_mv[rows, start : start + n_samples] = segments[name].signal_mv
+            _check_segment(name, segments[name], header.fs_hz, n)
+            for lead, row_mv in zip(segments[name].leads, segments[name].signal_mv, strict=True):
+                signal_mv[leads.index(lead), start:stop] = _stretched(row_mv, stop - start)
             unfit |= segments[name].unfit
-        start += n_samples
-    return _checked(Record(leads, header.fs_hz, signal_mv, header.comments, unfit))
+        start = stop
+    return _checked(Record(leads, fs_hz, signal_mv, header.comments, unfit))
 
 
-def _check_segment(name: str, segment: Record, fs_hz: float, n_samples: int) -> None:
-    if segment.fs_hz != fs_hz:
+def _check_segment(name: str, segment: Record, fs_hz: float, n_frames: int) -> None:
+    per_frame = round(segment.fs_hz / fs_hz)
+    if segment.fs_hz != fs_hz * per_frame:
         raise RecordError("read", f"segment {name} has {segment.fs_hz:g} Hz, the record {fs_hz:g}")
-    if segment.n_samples != n_samples:
-        raise RecordError("read", f"segment {name} holds {segment.n_samples} samples, the record says {n_samples}")
+    if segment.n_samples != n_frames * per_frame:
+        held = segment.n_samples / per_frame
+        raise RecordError("read", f"segment {name} holds {held:g} samples, the record says {n_frames}")
+
+
+def _stretched(lead: NDArray[np.float64], n_samples: int) -> NDArray[np.float64]:
+    """Return a lead with fewer samples a frame at the rate of those with most, on straight lines."""
+    if len(lead) == n_samples:
+        return lead
+    stretched: NDArray[np.float64] = np.interp(
+        np.arange(n_samples) * (len(lead) / n_samples), np.arange(len(lead)), lead
+    )
+    return stretched
 
 
 def _by_wfdb(path: Path, text: str) -> Record:
     import wfdb
 
-    _check_files(path, wfdb.rdheader(str(path)))
-    raw = wfdb.rdrecord(str(path), physical=False)
-    signal = np.ascontiguousarray(raw.dac().T)
+    header = wfdb.rdheader(str(path))
+    _check_files(path, header)
+    in_frames = max(header.samps_per_frame) > 1
+    raw = wfdb.rdrecord(str(path), physical=False, smooth_frames=not in_frames)  # no means of a frame's samples
+    per_frame = samples_a_frame(text)
+    if in_frames:
+        signal = np.stack([_stretched(lead, raw.sig_len * per_frame) for lead in raw.dac(expanded=True)])
+    else:
+        signal = np.ascontiguousarray(raw.dac().T)
     own = lead_names(text)  # wfdb drops what is not ASCII, from names and from units, where it so takes µV for V
     leads = [ours or theirs or "" for ours, theirs in zip(own, raw.sig_name, strict=True)]
     stated = stated_units(text)
     units = [stated.get(i, unit or "") for i, unit in enumerate(raw.units)]
-    if max(raw.samps_per_frame) > 1:
-        signal[_frames_without_value(path)] = np.nan
-    _check_sums(leads, raw.checksum, _sums(path, raw))
+    _check_sums(leads, raw.checksum, _sums(path, raw, in_frames))
     signal_mv = signal * _mv_per(units)[:, None]
     names = number_repeated(leads)
     comments, unfit, files = tuple(raw.comments or ()), _unfit(names, units, text), tuple(signal_files(text))
-    return _checked(Record(names, float(raw.fs), signal_mv, comments, unfit, files))
+    return _checked(Record(names, float(raw.fs) * per_frame, signal_mv, comments, unfit, files))
 
 
 def _check_files(path: Path, header: wfdb.Record) -> None:
@@ -211,23 +232,13 @@ def _check_files(path: Path, header: wfdb.Record) -> None:
             raise RecordError("read", f"{file} holds {found} bytes, {path.name}.hea says {wanted}")
 
 
-def _frames_without_value(path: Path) -> NDArray[np.bool_]:
-    """Tell of which frames of several samples, by lead, one has no value; wfdb takes its number into the mean."""
+def _sums(path: Path, raw: wfdb.Record, in_frames: bool) -> list[int]:
+    """Return the sums of a record's samples as they lie in its files, not shifted."""
     import wfdb
 
-    raw = wfdb.rdrecord(str(path), smooth_frames=False)
-    samples = zip(raw.e_p_signal, raw.samps_per_frame, strict=True)
-    return np.stack([np.isnan(lead).reshape(-1, n).any(axis=1) for lead, n in samples])
-
-
-def _sums(path: Path, raw: wfdb.Record) -> list[int]:
-    """Return the sums of a record's samples as they lie in its files: neither averaged over frames nor shifted."""
-    import wfdb
-
-    changed = max(raw.samps_per_frame) > 1 or any(raw.skew)
-    if changed:
-        raw = wfdb.rdrecord(str(path), physical=False, smooth_frames=False, ignore_skew=True)
-    sums: list[int] = raw.calc_checksum(expanded=changed)
+    if any(raw.skew):
+        raw = wfdb.rdrecord(str(path), physical=False, smooth_frames=not in_frames, ignore_skew=True)
+    sums: list[int] = raw.calc_checksum(expanded=in_frames)
     return sums
 
 

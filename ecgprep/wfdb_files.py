@@ -20,6 +20,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from store.vocabulary import MV_PER_UNIT
+
 BYTES_PER_SAMPLE = {
     "8": 1.0, "16": 2.0, "24": 3.0, "32": 4.0, "61": 2.0, "80": 1.0, "160": 2.0, "212": 1.5, "310": 4 / 3, "311": 4 / 3,
 }  # fmt: skip
@@ -32,6 +34,7 @@ RECORD_LINE = re.compile(
 )
 SEGMENTED = re.compile(r"^\S+/\d+\s")
 RATE = re.compile(r"^\S+\s+\d+\s+(?P<fs>[\d.eE+-]+)")
+SAMPLES_A_FRAME = re.compile(r"x(\d+)")
 N_SIGNALS = re.compile(r"^\S+\s+(?P<n_signals>\d+)")
 NO_SEGMENT = "~"
 DEFAULT_FS_HZ = 250.0  # of a header that states none
@@ -73,13 +76,13 @@ class Segments:
     Parameters
     ----------
     fs_hz : float
-        Sampling rate.
+        Frames a second; a segment may hold several samples of a lead in each.
     layout : str
         Record whose header names all leads, where segments have different ones; empty where all have the same.
     parts : tuple of (str, int)
-        Record and number of samples of each segment; ``~`` is a gap.
-    n_samples : int or None
-        Number of samples in all, where it is stated.
+        Record and number of frames of each segment; ``~`` is a gap.
+    n_frames : int or None
+        Number of frames in all, where it is stated.
     comments : tuple of str
         Comment lines.
     """
@@ -87,7 +90,7 @@ class Segments:
     fs_hz: float
     layout: str
     parts: tuple[tuple[str, int], ...]
-    n_samples: int | None
+    n_frames: int | None
     comments: tuple[str, ...]
 
 
@@ -105,14 +108,38 @@ def parse_segments(text: str) -> Segments | None:
     parts = [(name, int(n)) for name, n, *_ in map(str.split, others)]
     layout = parts.pop(0)[0] if parts and parts[0][1] == 0 else ""
     record = RECORD_LINE.match(first)
-    n_samples = int(record["n_samples"] or 0) if record else 0
-    return Segments(stated_rate(text), layout, tuple(parts), n_samples or None, _comments(text))
+    n_frames = int(record["n_samples"] or 0) if record else 0
+    return Segments(stated_rate(text), layout, tuple(parts), n_frames or None, _comments(text))
 
 
 def stated_rate(text: str) -> float:
     """Return the sampling rate that a header's text states, in Hz; 250 where it states none, as header(5) has it."""
     match = RATE.match((_stated_lines(text) or [""])[0])
     return float(match["fs"]) if match else DEFAULT_FS_HZ
+
+
+def samples_a_frame(text: str) -> int:
+    """Return how many samples a frame holds of that lead of a header's text which has most; only voltages are leads."""
+    leads = [match for match in _signal_lines(text) if match and (match["units"] or "mV").lower() in MV_PER_UNIT]
+    several = [SAMPLES_A_FRAME.match(match["special"] or "") for match in leads]
+    return max([int(match[1]) for match in several if match], default=1)
+
+
+def sampling_rate(path: Path) -> float:
+    """Return the rate of a record's leads in Hz: that of its frames times the most samples that one holds of a lead.
+
+    Parameters
+    ----------
+    path : Path
+        The record's path without a suffix.
+    """
+    text = read_header_text(path.with_name(f"{path.name}.hea"))
+    segments = parse_segments(text)
+    if segments is None:
+        return stated_rate(text) * samples_a_frame(text)
+    names = dict.fromkeys(name for name, _ in segments.parts if name != NO_SEGMENT)
+    parts = [read_header_text(path.with_name(f"{name}.hea")) for name in names]
+    return segments.fs_hz * max(map(samples_a_frame, parts), default=1)
 
 
 def n_signals(text: str) -> int | None:

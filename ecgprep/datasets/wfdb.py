@@ -16,7 +16,7 @@ from ecgprep.datasets.annotated import AnnotatedDatabase
 from ecgprep.datasets.base import Found, RecordRef, is_synthetic, person_in
 from ecgprep.label_table import LabelLine, LabelTable, read_label_table
 from ecgprep.records import Record, number_repeated, read_record
-from ecgprep.wfdb_files import lead_names, parse_header, parse_segments, read_header_text, signal_files
+from ecgprep.wfdb_files import lead_names, parse_header, parse_segments, read_header_text, samples_a_frame, signal_files
 from store.errors import MissingDataError, UserError
 from store.plan import Values
 from store.vocabulary import MV_PER_UNIT, lead_key
@@ -190,8 +190,9 @@ def _with_segments(path: Path, header: _Stated, stated: Mapping[Path, _Stated]) 
     if not parts:
         return header
     leads = tuple(dict.fromkeys(lead for part in parts.values() for lead in part.leads))
+    rate_hz = max(part.fs_hz for part in parts.values())  # a segment without a lead has that of its frames
     return header._replace(
-        leads=leads, files=tuple(file for name in parts for file in (f"{name}.hea", *parts[name].files))
+        fs_hz=rate_hz, leads=leads, files=tuple(file for name in parts for file in (f"{name}.hea", *parts[name].files))
     )
 
 
@@ -214,7 +215,7 @@ def _rate_and_units(path: Path, text: str) -> tuple[float, Sequence[str]]:
     if header := parse_header(text):
         return header.fs_hz, [signal.units for signal in header.signals]
     read = wfdb.rdheader(str(path))
-    return float(read.fs), [str(unit) for unit in read.units or ()]
+    return float(read.fs) * samples_a_frame(text), [str(unit) for unit in read.units or ()]
 
 
 def _ref(

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from ecgprep.annotations import read_annotations
 from ecgprep.records import Record, check_clipped, check_quality, choose_leads, number_repeated, read_record, to_counts
 from store.errors import RecordError
 from tests.recordings import make_signal_mv, write_mitdb_record
@@ -198,15 +199,35 @@ def _write_frames(folder: Path, signals: list[np.ndarray], samples_a_frame: list
     record.wrsamp(expanded=True, write_dir=str(folder))
 
 
-def test_frames_of_several_samples_are_averaged_and_have_no_value_where_one_has_none(tmp_path: Path) -> None:
+def test_frames_of_several_samples_are_read_whole_and_slower_leads_put_beside_them(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     signals = [generator.integers(-500, 500, n) for n in (1000, 4000)]
-    signals[1][401] = -32768
+    signals[0][100] = signals[1][401] = -32768
     _write_frames(tmp_path, signals, [1, 4])
-    ours, theirs = read_record(tmp_path / "frames"), wfdb.rdrecord(str(tmp_path / "frames"))
-    assert (ours.leads, ours.fs_hz) == (("II", "V1"), 125.0)
-    assert np.flatnonzero(np.isnan(ours.signal_mv[1])).tolist() == [100]
-    np.testing.assert_array_equal(np.delete(ours.signal_mv, 100, axis=1).T, np.delete(theirs.p_signal, 100, axis=0))
+    ours = read_record(tmp_path / "frames")
+    slow, fast = wfdb.rdrecord(str(tmp_path / "frames"), smooth_frames=False).e_p_signal
+    assert (ours.leads, ours.fs_hz) == (("II", "V1"), 500.0)
+    np.testing.assert_array_equal(ours.signal_mv[1], fast)
+    assert np.flatnonzero(np.isnan(ours.signal_mv[1])).tolist() == [401]
+    np.testing.assert_array_equal(ours.signal_mv[0, ::4], slow)
+    np.testing.assert_allclose(ours.signal_mv[0, 2:396:4], (slow[:99] + slow[1:100]) / 2)
+    assert np.flatnonzero(np.isnan(ours.signal_mv[0])).tolist() == list(range(397, 404))
+
+
+def test_annotations_count_frames_which_hold_several_samples(tmp_path: Path) -> None:
+    _write_frames(tmp_path, [np.arange(4000) % 500] * 2, [4, 4])
+    wfdb.wrann("frames", "atr", np.array([10, 900]), ["N", "V"], write_dir=str(tmp_path))
+    assert read_annotations(tmp_path / "frames").r_peaks.tolist() == [40, 3600]
+    lines = (tmp_path / "frames.hea").read_text().splitlines()
+    (tmp_path / "both.hea").write_text("both/3 2 125 3000\nframes 1000\n~ 1000\nframes 1000\n")
+    assert lines[0].split()[2] == "125"
+    both, frames = read_record(tmp_path / "both", (".hea",)), read_record(tmp_path / "frames")
+    assert (both.fs_hz, both.n_samples) == (500.0, 12_000)
+    for start in (0, 8000):
+        np.testing.assert_array_equal(both.signal_mv[:, start : start + 4000], frames.signal_mv)
+    assert np.isnan(both.signal_mv[:, 4000:8000]).all()
+    (tmp_path / "frames.atr").rename(tmp_path / "both.atr")
+    assert read_annotations(tmp_path / "both").r_peaks.tolist() == [40, 3600]
 
 
 @pytest.mark.parametrize("samples_a_frame", [1, 2])
