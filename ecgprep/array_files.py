@@ -23,6 +23,7 @@ from pickle import UnpicklingError
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgprep.folders import files_below
 from store.errors import RecordError
 
 CSV_COLUMNS = 188
@@ -40,12 +41,12 @@ def find_array_files(folder: Path) -> list[Path]:
     folder : Path
         Searched with all folders below it.
     """
-    found = [path for path in folder.rglob("*") if path.suffix in (".csv", ".npy", ".pt") and _holds_signals(path)]
+    found = [path for path in files_below(folder) if path.suffix in (".csv", ".npy", ".pt") and _holds_signals(path)]
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix().encode())
 
 
 def _holds_signals(path: Path) -> bool:
-    if path.name.startswith(".") or not path.is_file():  # other systems leave hidden files beside those of a disk
+    if path.name.startswith("."):  # other systems leave hidden files beside those of a disk
         return False
     return path.suffix != ".npy" or path.name.startswith("X_") or path.parent.name == "signals"
 

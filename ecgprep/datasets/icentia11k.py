@@ -21,7 +21,7 @@ from ecgprep.records import Record
 from store.patients import choose_patients
 
 N_PATIENTS = 11_000
-SEGMENT = re.compile(r"p\d\d/p(\d{5})/p\1_s\d\d")
+SEGMENT = re.compile(r"p(\d\d)/p(\1\d{3})/p\2_s\d\d")
 FRAME_S = 16.384  # 4096 samples
 
 
@@ -65,7 +65,7 @@ class Icentia11k(AnnotatedDatabase):
     def wants(self, path: str, prepare: Prepare) -> bool:
         """Leave out the segments of patients who are not asked for."""
         segment = SEGMENT.match(path)
-        return segment is None or prepare.patients is None or int(segment[1]) in _chosen(prepare.patients)
+        return segment is None or prepare.patients is None or int(segment[2]) in _chosen(prepare.patients)
 
     def expected_records(self, prepare: Prepare) -> int:
         """Return how many segments are at least published of the patients who are asked for: one each."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from ecgprep.config import Prepare
 from ecgprep.datasets.annotated import AnnotatedDatabase
 from ecgprep.datasets.base import Found, RecordRef, is_synthetic, person_in
+from ecgprep.folders import files_below
 from ecgprep.label_table import LabelLine, LabelTable, read_label_table
 from ecgprep.records import Record, number_repeated, read_record
 from ecgprep.wfdb_files import lead_names, parse_header, parse_segments, read_header_text, samples_a_frame, signal_files
@@ -164,24 +164,11 @@ def _most_common_leads(stated: Sequence[_Stated], n_records: Mapping[str, int]) 
 
 def _read_headers(folder: Path) -> dict[Path, _Stated]:
     """Return what the headers of a folder say, by record; segments of a multi-segment record are parts of it."""
-    paths = sorted(path.with_suffix("") for path in _header_files(folder))
+    headers = [path for path in files_below(folder) if path.name.endswith(".hea") and not path.name.startswith(".")]
+    paths = sorted(path.with_suffix("") for path in headers)
     stated = {path: _read_header(path) for path in paths}
     parts = {path.parent / segment for path, header in stated.items() for segment in header.segments}
     return {path: _with_segments(path, header, stated) for path, header in stated.items() if path not in parts}
-
-
-def _header_files(folder: Path) -> Iterator[Path]:
-    """Yield the header files of a folder and of all below, each folder once whatever links lead to it."""
-    seen = {folder.resolve()}
-    for name, below, files in os.walk(folder, followlinks=True):
-        place = Path(name)
-        links = [child for child in below if (place / child).is_symlink()]
-        for link in sorted(links):
-            real = (place / link).resolve()
-            if real.is_relative_to(folder.resolve()) or real in seen:
-                below.remove(link)
-            seen.add(real)
-        yield from (place / file for file in files if file.endswith(".hea") and not file.startswith("."))
 
 
 def _with_segments(path: Path, header: _Stated, stated: Mapping[Path, _Stated]) -> _Stated:

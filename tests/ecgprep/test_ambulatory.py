@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -179,6 +180,14 @@ class TestIcentia:
         assert (store.column("patient_share") < 0.4).all()
         numbers = [int(patient.rpartition("/")[2]) for patient in store.column("patient")]
         assert store.column("patient_number").tolist() == numbers
+
+    def test_a_copy_in_the_folder_of_other_patients_is_no_patient(self, synthetic: Path, tmp_path: Path) -> None:
+        database, prepare = get_database("icentia11k"), Prepare(dataset="icentia11k")
+        raw = shutil.copytree(synthetic / database.folder, tmp_path / database.folder)
+        n_records = len(database.find(raw, prepare).records)
+        patient = next(raw.glob("p00/p?????"))
+        shutil.copytree(patient, raw / "p99" / patient.name)
+        assert len(database.find(raw, prepare).records) == n_records
 
     def test_a_range_of_patients(self, synthetic: Path, build_in: Build) -> None:
         store = open_store(build_in(synthetic, dataset="icentia11k", patients="0-2500").place)

@@ -44,6 +44,15 @@ def built(build_in: Build, source: Path, **section: object) -> Store:
     return open_store(build_in(source, dataset="arrays", **section).place)
 
 
+def test_arrays_below_a_linked_folder_are_read_once(tables: Path, tmp_path: Path, build_in: Build) -> None:
+    disk = tmp_path / "disk"
+    (tables / "arrays").rename(disk)
+    (tmp_path / "arrays").mkdir()
+    (tmp_path / "arrays/tables").symlink_to(disk)
+    (disk / "back").symlink_to(tmp_path / "arrays")
+    assert built(build_in, tmp_path, fs=125).n_rows == 80
+
+
 def test_public_tables_become_beats(tables: Path, build_in: Build) -> None:
     store = built(build_in, tables, fs=125, reps="mtf:size=32")
     assert store.column("record").tolist() == ["arrays/mitbih_test"] * 20 + ["arrays/mitbih_train"] * 60
