@@ -115,9 +115,10 @@ def read_label_table(labels: str, folder: Path) -> LabelTable:
     names = _column_names(labels)
     rows = _read_rows(path)
     header = _spelled_as(names.values(), rows[0]) if rows else []
-    if names["record"] in header or labels != labels.split(":")[0]:
-        if absent := [names[column] for column in NEEDED if names[column] not in header]:
-            raise UnknownNameError(f"column of {path.name}", absent[0], header)
+    if not set(names.values()).isdisjoint(header) or labels != labels.split(":")[0]:
+        if absent := [column for column in NEEDED if names[column] not in header]:
+            say = f"Say which it is: --labels {path.name}:{absent[0]}=NAME"
+            raise UnknownNameError(f"column of {path.name}", names[absent[0]], header, say)
         rows = rows[1:]
     else:
         header = list(NEEDED)

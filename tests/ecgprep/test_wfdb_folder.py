@@ -137,6 +137,7 @@ class TestLabelFile:
                 r"'r00' is the name of 2 records, such as 'ward0/r00' and 'ward1/r00'; write each as its path",
             ),
             ("long.csv", r"long.csv: line 1 cannot be read as CSV: field larger than field limit"),
+            ("other.csv", r"unknown column of other.csv 'record'. Known: filename, label. .* other.csv:record=NAME"),
             ("one.csv", "two classes or more, found a"),
             ("others.csv", "none of its 2 records .*'x1'.* is one of the 24 here .*'ward0/r00'"),
         ],
@@ -146,6 +147,7 @@ class TestLabelFile:
     ) -> None:
         (folder / "twice.csv").write_text("r00,a\nr01,b\nr00,b\n")
         (folder / "one.csv").write_text("r00,a\nr01,a\n")
+        (folder / "other.csv").write_text("filename,label\nr00,a\nr01,b\n")
         (folder / "ids.csv").write_text("".join(f"r{i:02d},{i}\n" for i in range(130)))
         (folder / "long.csv").write_text("r00," + 200_000 * "a")
         (folder / "same.csv").write_text("r00,a\nr01,b\n")
