@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
-from array_api_compat import array_namespace, device, is_torch_array
+from array_api_compat import array_namespace, device
 from pydantic import BaseModel, ConfigDict, Field
 
-from ecgprep.representations.blocks import COUNTS_PER_MV, Block, Scratch
+from ecgprep.representations.blocks import COUNTS_PER_MV, Block, Product, Scratch, few_planes, is_on_gpu
 from store.errors import UserError
 
 Array = Any
@@ -122,7 +122,7 @@ class Representation(BaseModel, ABC):
         return about
 
     @abstractmethod
-    def draw(self, block: Block, gain: float, offset: float) -> Array:
+    def draw(self, block: Block, gain: float, offset: float) -> Array | Product:
         """Draw a block of planes, each value times `gain` plus `offset`.
 
         Most pictures end in a product or a clipping that takes the two in at no cost, while further passes over
@@ -138,7 +138,7 @@ class Representation(BaseModel, ABC):
 
         Returns
         -------
-        array of float32, shape (n_planes, height, width)
+        array of float32, shape (n_planes, height, width), or Product
             Inside the ``value_range`` but for rounding. The caller may overwrite it, and has to use it before the
             next call.
         """
@@ -205,9 +205,8 @@ def _per_plane(valid_n: Array, leading: tuple[int, ...]) -> Array:
 
 
 def _planes_together(reps: Sequence[Representation], signal: Array) -> int:
-    on_gpu = is_torch_array(signal) and device(signal).type != "cpu"
     pixels = max(rep.shape[0] * rep.shape[1] for rep in reps)
-    return max(1, (PIXELS_ON_GPU if on_gpu else PIXELS_IN_CACHE) // pixels)
+    return max(1, (PIXELS_ON_GPU if is_on_gpu(signal) else PIXELS_IN_CACHE) // pixels)
 
 
 def render_all(
@@ -253,9 +252,18 @@ def render_all(
         for rep in reps:
             planes = pictures[rep.name]
             drawn = rep.draw(block, *(rep.storing if stored else (1.0, 0.0)))
-            # A transposed picture is made bytes before it is turned: that moves a quarter of the memory.
-            planes[part] = xp.astype(drawn, planes.dtype, copy=False)
+            if isinstance(drawn, Product):
+                _multiply(drawn, planes[part], block)
+            else:  # a transposed picture is made bytes before it is turned: that moves a quarter of the memory
+                planes[part] = xp.astype(drawn, planes.dtype, copy=False)
     return {name: xp.reshape(planes, (*leading, *planes.shape[1:])) for name, planes in pictures.items()}
+
+
+def _multiply(product: Product, planes: Array, block: Block) -> None:
+    """Multiply pictures into their stored form, so few at a time that the cache has them when they are cast."""
+    for few in few_planes(planes):
+        rows, columns = (factor[few] for factor in product)
+        planes[few] = block.xp.matmul(rows, columns, out=block.empty("planes", (rows.shape[0], *planes.shape[1:])))
 
 
 def _millivolts(signal: Array) -> Array:

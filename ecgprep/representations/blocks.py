@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-from array_api_compat import array_namespace, device, is_numpy_array
+from array_api_compat import array_namespace, device, is_numpy_array, is_torch_array
 
 from ecgprep.representations.taps import bilinear, block_limits, block_sums, resample_time
 
@@ -18,6 +18,24 @@ Scratch = dict[Hashable, Array]
 
 COUNTS_PER_MV = 1000
 """The store keeps int16 counts of 1 µV."""
+
+PIXELS_IN_CORE_CACHE = 3 * 224 * 224
+"""Pixels that a processor works on together: a core's own cache holds them."""
+
+
+class Product(NamedTuple):
+    """Pictures as matrix products: a picture takes a hundred times the memory of its factors.
+
+    Parameters
+    ----------
+    rows : array of float32, shape (n_planes, height, n_factors)
+        Left factors.
+    columns : array of float32, shape (n_planes, n_factors, width)
+        Right factors.
+    """
+
+    rows: Array
+    columns: Array
 
 
 class Block:
@@ -123,15 +141,18 @@ class Block:
         n_planes, n_in, width = planes.shape
         if n_in == height:
             return planes
-        total, tap = (self.empty(k, (n_planes, height, width)) for k in (key, "tap"))
+        resized = self.empty(key, (n_planes, height, width))
         (index, weight), *more = bilinear(n_in, height).on(self.xp, self.device)
-        self._take_rows(planes, index, total)
-        total *= weight[:, None]
-        for index, weight in more:
-            self._take_rows(planes, index, tap)
-            tap *= weight[:, None]
-            total += tap
-        return total
+        for few in few_planes(resized):
+            total = resized[few]
+            tap = self.empty("tap", total.shape)
+            self._take_rows(planes[few], index, total)
+            total *= weight[:, None]
+            for index_of_more, weight_of_more in more:
+                self._take_rows(planes[few], index_of_more, tap)
+                tap *= weight_of_more[:, None]
+                total += tap
+        return resized
 
     def _take_rows(self, planes: Array, index: Array, out: Array) -> None:
         if is_numpy_array(planes):
@@ -145,6 +166,25 @@ class Block:
             self._shared[key] = make()
         result: Shared = self._shared[key]
         return result
+
+
+def few_planes(planes: Array) -> Iterator[slice]:
+    """Yield the planes that are worked on together where the whole would pass through memory again and again.
+
+    Parameters
+    ----------
+    planes : array, shape (n_planes, height, width)
+        On a GPU all of them.
+    """
+    n_planes, height, width = planes.shape
+    step = n_planes if is_on_gpu(planes) else max(1, PIXELS_IN_CORE_CACHE // (height * width))
+    for first in range(0, n_planes, step):
+        yield slice(first, first + step)
+
+
+def is_on_gpu(array: Array) -> bool:
+    """Tell whether an array lies in memory that is no processor's."""
+    return bool(is_torch_array(array) and device(array).type != "cpu")
 
 
 def share_of_range(xp: Any, series: Array, valid: Array | None) -> Array:
@@ -171,3 +211,24 @@ def share_of_range(xp: Any, series: Array, valid: Array | None) -> Array:
     varies = span > 0
     share = (series - xp.where(varies, low, 0.0)) / xp.where(varies, span, 1.0)
     return xp.clip(xp.where(varies, share, 0.5), 0, 1)
+
+
+def count_cells(cells: Array, n_cells: int) -> Array:
+    """Return how often each plane has each cell.
+
+    Parameters
+    ----------
+    cells : array of int64, shape (n_planes, n)
+        Numbers of cells, from 0.
+    n_cells : int
+        How many cells there are.
+
+    Returns
+    -------
+    array of int64, shape (n_planes, n_cells)
+    """
+    if not is_numpy_array(cells):  # `bincount` would have a GPU wait for the largest number
+        zeros = cells.new_zeros((cells.shape[0], n_cells))
+        return zeros.scatter_add_(1, cells, cells.new_ones(1).expand_as(cells))
+    first_cell = np.arange(len(cells))[:, None] * n_cells
+    return np.bincount((cells + first_cell).reshape(-1), minlength=len(cells) * n_cells).reshape(-1, n_cells)

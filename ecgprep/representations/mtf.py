@@ -9,8 +9,8 @@ import numpy as np
 from pydantic import Field
 
 from ecgprep.representations.base import Representation, RowFormat
-from ecgprep.representations.blocks import COUNTS_PER_MV, Block
-from ecgprep.representations.taps import bilinear, block_limits, block_sums, dense, resample_time
+from ecgprep.representations.blocks import COUNTS_PER_MV, Block, Product, count_cells
+from ecgprep.representations.taps import bilinear, block_limits, block_numbers, block_sums, dense, resample_time
 
 Array = Any
 
@@ -66,32 +66,23 @@ class MarkovTransitionField(Representation):
         """Probabilities."""
         return 0.0, 1.0
 
-    def draw(self, block: Block, gain: float, offset: float) -> Array:
+    def draw(self, block: Block, gain: float, offset: float) -> Product:
         """Draw a block of planes."""
         xp = block.xp
-        member = self._members(block)
-        followed = _transition_probabilities(xp, member) * gain
-        share = self._bin_shares(block, member)
-        one = xp.ones_like(share[:, :1])
-        rows = xp.concat((xp.matmul(xp.matrix_transpose(followed), share), one * offset), axis=1)
-        columns = xp.concat((share, one), axis=1)
-        planes = block.empty("planes", (rows.shape[0], *self.shape))
-        return xp.matmul(xp.matrix_transpose(rows), columns, out=planes)
+        bins = self._bins(block)
+        followed = _transition_probabilities(xp, bins, self.n_bins) * gain
+        share = self._bin_shares(block, bins)
+        one = xp.ones_like(share[..., :1])
+        rows = xp.concat((xp.matmul(share, followed), one * offset), axis=-1)
+        columns = xp.concat((xp.matrix_transpose(share), xp.matrix_transpose(one)), axis=-2)
+        return Product(rows, columns)
 
-    def _members(self, block: Block) -> Array:
-        """Return 1 where a sample belongs to a bin, else 0, shape (n_planes, n_bins, n_samples).
-
-        Padding belongs to none.
-        """
+    def _bins(self, block: Block) -> Array:
+        """Return each sample's bin, int64, shape (n_planes, n_samples); `n_bins` for padding."""
         xp = block.xp
-        shape = (block.counts.shape[0], self.n_bins + 1, block.n_samples)
-        above = block.empty("above", shape)
-        above[:, 0] = 1.0 if block.valid is None else block.valid
-        above[:, 1:-1] = block.counts[:, None, :] > self._edges(block)[:, :, None]
-        above[:, -1] = 0.0
-        if block.valid is not None:
-            above[:, 1:-1] *= block.valid[:, None, :]
-        return xp.subtract(above[:, :-1], above[:, 1:], out=block.empty("member", (shape[0], self.n_bins, shape[2])))
+        above = block.counts[:, None, :] > self._edges(block)[:, :, None]
+        bins = xp.astype(xp.sum(above, axis=1, dtype=xp.uint8), xp.int64)
+        return bins if block.valid is None else xp.where(block.valid, bins, self.n_bins)
 
     def _edges(self, block: Block) -> Array:
         """Return the inner edges rounded down to whole counts: none lies between an edge and its floor."""
@@ -116,19 +107,19 @@ class MarkovTransitionField(Representation):
         high = xp.take_along_axis(ordered, xp.minimum(below + 1, last), axis=-1)
         return low + (high - low) * (place - below * self.n_bins) // self.n_bins
 
-    def _bin_shares(self, block: Block, member: Array) -> Array:
-        """Return the share of each bin in each block of samples, shape (n_planes, n_bins, size)."""
-        xp = block.xp
-        n, shrinks = block.n_samples, self.size <= block.n_samples
-        taps = block_sums(n, self.size) if shrinks else bilinear(n, self.size)
-        shares = resample_time(member, taps)
-        if not shrinks:
-            return shares
+    def _bin_shares(self, block: Block, bins: Array) -> Array:
+        """Return the share of each bin in each block of samples, float32, shape (n_planes, size, n_bins)."""
+        xp, n, n_cells = block.xp, block.n_samples, self.n_bins + 1
+        if self.size > n:
+            is_in = xp.astype(bins[:, None, :] == xp.arange(self.n_bins, device=block.device)[:, None], xp.float32)
+            return xp.matrix_transpose(resample_time(is_in, bilinear(n, self.size)))
+        first_cell = xp.asarray(block_numbers(n, self.size) * n_cells, device=block.device)
+        held = xp.reshape(count_cells(bins + first_cell, self.size * n_cells), (-1, self.size, n_cells))
         limits = xp.asarray(block_limits(n, self.size), device=block.device)
         if block.valid_n is not None:
-            limits = xp.minimum(limits, block.valid_n[:, None])[:, None, :]
-        shares /= xp.astype(xp.clip(limits[..., 1:] - limits[..., :-1], 1, None), xp.float32)
-        return shares
+            limits = xp.minimum(limits, block.valid_n[:, None])
+        n_valid = xp.clip(limits[..., 1:] - limits[..., :-1], 1, None)
+        return xp.astype(held[..., :-1], xp.float32) / xp.astype(n_valid, xp.float32)[..., None]
 
     def reference_plane(self, signal_mv: np.ndarray, valid_n: int) -> np.ndarray:
         """Draw one plane with pyts; blocks and resizing that it does not offer are added around it."""
@@ -158,7 +149,9 @@ class MarkovTransitionField(Representation):
         return np.asarray(drawn[0])
 
 
-def _transition_probabilities(xp: Any, member: Array) -> Array:
+def _transition_probabilities(xp: Any, bins: Array, n_bins: int) -> Array:
     """Return W, shape (n_planes, n_bins, n_bins); the row of a bin that nothing follows is 0."""
-    pairs = xp.matmul(member[..., :-1], xp.matrix_transpose(member[..., 1:]))
+    n_cells = n_bins + 1
+    held = count_cells(bins[:, :-1] * n_cells + bins[:, 1:], n_cells**2)
+    pairs = xp.astype(xp.reshape(held, (-1, n_cells, n_cells))[:, :-1, :-1], xp.float32)
     return pairs / xp.clip(xp.sum(pairs, axis=-1, keepdims=True), 1, None)

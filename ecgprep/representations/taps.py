@@ -42,6 +42,12 @@ def block_limits(n_in: int, n_out: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=32)
+def block_numbers(n_in: int, n_out: int) -> np.ndarray:
+    """Return the number of each sample's block, of near-equal blocks; shape (n_in,)."""
+    return np.repeat(np.arange(n_out), np.diff(block_limits(n_in, n_out)))
+
+
+@lru_cache(maxsize=32)
 def block_sums(n_in: int, n_out: int) -> Taps:
     """Return the taps that add up near-equal blocks.
 

@@ -90,7 +90,7 @@ def test_transition_probabilities_sum_to_one_or_nothing(counts):
     """At full size the field's rows hold W's rows once a sample, so every bin that is left has one total."""
     field = MarkovTransitionField(name="mtf", size=100)
     block = Block(counts / np.float32(1000))
-    bins = field._members(block).argmax(axis=1)
+    bins = field._bins(block)
     drawn = field.render(counts / np.float32(1000))
     for plane, bin_of in zip(drawn, bins, strict=True):
         first_of_bin = np.unique(bin_of, return_index=True)[1]
