@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from ecgtrain.loader import loaders
+from ecgtrain.reading import RowReader
 from ecgtrain.rr import FEATURES
 from ecgtrain.samplers import WINDOW_BLOCKS
 from ecgtrain.sources import HostSource, StoredRows, StreamedSource, choose_place, moments
@@ -126,6 +127,19 @@ def test_expected_rows_are_read_once_and_never_in_place_of_those_in_use(beats_st
         assert (source.kept_in[np.concatenate([now, soon])] >= 0).all()
     source.take(windows[-1])
     assert reads == [window.tolist() for window in windows]
+
+
+def test_reading_ahead_takes_none_of_the_models_threads(beats_store, monkeypatch):
+    seen, take, before = [], RowReader.take, torch.get_num_threads()
+    monkeypatch.setattr(RowReader, "take", lambda self, rows: seen.append(torch.get_num_threads()) or take(self, rows))
+    data = loaders(beats_store)
+    torch.set_num_threads(2)
+    try:
+        batches(data.train)
+        assert set(seen) == {1}
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("ahead", [1, 3, WINDOW_BLOCKS, 3 * WINDOW_BLOCKS])
