@@ -223,7 +223,7 @@ class Loader:
 def _compute_alone() -> None:
     """Let torch start no threads for this one, since those of the model would then go to sleep between their works.
 
-    OpenMP has threads wait awake only while there are no more of them than cores; asleep, a step takes an eighth longer.
+    OpenMP has threads wait awake only while there are no more than cores; asleep, a step takes an eighth longer.
     """
     from threadpoolctl import threadpool_limits
 
