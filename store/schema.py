@@ -20,6 +20,7 @@ CLIP_COUNT = 32767
 
 CHUNK_BYTES = 512 * 1024  # reading speed levels off near this size
 TASK_BYTES = 1024 * 1024  # of signal; pictures of the same rows are some tens of times larger
+MOST_TASK_BYTES = 256 * 1024 * 1024  # of signal, which a task holds whole: of rows that are days, fewer than the least
 MIN_TASK_ROWS, MAX_TASK_ROWS = 64, 4096
 WHOLE_ARRAY_CHUNK = 1 << 20
 
@@ -66,7 +67,8 @@ def task_rows(row_bytes: int) -> int:
     row_bytes : int
         Bytes of one row of ``signal``.
     """
-    return min(max(_power_of_two_below(TASK_BYTES // row_bytes), MIN_TASK_ROWS), MAX_TASK_ROWS)
+    least = min(MIN_TASK_ROWS, _power_of_two_below(MOST_TASK_BYTES // row_bytes))
+    return min(max(_power_of_two_below(TASK_BYTES // row_bytes), least), MAX_TASK_ROWS)
 
 
 def chunk_rows(row_bytes: int, rows_per_task: int) -> int:

@@ -76,6 +76,11 @@ def test_tasks_cover_every_row_once_in_whole_shards(n_rows: int, row_bytes: int)
     assert [task.stop for task in tasks] == [*(task.start for task in tasks[1:]), n_rows]
 
 
+@pytest.mark.parametrize(("row_bytes", "rows"), [(1 << 22, 64), (86_400_000, 2), (1 << 29, 1)])
+def test_tasks_of_rows_that_are_days_fit_into_memory(row_bytes: int, rows: int) -> None:
+    assert task_rows(row_bytes) == rows
+
+
 @QUICK
 @given(order=st.permutations([0, 1, 2]))
 def test_any_order_of_tasks_gives_equal_bytes(tmp_path: Path, order: list[int]) -> None:
