@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from ecgtrain.augment import mix_up
@@ -225,8 +226,6 @@ def _compute_alone() -> None:
 
     OpenMP has threads wait awake only while there are no more than cores; asleep, a step takes an eighth longer.
     """
-    from threadpoolctl import threadpool_limits
-
     torch.get_num_threads()  # a thread's first call would undo the limit
     threadpool_limits(1, user_api="openmp")
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 import torch
+from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 from ecgprep.representations import Representation, list_representations, parse_reps, render_all, stored_rep
@@ -127,7 +129,13 @@ def render(pictures: Sequence[Picture], counts: Tensor, valid_n: Tensor | None) 
     signal = counts / COUNTS_PER_MV if counts.is_floating_point() else counts
     if counts.device.type == "cpu":  # NumPy draws faster there, and just what the build drew
         lengths = None if valid_n is None else valid_n.numpy()
-        drawn = render_all(reps, signal.numpy(), lengths)
+        with _blas().limit(limits=1):  # its threads would stay awake for a while, on the cores that the model's need
+            drawn = render_all(reps, signal.numpy(), lengths)
         return torch.from_numpy(np.concatenate([drawn[rep.name] for rep in reps], axis=1))
     drawn = render_all(reps, signal, valid_n)
     return torch.cat([drawn[rep.name] for rep in reps], dim=1)
+
+
+@lru_cache(maxsize=1)  # looking for the libraries takes as long as drawing some pictures
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController().select(user_api="blas")

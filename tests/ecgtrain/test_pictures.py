@@ -3,7 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from threadpoolctl import threadpool_info, threadpool_limits
 
+import ecgtrain.pictures
 from ecgprep.representations import parse_reps, render_all
 from ecgtrain.loader import loaders
 from store.errors import UnknownNameError, UserError
@@ -20,6 +22,20 @@ def test_drawn_pictures_are_the_stored_ones(drawn_store, inputs):
     for stored, drawn in zip(*map(batches, made), strict=True):
         assert stored.inputs.keys() == drawn.inputs.keys()
         assert all(torch.equal(stored.inputs[name], drawn.inputs[name]) for name in stored.inputs)
+
+
+def test_drawing_takes_one_thread_of_the_models(drawn_store, monkeypatch):
+    seen = []
+
+    def threads():
+        return {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
+
+    monkeypatch.setattr(ecgtrain.pictures, "render_all", lambda *given: seen.append(threads()) or render_all(*given))
+    with threadpool_limits(2, user_api="blas"):
+        batches(loaders(drawn_store, ("gaf",), batch_size=64, pictures="rendered", device="cpu"))
+        assert threads() == {2}
+    assert seen
+    assert all(found == {1} for found in seen)
 
 
 def test_pictures_that_are_not_stored_are_drawn(drawn_store):
