@@ -108,10 +108,8 @@ def load_annotation(path: Path, extension: str) -> wfdb.Annotation:
 
     Parameters
     ----------
-    path : Path
-        The record's path without a suffix.
-    extension : str
-        The annotator's name, which is the file's suffix.
+    path, extension
+        As in `read_annotations`.
 
     Raises
     ------

@@ -48,7 +48,7 @@ from store.errors import (
     UnknownNameError,
     UserError,
 )
-from store.files import NO_SPACE
+from store.files import make_folder
 from store.manifest import MANIFEST_NAME
 from store.patients import choose_patients
 from store.places import PLAN_NAME, Folder, Place, place_at
@@ -62,6 +62,7 @@ from store.write import Building, merge_addition, publish, publish_addition
 Download = Callable[[list[Wish]], object]
 
 RATES_HZ = (1.0, 1e6)  # that can be asked for; the filter of a resampling to others would not fit into memory
+HOME_ADVICE = "name a folder of your own by --home"
 INDEX_BYTES = 2_000_000  # of raw data that one call of the first pass reads
 
 
@@ -185,9 +186,9 @@ def build(
         plan, reps = make_plan(indexes, prepare)
         tasks = plan_balances(plan.values, prepare)
         place = place_at(f"{_parent(target or workspace.stores)}/{plan.name}")
-        _make_folder(workspace.stores)
+        make_folder(workspace.stores, HOME_ADVICE)
         if isinstance(place, Folder):
-            _make_folder(place.path.parent)
+            make_folder(place.path.parent, HOME_ADVICE)
         with _only_build(workspace.stores / f".{plan.name}.lock"):
             state, digest = _build_at(place, plan, indexes, prepare, reps, replace, runner, progress)
             balances = add_balances(place, plan, tasks, progress)
@@ -407,15 +408,6 @@ def _parent(target: str | Path) -> str:
     if not rest.strip("/"):
         raise UserError(f"--to {target}: names no bucket or folder; write it behind {scheme}://")
     return str(target).rstrip("/")
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        if error.errno in NO_SPACE:
-            raise
-        raise UserError(f"{folder}: cannot be made ({error.strerror}); name a folder of your own by --home") from error
 
 
 @contextmanager

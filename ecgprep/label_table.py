@@ -61,9 +61,7 @@ class LabelTable:
         for record in records:
             if record not in found:
                 by_name.setdefault(record.rpartition("/")[2], []).append(record)
-        for name in sorted(
-            by_name.keys() & self.lines.keys() - found.keys()
-        ):  # a line with a record's path is of it alone
+        for name in sorted(by_name.keys() & self.lines.keys() - found.keys()):  # a line that is a path is of that alone
             same = by_name[name]
             if len(same) > 1:
                 raise UserError(

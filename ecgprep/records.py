@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -127,12 +127,16 @@ def _check_described(path: Path, text: str) -> None:
         raise RecordError("read", f"{path.name}.hea says {stated} signals and describes {described}")
 
 
-def _by_header(path: Path, header: Header, text: str) -> Record:
-    leads = [signal.lead for signal in header.signals]
-    files = tuple(dict.fromkeys(signal.file for signal in header.signals))
+def _check_here(path: Path, files: Iterable[str]) -> None:
     for file in files:
         if not (path.parent / file).is_file():
             raise RecordError("read", f"{file} is missing, which {path.name}.hea names")
+
+
+def _by_header(path: Path, header: Header, text: str) -> Record:
+    leads = [signal.lead for signal in header.signals]
+    files = tuple(dict.fromkeys(signal.file for signal in header.signals))
+    _check_here(path, files)
     counts = read_signals(path.parent, header)
     if header.n_samples:  # sums of a record whose length nobody states say nothing
         _check_sums(leads, [signal.checksum for signal in header.signals], counts.sum(axis=1, dtype=np.int64).tolist())
@@ -219,9 +223,9 @@ def _check_files(path: Path, header: wfdb.Record) -> None:
     """Refuse a record whose files are missing or too short, of which wfdb says less."""
     if header.sig_len == 0:
         raise RecordError("read", "has no samples")
-    for file in dict.fromkeys(header.file_name):
-        if not (path.parent / file).is_file():
-            raise RecordError("read", f"{file} is missing, which {path.name}.hea names")
+    files = tuple(dict.fromkeys(header.file_name))
+    _check_here(path, files)
+    for file in files:
         own = [i for i, name in enumerate(header.file_name) if name == file]
         bytes_per_sample = BYTES_PER_SAMPLE.get(header.fmt[own[0]])
         if bytes_per_sample is None or header.sig_len is None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from store.errors import ResourceError
+from store.errors import ResourceError, UserError
 
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 
@@ -59,6 +59,29 @@ def full_disk_named(where: str | Path) -> Iterator[None]:
                 f"the disk that holds {where} is full; free space and run the same command again"
             ) from error
         raise
+
+
+def make_folder(folder: Path, advice: str) -> None:
+    """Make a folder, and those above it, unless it is there.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+    advice : str
+        What to do where it cannot be made.
+
+    Raises
+    ------
+    UserError
+        If it cannot be made, but for want of room.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno in NO_SPACE:
+            raise
+        raise UserError(f"{folder}: cannot be made ({error.strerror}); {advice}") from error
 
 
 def _is_disk_full(error: BaseException) -> bool:

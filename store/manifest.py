@@ -13,9 +13,7 @@ from pathlib import Path
 
 MANIFEST_NAME = "MANIFEST.sha256"
 EMPTY_PREFIX = "# empty "
-LAST_LISTED = (
-    "zarr.json"  # every store has it, and of its files none sorts after it: without its line the end is cut off
-)
+LAST_LISTED = "zarr.json"  # of every store, and no file sorts after it: without its line the end is cut off
 ROW_PARTS = ("signal/", "label/", "column/", "split/")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ecgprep.datasets.mitdb import MitBih
-from store.errors import UserError
+from store.files import make_folder
 
 MINUTES = 2.0
 
@@ -40,10 +40,7 @@ class Synthetic(MitBih):
         folder = raw / self.folder
         if folder.is_dir():
             return
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"{folder.parent}: cannot be made ({error.strerror}); name another --home") from error
+        make_folder(folder.parent, "name another --home")
         with FileLock(folder.with_name(f".{folder.name}.lock")):  # of two builds at once the second waits
             if not folder.is_dir():
                 write_mitdb(folder.parent, n_minutes=MINUTES)

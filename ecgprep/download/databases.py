@@ -33,7 +33,7 @@ from ecgprep.download.sources import (
 from ecgprep.download.transfer import Sources, Transfer, fetch, fetch_all, partial_of
 from ecgprep.progress import Progress
 from store.errors import EcgError, ResourceError, UserError
-from store.files import NO_SPACE, full_disk_named
+from store.files import NO_SPACE, full_disk_named, make_folder
 
 if TYPE_CHECKING:
     import httpx
@@ -199,10 +199,7 @@ def is_wanting(folder: Path) -> bool:
 def _check_wish(wish: Wish) -> None:
     if wish.database.published_path is None:
         raise UserError(f"{wish.database.name}: is no published database; there is nothing to download")
-    try:
-        wish.folder.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{wish.folder.parent}: cannot be made ({error.strerror}); name another --home") from error
+    make_folder(wish.folder.parent, "name another --home")
     if is_synthetic(wish.folder):
         raise UserError(f"{wish.folder} holds synthetic recordings; remove it, or download to another --home")
 

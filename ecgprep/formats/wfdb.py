@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,16 +35,16 @@ def write_wfdb(folder: Path, part: Part, advance: Callable[[int], None]) -> None
     place = folder / part.name
     place.mkdir(parents=True)
     record = part.store.column("record")
-    names: list[str] = []
+    names: dict[str, None] = {}  # a set that keeps its order
     for batch in part.batches_by(record):
         name = _free_name(str(record[batch.rows[0]]), names)
-        names.append(name)
+        names[name] = None
         _write_record(place, name, part, batch)
         advance(len(batch.rows))
     (place / "RECORDS").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
 
 
-def _free_name(record: str, taken: Sequence[str]) -> str:
+def _free_name(record: str, taken: Container[str]) -> str:
     """Return a name that WFDB allows and no other record has: ``a/b_1`` and ``a_b/1`` both become ``a_b_1``."""
     name = NOT_IN_NAMES.sub("_", record)
     while name in taken:

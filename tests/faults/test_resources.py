@@ -201,6 +201,12 @@ def test_killed_worker_stops_nothing_for_good(source: Path, tmp_path: Path, whol
     assert finish(source, tmp_path, 2) == whole
 
 
+def test_workers_keep_memory_that_they_free() -> None:
+    with TaskRunner(1, None) as runner:
+        (found,) = runner.run(os.getenv, ["MALLOC_TRIM_THRESHOLD_"], 8)
+    assert found == str(2**27)
+
+
 def test_what_tasks_were_given_is_not_kept() -> None:
     """By default Dask's scheduler, in this process, keeps the last thousand messages to each worker."""
     with TaskRunner(1, None) as runner:
