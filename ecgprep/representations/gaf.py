@@ -76,9 +76,9 @@ class GramianAngularField(Representation):
         cos, sin = block.shared(("gaf", self.size, self.range_mv), lambda: self._angles(block))
         left, right = (cos, -sin) if self.method == "summation" else (sin, -cos)
         one = xp.ones_like(cos)
-        rows = xp.stack((left * gain, right * gain, one * offset), axis=-1)
-        columns = xp.stack((cos, sin, one), axis=-2)
-        return Product(rows, columns)
+        rows = xp.stack((left * gain, right * gain, one * offset), axis=1)
+        columns = xp.stack((cos, sin, one), axis=1)
+        return Product(xp.matrix_transpose(rows), columns)
 
     def _angles(self, block: Block) -> tuple[Array, Array]:
         """Return cosine and sine of each angle, each of shape (n_planes, size)."""

@@ -72,15 +72,16 @@ class MarkovTransitionField(Representation):
         bins = self._bins(block)
         followed = _transition_probabilities(xp, bins, self.n_bins) * gain
         share = self._bin_shares(block, bins)
-        one = xp.ones_like(share[..., :1])
-        rows = xp.concat((xp.matmul(share, followed), one * offset), axis=-1)
-        columns = xp.concat((xp.matrix_transpose(share), xp.matrix_transpose(one)), axis=-2)
-        return Product(rows, columns)
+        one = xp.ones_like(share[:, :1])
+        rows = xp.concat((xp.matmul(xp.matrix_transpose(followed), share), one * offset), axis=1)
+        columns = xp.concat((share, one), axis=1)
+        return Product(xp.matrix_transpose(rows), columns)
 
     def _bins(self, block: Block) -> Array:
         """Return each sample's bin, int64, shape (n_planes, n_samples); `n_bins` for padding."""
         xp = block.xp
-        above = block.counts[:, None, :] > self._edges(block)[:, :, None]
+        edges = xp.astype(self._edges(block), block.counts.dtype)  # or each count would be made as wide first
+        above = block.counts[:, None, :] > edges[:, :, None]
         bins = xp.astype(xp.sum(above, axis=1, dtype=xp.uint8), xp.int64)
         return bins if block.valid is None else xp.where(block.valid, bins, self.n_bins)
 
@@ -108,18 +109,19 @@ class MarkovTransitionField(Representation):
         return low + (high - low) * (place - below * self.n_bins) // self.n_bins
 
     def _bin_shares(self, block: Block, bins: Array) -> Array:
-        """Return the share of each bin in each block of samples, float32, shape (n_planes, size, n_bins)."""
-        xp, n, n_cells = block.xp, block.n_samples, self.n_bins + 1
+        """Return the share of each bin in each block of samples, float32, shape (n_planes, n_bins, size)."""
+        xp, n = block.xp, block.n_samples
         if self.size > n:
             is_in = xp.astype(bins[:, None, :] == xp.arange(self.n_bins, device=block.device)[:, None], xp.float32)
-            return xp.matrix_transpose(resample_time(is_in, bilinear(n, self.size)))
-        first_cell = xp.asarray(block_numbers(n, self.size) * n_cells, device=block.device)
-        held = xp.reshape(count_cells(bins + first_cell, self.size * n_cells), (-1, self.size, n_cells))
+            return resample_time(is_in, bilinear(n, self.size))
+        cells = bins * self.size + xp.asarray(block_numbers(n, self.size), device=block.device)
+        n_cells = self.n_bins + 1
+        held = xp.reshape(count_cells(cells, n_cells * self.size), (-1, n_cells, self.size))
         limits = xp.asarray(block_limits(n, self.size), device=block.device)
         if block.valid_n is not None:
             limits = xp.minimum(limits, block.valid_n[:, None])
         n_valid = xp.clip(limits[..., 1:] - limits[..., :-1], 1, None)
-        return xp.astype(held[..., :-1], xp.float32) / xp.astype(n_valid, xp.float32)[..., None]
+        return xp.astype(held[:, :-1], xp.float32) / xp.astype(n_valid, xp.float32)[..., None, :]
 
     def reference_plane(self, signal_mv: np.ndarray, valid_n: int) -> np.ndarray:
         """Draw one plane with pyts; blocks and resizing that it does not offer are added around it."""
