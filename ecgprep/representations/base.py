@@ -11,7 +11,7 @@ import numpy as np
 from array_api_compat import array_namespace, device
 from pydantic import BaseModel, ConfigDict, Field
 
-from ecgprep.representations.blocks import COUNTS_PER_MV, Block, Product, Scratch, few_planes, is_on_gpu
+from ecgprep.representations.blocks import COUNTS_PER_MV, Block, Drawer, Scratch, few_planes, is_on_gpu
 from store.errors import UserError
 
 Array = Any
@@ -122,8 +122,11 @@ class Representation(BaseModel, ABC):
         return about
 
     @abstractmethod
-    def draw(self, block: Block, gain: float, offset: float) -> Array | Product:
-        """Draw a block of planes, each value times `gain` plus `offset`.
+    def drawer(self, block: Block, gain: float, offset: float) -> Drawer:
+        """Prepare what planes are drawn from, each value times `gain` plus `offset`.
+
+        What is small is computed here for all planes of a block at once, which share the overhead of the calls;
+        pixels are computed by what is returned, for so few planes that a core's cache holds them.
 
         Most pictures end in a product or a clipping that takes the two in at no cost, while further passes over
         the picture would take as long as drawing it.
@@ -138,9 +141,9 @@ class Representation(BaseModel, ABC):
 
         Returns
         -------
-        array of float32, shape (n_planes, height, width), or Product
-            Inside the ``value_range`` but for rounding. The caller may overwrite it, and has to use it before the
-            next call.
+        callable
+            Draws the planes of a slice, inside the ``value_range`` but for rounding. The caller may overwrite what
+            it gets, and has to use it before the next call.
         """
 
     @abstractmethod
@@ -250,20 +253,11 @@ def render_all(
         part = slice(first, first + step)
         block = Block(_millivolts(signals[part]), None if lengths is None else lengths[part], scratch)
         for rep in reps:
-            planes = pictures[rep.name]
-            drawn = rep.draw(block, *(rep.storing if stored else (1.0, 0.0)))
-            if isinstance(drawn, Product):
-                _multiply(drawn, planes[part], block)
-            else:  # a transposed picture is made bytes before it is turned: that moves a quarter of the memory
-                planes[part] = xp.astype(drawn, planes.dtype, copy=False)
+            planes = pictures[rep.name][part]
+            draw = rep.drawer(block, *(rep.storing if stored else (1.0, 0.0)))
+            for few in few_planes(planes):
+                planes[few] = draw(few)
     return {name: xp.reshape(planes, (*leading, *planes.shape[1:])) for name, planes in pictures.items()}
-
-
-def _multiply(product: Product, planes: Array, block: Block) -> None:
-    """Multiply pictures into their stored form, so few at a time that the cache has them when they are cast."""
-    for few in few_planes(planes):
-        rows, columns = (factor[few] for factor in product)
-        planes[few] = block.xp.matmul(rows, columns, out=block.empty("planes", (rows.shape[0], *planes.shape[1:])))
 
 
 def _millivolts(signal: Array) -> Array:

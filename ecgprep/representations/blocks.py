@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import cached_property
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from array_api_compat import array_namespace, device, is_numpy_array, is_torch_array
 
-from ecgprep.representations.taps import bilinear, block_limits, block_sums, resample_time
+from ecgprep.representations.taps import bilinear, block_limits, block_sums, resample_time, sparse
 
 Array = Any
 Shared = TypeVar("Shared")
@@ -23,19 +23,8 @@ PIXELS_IN_CORE_CACHE = 3 * 224 * 224
 """Pixels that a processor works on together: a core's own cache holds them."""
 
 
-class Product(NamedTuple):
-    """Pictures as matrix products: a picture takes a hundred times the memory of its factors.
-
-    Parameters
-    ----------
-    rows : array of float32, shape (n_planes, height, n_factors)
-        Left factors.
-    columns : array of float32, shape (n_planes, n_factors, width)
-        Right factors.
-    """
-
-    rows: Array
-    columns: Array
+Drawer = Callable[[slice], Array]
+"""Draws some planes of a block: float32, shape (n_planes, height, width), which lasts until the next call."""
 
 
 class Block:
@@ -76,20 +65,30 @@ class Block:
             return None
         return self.xp.arange(self.n_samples, device=self.device) < self.valid_n[:, None]
 
+    @cached_property
+    def n_valid(self) -> Array:
+        """How many samples are signal, int64, shape (n_planes, 1), or (1, 1) where all are."""
+        if self.valid_n is None:
+            return self.xp.asarray([[self.n_samples]], device=self.device)
+        return self.valid_n[:, None]
+
+    def n_valid_in_blocks(self, size: int) -> Array:
+        """Return how many samples of each of `size` blocks are signal, as `n_valid` does, shape (..., size)."""
+        limits = self.xp.asarray(block_limits(self.n_samples, size), device=self.device)
+        upto = self.xp.minimum(limits, self.n_valid)
+        return upto[:, 1:] - upto[:, :-1]
+
     def means(self, size: int) -> tuple[Array, Array | None]:
         """Return the mean count of each of `size` blocks of samples, and which hold a valid sample (None: all do)."""
         xp = self.xp
-        limits = xp.asarray(block_limits(self.n_samples, size), device=self.device)
+        n_valid = self.n_valid_in_blocks(size)
         # Whole numbers add up exactly, so that a constant row stays constant.
         counts = xp.astype(self.counts, xp.float32)
         if self.valid is not None:
             counts *= self.valid
         sums = resample_time(counts, block_sums(self.n_samples, size))
-        if self.valid_n is None:
-            return sums / xp.astype(limits[1:] - limits[:-1], xp.float32), None
-        upto = xp.minimum(limits, self.valid_n[:, None])
-        n_valid = upto[:, 1:] - upto[:, :-1]
-        return sums / xp.astype(xp.clip(n_valid, 1, None), xp.float32), n_valid > 0
+        means = sums / xp.astype(at_least_one(xp, n_valid), xp.float32)
+        return means, None if self.valid_n is None else n_valid > 0
 
     def empty(self, key: Hashable, shape: tuple[int, ...]) -> Array:
         """Return a float32 array of any content, in the memory that the block before had under this key."""
@@ -142,23 +141,38 @@ class Block:
         if n_in == height:
             return planes
         resized = self.empty(key, (n_planes, height, width))
-        (index, weight), *more = bilinear(n_in, height).on(self.xp, self.device)
-        for few in few_planes(resized):
-            total = resized[few]
-            tap = self.empty("tap", total.shape)
-            self._take_rows(planes[few], index, total)
-            total *= weight[:, None]
-            for index_of_more, weight_of_more in more:
-                self._take_rows(planes[few], index_of_more, tap)
-                tap *= weight_of_more[:, None]
-                total += tap
+        if is_numpy_array(planes):
+            matrix = sparse(bilinear(n_in, height), n_in)
+            for plane, whole in zip(planes, resized, strict=True):
+                whole[...] = matrix @ plane  # SciPy adds up all taps of a row while it is in the cache
+            return resized
+        resized[...] = 0.0
+        for index, weight in bilinear(n_in, height).on(self.xp, self.device):
+            resized += self.xp.take(planes, index, axis=-2) * weight[:, None]
         return resized
 
-    def _take_rows(self, planes: Array, index: Array, out: Array) -> None:
-        if is_numpy_array(planes):
-            np.take(planes, index, axis=-2, out=out, mode="clip")  # in its default mode it fills a buffer first
-        else:
-            out[...] = self.xp.take(planes, index, axis=-2)
+    def product(self, rows: Array, columns: Array) -> Drawer:
+        """Return what multiplies pictures: they take a hundred times the memory of their factors.
+
+        Parameters
+        ----------
+        rows : array of float32, shape (n_planes, n_factors, height)
+            Left factors, transposed.
+        columns : array of float32, shape (n_planes, n_factors, width)
+            Right factors.
+
+        Returns
+        -------
+        callable
+            Draws planes.
+        """
+        xp, shape = self.xp, (rows.shape[-1], columns.shape[-1])
+
+        def draw(few: slice) -> Array:
+            left, right = xp.matrix_transpose(rows[few]), columns[few]
+            return xp.matmul(left, right, out=self.empty("planes", (right.shape[0], *shape)))
+
+        return draw
 
     def shared(self, key: Hashable, make: Callable[[], Shared]) -> Shared:
         """Return what was made under this key before, or make it now."""
@@ -211,6 +225,11 @@ def share_of_range(xp: Any, series: Array, valid: Array | None) -> Array:
     varies = span > 0
     share = (series - xp.where(varies, low, 0.0)) / xp.where(varies, span, 1.0)
     return xp.clip(xp.where(varies, share, 0.5), 0, 1)
+
+
+def at_least_one(xp: Any, n: Array) -> Array:
+    """Return numbers to divide by: 1 in place of 0."""
+    return xp.maximum(n, xp.ones_like(n))
 
 
 def count_cells(cells: Array, n_cells: int) -> Array:

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from ecgprep.representations.base import RowFormat
-from ecgprep.representations.blocks import Block
+from ecgprep.representations.blocks import Block, Drawer
 from ecgprep.representations.taps import bilinear, dense
 from ecgprep.representations.wavelets import WaveletPicture, wavelet_parameters
 
@@ -55,10 +55,13 @@ class Scalogram(WaveletPicture):
         """Relative to the plane for power, fixed for magnitude."""
         return (0.0, 1.0) if self.value == "log10_power" else (0.0, FIXED_TOP)
 
-    def draw(self, block: Block, gain: float, offset: float) -> Array:
-        """Draw a block of planes."""
-        xp = block.xp
+    def drawer(self, block: Block, gain: float, offset: float) -> Drawer:
+        """Prepare a block."""
         real, imaginary = self.coefficients(block)
+        return lambda few: self._planes(block, real[few], imaginary[few], gain, offset)
+
+    def _planes(self, block: Block, real: Array, imaginary: Array, gain: float, offset: float) -> Array:
+        xp = block.xp
         power = xp.multiply(real, real, out=block.empty("power", real.shape))
         power += xp.multiply(imaginary, imaginary, out=block.empty("planes", real.shape))
         if self.value == "log10_power":

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from ecgprep.representations.base import Representation, RowFormat
-from ecgprep.representations.blocks import COUNTS_PER_MV, Block, Product, share_of_range
+from ecgprep.representations.blocks import COUNTS_PER_MV, Block, Drawer, share_of_range
 from ecgprep.representations.taps import bilinear, block_limits, dense, resample_time
 
 Array = Any
@@ -70,15 +70,15 @@ class GramianAngularField(Representation):
         """Cosines and sines."""
         return -1.0, 1.0
 
-    def draw(self, block: Block, gain: float, offset: float) -> Product:
-        """Draw a block of planes."""
+    def drawer(self, block: Block, gain: float, offset: float) -> Drawer:
+        """Prepare a block."""
         xp = block.xp
         cos, sin = block.shared(("gaf", self.size, self.range_mv), lambda: self._angles(block))
         left, right = (cos, -sin) if self.method == "summation" else (sin, -cos)
         one = xp.ones_like(cos)
         rows = xp.stack((left * gain, right * gain, one * offset), axis=1)
         columns = xp.stack((cos, sin, one), axis=1)
-        return Product(xp.matrix_transpose(rows), columns)
+        return block.product(rows, columns)
 
     def _angles(self, block: Block) -> tuple[Array, Array]:
         """Return cosine and sine of each angle, each of shape (n_planes, size)."""

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from ecgprep.representations.base import Representation, RowFormat
-from ecgprep.representations.blocks import COUNTS_PER_MV, Block, Product, count_cells
+from ecgprep.representations.blocks import COUNTS_PER_MV, Block, Drawer, at_least_one, count_cells
 from ecgprep.representations.taps import bilinear, block_limits, block_numbers, block_sums, dense, resample_time
 
 Array = Any
@@ -66,8 +66,8 @@ class MarkovTransitionField(Representation):
         """Probabilities."""
         return 0.0, 1.0
 
-    def draw(self, block: Block, gain: float, offset: float) -> Product:
-        """Draw a block of planes."""
+    def drawer(self, block: Block, gain: float, offset: float) -> Drawer:
+        """Prepare a block."""
         xp = block.xp
         bins = self._bins(block)
         followed = _transition_probabilities(xp, bins, self.n_bins) * gain
@@ -75,13 +75,12 @@ class MarkovTransitionField(Representation):
         one = xp.ones_like(share[:, :1])
         rows = xp.concat((xp.matmul(xp.matrix_transpose(followed), share), one * offset), axis=1)
         columns = xp.concat((share, one), axis=1)
-        return Product(xp.matrix_transpose(rows), columns)
+        return block.product(rows, columns)
 
     def _bins(self, block: Block) -> Array:
         """Return each sample's bin, int64, shape (n_planes, n_samples); `n_bins` for padding."""
         xp = block.xp
-        edges = xp.astype(self._edges(block), block.counts.dtype)  # or each count would be made as wide first
-        above = block.counts[:, None, :] > edges[:, :, None]
+        above = block.counts[:, None, :] > self._edges(block)[:, :, None]
         bins = xp.astype(xp.sum(above, axis=1, dtype=xp.uint8), xp.int64)
         return bins if block.valid is None else xp.where(block.valid, bins, self.n_bins)
 
@@ -91,22 +90,18 @@ class MarkovTransitionField(Representation):
         last_count = xp.iinfo(xp.int32).max
         counts = block.counts if block.valid is None else xp.where(block.valid, block.counts, last_count)
         ordered = xp.sort(counts, axis=-1, stable=False)
-        n_valid = (
-            xp.asarray([[block.n_samples]], device=block.device) if block.valid_n is None else block.valid_n[:, None]
-        )
+        plane = xp.arange(ordered.shape[0], device=block.device)[:, None]
         k = xp.arange(1, self.n_bins, device=block.device)
-        last = xp.clip(n_valid - 1, 0, None)
+        last = at_least_one(xp, block.n_valid) - 1
         if self.strategy == "uniform":
-            low, high = (
-                ordered[:, :1],
-                xp.take_along_axis(ordered, xp.broadcast_to(last, (ordered.shape[0], 1)), axis=-1),
-            )
-            return low + (high - low) * k // self.n_bins
-        place = xp.broadcast_to(last * k, (ordered.shape[0], self.n_bins - 1))
-        below = place // self.n_bins
-        low = xp.take_along_axis(ordered, below, axis=-1)
-        high = xp.take_along_axis(ordered, xp.minimum(below + 1, last), axis=-1)
-        return low + (high - low) * (place - below * self.n_bins) // self.n_bins
+            low, high = ordered[:, :1], ordered[plane, last]
+            edges = low + (high - low) * k // self.n_bins
+        else:
+            place = last * k
+            below = place // self.n_bins
+            low, high = ordered[plane, below], ordered[plane, xp.minimum(below + 1, last)]
+            edges = low + (high - low) * (place - below * self.n_bins) // self.n_bins
+        return xp.astype(edges, counts.dtype)  # or each count would be widened to be compared
 
     def _bin_shares(self, block: Block, bins: Array) -> Array:
         """Return the share of each bin in each block of samples, float32, shape (n_planes, n_bins, size)."""
@@ -117,11 +112,8 @@ class MarkovTransitionField(Representation):
         cells = bins * self.size + xp.asarray(block_numbers(n, self.size), device=block.device)
         n_cells = self.n_bins + 1
         held = xp.reshape(count_cells(cells, n_cells * self.size), (-1, n_cells, self.size))
-        limits = xp.asarray(block_limits(n, self.size), device=block.device)
-        if block.valid_n is not None:
-            limits = xp.minimum(limits, block.valid_n[:, None])
-        n_valid = xp.clip(limits[..., 1:] - limits[..., :-1], 1, None)
-        return xp.astype(held[:, :-1], xp.float32) / xp.astype(n_valid, xp.float32)[..., None, :]
+        n_valid = at_least_one(xp, block.n_valid_in_blocks(self.size))
+        return xp.astype(held[:, :-1], xp.float32) / xp.astype(n_valid, xp.float32)[:, None, :]
 
     def reference_plane(self, signal_mv: np.ndarray, valid_n: int) -> np.ndarray:
         """Draw one plane with pyts; blocks and resizing that it does not offer are added around it."""
@@ -156,4 +148,4 @@ def _transition_probabilities(xp: Any, bins: Array, n_bins: int) -> Array:
     n_cells = n_bins + 1
     held = count_cells(bins[:, :-1] * n_cells + bins[:, 1:], n_cells**2)
     pairs = xp.astype(xp.reshape(held, (-1, n_cells, n_cells))[:, :-1, :-1], xp.float32)
-    return pairs / xp.clip(xp.sum(pairs, axis=-1, keepdims=True), 1, None)
+    return pairs / at_least_one(xp, xp.sum(pairs, axis=-1, keepdims=True))

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import model_validator
 
 from ecgprep.representations.base import RowFormat, require
-from ecgprep.representations.blocks import Block
+from ecgprep.representations.blocks import Block, Drawer
 from ecgprep.representations.taps import bilinear, dense
 from ecgprep.representations.wavelets import Wavelet, WaveletPicture, wavelet_parameters
 
@@ -50,20 +50,22 @@ class Phasogram(WaveletPicture):
         """One turn."""
         return 0.0, 1.0
 
-    def draw(self, block: Block, gain: float, offset: float) -> Array:
-        """Draw a block of planes."""
-        xp = block.xp
-        real, imaginary = (
-            block.resized(part, self.height, ("phasogram", i)) for i, part in enumerate(self.coefficients(block))
-        )
-        power = xp.multiply(real, real, out=block.empty("planes", real.shape))
-        power += xp.multiply(imaginary, imaginary, out=block.empty("tap", real.shape))
-        noise = power <= FLOOR**2 * xp.max(power, axis=(-2, -1), keepdims=True)
-        phase = xp.atan2(imaginary, real, out=power)
-        phase *= gain / (2 * np.pi)
-        phase += 0.5 * gain + offset
-        phase[noise] = NO_PHASE * gain + offset
-        return phase
+    def drawer(self, block: Block, gain: float, offset: float) -> Drawer:
+        """Prepare a block."""
+        xp, parts = block.xp, self.coefficients(block)
+
+        def draw(few: slice) -> Array:
+            real, imaginary = (block.resized(part[few], self.height, ("phasogram", i)) for i, part in enumerate(parts))
+            power = xp.multiply(real, real, out=block.empty("planes", real.shape))
+            power += xp.multiply(imaginary, imaginary, out=block.empty("tap", real.shape))
+            noise = power <= FLOOR**2 * xp.max(power, axis=(-2, -1), keepdims=True)
+            phase = xp.atan2(imaginary, real, out=power)
+            phase *= gain / (2 * np.pi)
+            phase += 0.5 * gain + offset
+            phase[noise] = NO_PHASE * gain + offset
+            return phase
+
+        return draw
 
     def reference_plane(self, signal_mv: np.ndarray, valid_n: int) -> np.ndarray:
         """Draw one plane with PyWavelets."""

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from ecgprep.representations.base import Representation, RowFormat
-from ecgprep.representations.blocks import COUNTS_PER_MV, Block, share_of_range
+from ecgprep.representations.blocks import COUNTS_PER_MV, Block, Drawer, share_of_range
 from ecgprep.representations.taps import bilinear, block_limits, dense, resample_time
 
 Array = Any
@@ -68,10 +68,13 @@ class RecurrencePlot(Representation):
         """Shares of the largest distance, or yes and no."""
         return 0.0, 1.0
 
-    def draw(self, block: Block, gain: float, offset: float) -> Array:
-        """Draw a block of planes."""
-        xp = block.xp
+    def drawer(self, block: Block, gain: float, offset: float) -> Drawer:
+        """Prepare a block."""
         points, whole = self._points(block)
+        return lambda few: self._planes(block, points[few], None if whole is None else whole[few], gain, offset)
+
+    def _planes(self, block: Block, points: Array, whole: Array | None, gain: float, offset: float) -> Array:
+        xp = block.xp
         planes = block.empty("planes", (points.shape[0], *self.shape))
         planes[...] = 0.0
         for k in range(self.dimension):

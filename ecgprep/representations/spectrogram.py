@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from ecgprep.representations.base import Representation, RowFormat, require
-from ecgprep.representations.blocks import Block
+from ecgprep.representations.blocks import Block, Drawer
 from ecgprep.representations.taps import bilinear, dense
 
 Array = Any
@@ -90,21 +90,24 @@ class Spectrogram(Representation):
         """Decibels below the peak; magnitude has no bound."""
         return (FLOOR_DB, 0.0) if self.scale == "db" else None
 
-    def draw(self, block: Block, gain: float, offset: float) -> Array:
-        """Draw a block of planes."""
+    def drawer(self, block: Block, gain: float, offset: float) -> Drawer:
+        """Prepare a block."""
         xp = block.xp
-        n_frames = block.n_samples // self.hop
-        shape = (block.signal_mv.shape[0], n_frames, self.height)
         cos, sin = _windowed_waves(self.window, self.nfft, self.height, xp, block.device)
         even, odd = _even_and_odd_frames(block, self.window, self.hop)
-        power = xp.matmul(even, cos, out=block.empty("power", shape))
-        power *= power
-        imaginary = xp.matmul(odd, sin, out=block.empty("tap", shape))
-        imaginary *= imaginary
-        power += imaginary
-        # Magnitude has no range: its gain is 1 and its offset 0.
-        planes = _decibels(xp, power, gain, offset) if self.scale == "db" else xp.sqrt(power, out=power)
-        return xp.matrix_transpose(block.resized(planes, self.width, "planes"))
+
+        def draw(few: slice) -> Array:
+            shape = (*even[few].shape[:2], self.height)
+            power = xp.matmul(even[few], cos, out=block.empty("power", shape))
+            power *= power
+            imaginary = xp.matmul(odd[few], sin, out=block.empty("tap", shape))
+            imaginary *= imaginary
+            power += imaginary
+            # Magnitude has no range: its gain is 1 and its offset 0.
+            planes = _decibels(xp, power, gain, offset) if self.scale == "db" else xp.sqrt(power, out=power)
+            return xp.matrix_transpose(block.resized(planes, self.width, "planes"))
+
+        return draw
 
     def reference_plane(self, signal_mv: np.ndarray, valid_n: int) -> np.ndarray:
         """Draw one plane with SciPy."""
@@ -166,10 +169,10 @@ def _windowed_waves(window: int, nfft: int, height: int, xp: Any, where: Any) ->
 def _decibels(xp: Any, power: Array, gain: float, offset: float) -> Array:
     """Return the level below each plane's peak, floored; the floor where there is no signal; then scaled."""
     peak = xp.max(power, axis=(-2, -1), keepdims=True)
-    silent = peak <= SMALLEST**2
-    lowest = xp.clip(peak * 10 ** (FLOOR_DB / 10), SMALLEST**2, None)
-    # The natural logarithm is the one that processors compute in vectors.
-    level = xp.log(xp.maximum(power, lowest, out=power), out=power)
+    silent = xp.astype(peak <= SMALLEST**2, xp.float32)
+    power = xp.maximum(power, xp.clip(peak * 10 ** (FLOOR_DB / 10), SMALLEST**2, None), out=power)
+    power /= xp.clip(peak, SMALLEST**2, None)
+    level = xp.log(power, out=power)  # the natural logarithm is the one that processors compute in vectors
     level *= 10 / math.log(10) * gain
-    level += xp.where(silent, FLOOR_DB, -10 * xp.log10(xp.where(silent, 1.0, peak))) * gain + offset
-    return xp.clip(level, FLOOR_DB * gain + offset, offset, out=level)
+    level += silent * (FLOOR_DB * gain) + offset
+    return level

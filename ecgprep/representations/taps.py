@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace, device
+from scipy.sparse import csr_array
 
 Array = Any
 
@@ -129,3 +130,9 @@ def dense(taps: Taps, n_in: int) -> np.ndarray:
     for index, weight in zip(taps.index, taps.weight, strict=True):
         matrix[np.arange(len(index)), index] += weight
     return matrix
+
+
+@lru_cache(maxsize=32)
+def sparse(taps: Taps, n_in: int) -> csr_array:
+    """Return the same resampling as a sparse float32 matrix of shape (n_out, n_in)."""
+    return csr_array(dense(taps, n_in), dtype=np.float32)
