@@ -2,11 +2,12 @@
 
 Stores are built from real recordings. Every loader goes through its rows once, shuffled, after one pass that is not
 counted. Ours is one process with threads; the peers are a `Dataset` in a `DataLoader` with two worker processes, which
-indexes a Zarr array or a memory-mapped ``.npy`` file one sample at a time, and batches taken from a memory-mapped file
-by one index each. Pictures are counted as planes of 224 x 224, of training rows alone, though the others in their
-chunks are decoded too; there are twice as many as our loader keeps between two reads. Beats arrive as normalised
-float32. Pictures arrive as the bytes that are stored, and are normalised where the model computes; ``.npy`` files hold
-float32, as a loop writes them.
+indexes a Zarr array or a memory-mapped ``.npy`` file one sample at a time, batches taken from a memory-mapped file by
+one index each, and annbatch, where it is installed (it needs Python 3.12), which reads all rows of the same array by
+the same codec, in the same shuffle of blocks. Pictures are counted as planes of 224 x 224, in ours of training rows
+alone, though the others in their chunks are decoded too; there are twice as many as our loader keeps between two reads.
+Beats arrive as normalised float32. Pictures arrive as the bytes that are stored, and are normalised where the model
+computes; ``.npy`` files hold float32, as a loop writes them.
 
     python bench/loader.py DIR            DIR holds ptb-xl/ and mitdb/
 """
@@ -19,6 +20,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +34,9 @@ from torch.utils.data import DataLoader, Dataset
 from ecgprep.build import build
 from ecgprep.config import Prepare
 from ecgtrain.loader import Loader, loaders
-from ecgtrain.samplers import epoch_order
+from ecgtrain.samplers import WINDOW_BLOCKS, epoch_order
 from pipelines.workspace import Workspace
+from store.codecs import native_codecs
 from store.read import Store, open_store
 
 PICTURES_A_BATCH, BEATS_A_BATCH = 64, 1024
@@ -101,6 +104,7 @@ def _pictures(source: Path, folder: Path, n_records: int, repeat: int) -> None:
         "Dataset over mapped .npy, 2 workers": _samples(mapped_samples, len(mapped), len(mapped), n_leads),
         "mapped .npy, float32, a batch an index": lambda: _mapped(mapped, order, PICTURES_A_BATCH) * n_leads,
         "mapped .npy, bytes, a batch an index": lambda: _mapped(mapped_bytes, order, PICTURES_A_BATCH) * n_leads,
+        **_by_annbatch(_path(store, "rep/gaf"), streamed, lambda rows: rows, n_leads),
     }
     _table(
         f"pictures a second, {len(mapped)} records of {n_leads} leads, batches of {PICTURES_A_BATCH}", passes, repeat
@@ -126,6 +130,7 @@ def _beats(source: Path, folder: Path, repeat: int) -> None:
             Samples(str(folder / "beats.npy"), 0.0, 0.5), len(mapped), MOST_BEATS
         ),
         "mapped .npy, float32, a batch an index": lambda: _mapped(mapped, order, BEATS_A_BATCH),
+        **_by_annbatch(_path(store, "signal"), streamed, lambda rows: rows.float() / 500),
     }
     _table(f"beats a second, {len(mapped)} beats, batches of {BEATS_A_BATCH}, normalised float32", passes, repeat)
     _shuffle_quality(store, streamed)
@@ -163,6 +168,21 @@ def _samples(samples: Dataset[torch.Tensor], n_samples: int, most: int, planes: 
         persistent_workers=True,
     )
     return lambda: sum(len(batch) for batch in loader) * planes
+
+
+def _by_annbatch(
+    path: str, loader: Loader, finish: Callable[[torch.Tensor], torch.Tensor], planes: int = 1
+) -> dict[str, Callable[[], int]]:
+    """Return a pass of annbatch over an array of a store, with as many rows in memory as ours has; none without it."""
+    if find_spec("annbatch") is None:
+        return {}
+    from annbatch import Loader as Annbatch
+
+    with native_codecs(threads=2):
+        array = zarr.open_array(path, mode="r")
+    shuffle: dict[str, Any] = {"chunk_size": loader.block_rows, "preload_nchunks": WINDOW_BLOCKS, "shuffle": True}
+    batches = Annbatch(batch_size=loader.batch_size, to="torch", **shuffle).add_dataset(array)
+    return {"annbatch, streamed from the store": lambda: sum(len(finish(batch["X"])) for batch in batches) * planes}
 
 
 def _mapped(values: NDArray[Any], order: NDArray[np.int64], size: int) -> int:

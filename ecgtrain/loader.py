@@ -29,12 +29,13 @@ from ecgtrain.losses import class_shares
 from ecgtrain.models.registry import InputShape
 from ecgtrain.preparation import Change, Preparation, random_starts, window_starts
 from ecgtrain.reading import Raw, RowReader, mixed
-from ecgtrain.samplers import WINDOW_BLOCKS, Rows, batch_places, count_batches, epoch_order, step_seed
+from ecgtrain.samplers import WINDOW_BLOCKS, Rows, batch_places, count_batches, distinct, epoch_order, step_seed
 from pipelines.recipe import validate
 from store.errors import UserError
 from store.read import Label, Split, Store
 from store.vocabulary import SPLIT_NAMES, TEST, TRAIN, VALIDATION
 
+READ_BYTES = 2**21  # of small rows together: threads that take turns at every batch wait for each other
 READ_AHEAD = 2  # batches at least
 READ_AHEAD_BYTES = 2**24  # of small rows more: blocks are read in bursts, which the batches at hand have to outlast
 
@@ -199,7 +200,7 @@ class Loader:
     @property
     def _batches_of_a_window(self) -> int:
         """How many batches before its own a block is read: when the window before is begun, to decode all the time."""
-        n_blocks = max(1, len(np.unique(self.rows // self.block_rows)))
+        n_blocks = max(1, len(distinct(self.rows // self.block_rows)))
         return max(1, math.ceil(len(self.items) * WINDOW_BLOCKS / (n_blocks * self.batch_size)))
 
     def _read_ahead(self, wanted: Iterable[Rows]) -> Iterator[tuple[Rows, Raw]]:
@@ -207,18 +208,18 @@ class Loader:
         later = self._batches_of_a_window
         soon = [np.concatenate(pieces[: later + 1]), *pieces[later + 1 :]] if pieces else []
         soon += [np.zeros(0, np.int64)] * (len(pieces) - len(soon))
+        together, depth, n_begun = 1, READ_AHEAD, 0
         with ThreadPoolExecutor(max_workers=1, initializer=_compute_alone) as reader:
-            coming: deque[tuple[Rows, Future[Raw]]] = deque()
-            depth = READ_AHEAD
-            for places, then in zip(pieces, soon, strict=True):
-                coming.append((places, reader.submit(self._read, places, then)))
-                if len(coming) > depth:
-                    ready, raw = coming.popleft()
-                    yield ready, raw.result()
-                    depth = max(READ_AHEAD, READ_AHEAD_BYTES // max(raw.result().nbytes, 1))
-            while coming:
-                ready, raw = coming.popleft()
-                yield ready, raw.result()
+            coming: deque[tuple[list[Rows], Future[Raw]]] = deque()
+            while n_begun < len(pieces) or coming:
+                while n_begun < len(pieces) and sum(len(some) for some, _ in coming) <= depth:
+                    some, then = (of[n_begun : n_begun + together] for of in (pieces, soon))
+                    coming.append((some, reader.submit(self._read, np.concatenate(some), np.concatenate(then))))
+                    n_begun += len(some)
+                some, raw = coming.popleft()
+                yield from zip(some, raw.result().split([len(places) for places in some]), strict=True)
+                n_bytes = max(raw.result().nbytes // len(some), 1)
+                together, depth = max(1, READ_BYTES // n_bytes), max(READ_AHEAD, READ_AHEAD_BYTES // n_bytes)
 
 
 def _compute_alone() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from operator import itemgetter
 from typing import cast
 
 import numpy as np
@@ -44,6 +46,11 @@ class Raw:
         """Return the rows with each tensor changed in the same way."""
         tensors = {field.name: getattr(self, field.name) for field in fields(self)}
         return replace(self, **{name: change(value) for name, value in tensors.items() if value is not None})
+
+    def split(self, sizes: Sequence[int]) -> list[Raw]:
+        """Return the rows in parts of these sizes, one after the other."""
+        cuts = [0, *itertools.accumulate(sizes)]
+        return [self.map(itemgetter(slice(start, stop))) for start, stop in itertools.pairwise(cuts)]
 
     @property
     def nbytes(self) -> int:

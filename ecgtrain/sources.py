@@ -16,7 +16,7 @@ from torch import Tensor
 from zarr.buffer.cpu import NDBuffer
 from zarr.storage import LocalStore
 
-from ecgtrain.samplers import WINDOW_BLOCKS, Rows
+from ecgtrain.samplers import WINDOW_BLOCKS, Rows, distinct
 from store.read import damage_named
 
 MOST_BLOCKS = 2 * WINDOW_BLOCKS  # that are kept: a batch may lie in two windows
@@ -176,15 +176,16 @@ class StreamedSource:
 
     def take(self, rows: Rows) -> Tensor:
         """Return the rows in the order asked for."""
+        blocks = distinct(rows // self.block_rows)
         with self.lock:
-            taken = self._taken(rows)
-            self.last = set(self.kept_in[rows // self.block_rows].tolist())
+            taken = self._taken(rows, blocks)
+            self.last = set(self.kept_in[blocks].tolist())
             self.expected -= self.last
         return torch.from_numpy(taken)
 
     def expect(self, rows: Rows) -> None:
         """Begin to read rows that will be wanted soon; what finds no room beside others that are wanted, later."""
-        blocks = np.unique(rows // self.block_rows).tolist()
+        blocks = distinct(rows // self.block_rows).tolist()
         with self.lock:
             absent = [block for block in dict.fromkeys([*self.waiting, *blocks]) if self.kept_in[block] < 0]
             for number in [number for number in self.kept if number not in self.last | self.expected]:
@@ -195,17 +196,17 @@ class StreamedSource:
                 self.expected.add(self.n_read)
                 self._read(np.sort(fitting))
 
-    def _taken(self, rows: Rows) -> NDArray[Any]:
+    def _taken(self, rows: Rows, blocks: NDArray[np.int64]) -> NDArray[Any]:
+        """Return rows of some blocks."""
         block_of, within = np.divmod(rows, self.block_rows)
-        wanted = np.unique(block_of)
-        if len(wanted) > MOST_BLOCKS:
-            parts = np.array_split(wanted, -(-len(wanted) // MOST_BLOCKS))
+        if len(blocks) > MOST_BLOCKS:
+            parts = np.array_split(blocks, -(-len(blocks) // MOST_BLOCKS))
             return self._joined(rows, [np.isin(block_of, part) for part in parts])
-        self._hold(wanted)
-        kept_in = self.kept_in[block_of]
-        used = np.unique(kept_in).tolist()
+        self._hold(blocks)
+        used = distinct(self.kept_in[blocks]).tolist()
         if len(used) == 1:
             return self.kept[used[0]].result().take(self.first[block_of] + within, axis=0)
+        kept_in = self.kept_in[block_of]
         return self._joined(rows, [kept_in == number for number in used])
 
     def _joined(self, rows: Rows, parts: Sequence[NDArray[np.bool_]]) -> NDArray[Any]:
@@ -213,7 +214,7 @@ class StreamedSource:
         taken = np.empty((len(rows), *self.stored.row_shape), dtype=self.spare.dtype)
         for part in parts:
             here = np.flatnonzero(part)
-            taken[here] = self._taken(rows[here])
+            taken[here] = self._taken(rows[here], distinct(rows[here] // self.block_rows))
         return taken
 
     @property
@@ -223,7 +224,7 @@ class StreamedSource:
     def _hold(self, wanted: NDArray[np.int64]) -> None:
         """Read the blocks that are not kept, in place of those whose last use is longest ago."""
         kept_in = self.kept_in[wanted]
-        for number in np.unique(kept_in[kept_in >= 0]).tolist():
+        for number in distinct(kept_in[kept_in >= 0]).tolist():
             self.kept.move_to_end(number)
         while n_absent := int(np.count_nonzero(self.kept_in[wanted] < 0)):
             if self._n_free >= n_absent:
@@ -316,7 +317,7 @@ def moments(
     tuple of ndarray of float64, shape (n_leads,)
         Mean and SD; the SD of a constant lead is 1.
     """
-    blocks = np.unique(rows // block_rows)
+    blocks = distinct(rows // block_rows)
     if max_blocks is not None and len(blocks) > max_blocks:
         blocks = blocks[np.linspace(0, len(blocks) - 1, max_blocks).astype(int)]
     count, total, squares = 0, np.zeros(len(stored.leads)), np.zeros(len(stored.leads))
