@@ -3,11 +3,11 @@
 Stores are built from real recordings. Every loader goes through its rows once, shuffled, after one pass that is not
 counted. Ours is one process with threads; the peers are a `Dataset` in a `DataLoader` with two worker processes, which
 indexes a Zarr array or a memory-mapped ``.npy`` file one sample at a time, batches taken from a memory-mapped file by
-one index each, and annbatch, where it is installed (it needs Python 3.12), which reads all rows of the same array by
-the same codec, in the same shuffle of blocks. Pictures are counted as planes of 224 x 224, in ours of training rows
-alone, though the others in their chunks are decoded too; there are twice as many as our loader keeps between two reads.
-Beats arrive as normalised float32. Pictures arrive as the bytes that are stored, and are normalised where the model
-computes; ``.npy`` files hold float32, as a loop writes them.
+one index each, and annbatch, where it is installed (it needs Python 3.12), which reads the same array by the same
+codec, in the same shuffle of blocks, and whose beats are normalised alike. Of both that decode blocks the rows of
+training are counted; annbatch, which takes no choice of rows, hands out the others as well. Pictures are counted as planes of 224 x 224; there are twice as many as
+our loader keeps between two reads. Beats arrive as normalised float32. Pictures arrive as the bytes that are stored,
+and are normalised where the model computes; ``.npy`` files hold float32, as a loop writes them.
 
     python bench/loader.py DIR            DIR holds ptb-xl/ and mitdb/
 """
@@ -104,7 +104,7 @@ def _pictures(source: Path, folder: Path, n_records: int, repeat: int) -> None:
         "Dataset over mapped .npy, 2 workers": _samples(mapped_samples, len(mapped), len(mapped), n_leads),
         "mapped .npy, float32, a batch an index": lambda: _mapped(mapped, order, PICTURES_A_BATCH) * n_leads,
         "mapped .npy, bytes, a batch an index": lambda: _mapped(mapped_bytes, order, PICTURES_A_BATCH) * n_leads,
-        **_by_annbatch(_path(store, "rep/gaf"), streamed, lambda rows: rows, n_leads),
+        **_by_annbatch(_path(store, "rep/gaf"), streamed, lambda stored, rows: stored, n_leads),
     }
     _table(
         f"pictures a second, {len(mapped)} records of {n_leads} leads, batches of {PICTURES_A_BATCH}", passes, repeat
@@ -119,6 +119,8 @@ def _beats(source: Path, folder: Path, repeat: int) -> None:
     some = {"batch_size": BEATS_A_BATCH, "protocol": "intrapatient", "context": (), "features": "none", "device": "cpu"}
     streamed = loaders(store, placement="streamed", **some).train
     held = loaders(store, placement="host", **some).train
+    assert streamed.reader.moments is not None
+    mean, sd = (torch.from_numpy(of_record).flatten(1, 2) for of_record in streamed.reader.moments)
     order = np.random.default_rng(0).permutation(len(mapped))
     passes: dict[str, Callable[[], int]] = {
         "ecgtrain, streamed from the store": lambda: _normalised_rows(streamed),
@@ -130,7 +132,7 @@ def _beats(source: Path, folder: Path, repeat: int) -> None:
             Samples(str(folder / "beats.npy"), 0.0, 0.5), len(mapped), MOST_BEATS
         ),
         "mapped .npy, float32, a batch an index": lambda: _mapped(mapped, order, BEATS_A_BATCH),
-        **_by_annbatch(_path(store, "signal"), streamed, lambda rows: rows.float() / 500),
+        **_by_annbatch(_path(store, "signal"), streamed, lambda stored, rows: (stored - mean[rows]).div_(sd[rows])),
     }
     _table(f"beats a second, {len(mapped)} beats, batches of {BEATS_A_BATCH}, normalised float32", passes, repeat)
     _shuffle_quality(store, streamed)
@@ -171,7 +173,7 @@ def _samples(samples: Dataset[torch.Tensor], n_samples: int, most: int, planes: 
 
 
 def _by_annbatch(
-    path: str, loader: Loader, finish: Callable[[torch.Tensor], torch.Tensor], planes: int = 1
+    path: str, loader: Loader, finish: Callable[[torch.Tensor, NDArray[np.int64]], torch.Tensor], planes: int = 1
 ) -> dict[str, Callable[[], int]]:
     """Return a pass of annbatch over an array of a store, with as many rows in memory as ours has; none without it."""
     if find_spec("annbatch") is None:
@@ -181,8 +183,17 @@ def _by_annbatch(
     with native_codecs(threads=2):
         array = zarr.open_array(path, mode="r")
     shuffle: dict[str, Any] = {"chunk_size": loader.block_rows, "preload_nchunks": WINDOW_BLOCKS, "shuffle": True}
-    batches = Annbatch(batch_size=loader.batch_size, to="torch", **shuffle).add_dataset(array)
-    return {"annbatch, streamed from the store": lambda: sum(len(finish(batch["X"])) for batch in batches) * planes}
+    batches = Annbatch(batch_size=loader.batch_size, to="torch", return_index=True, **shuffle).add_dataset(array)
+    is_wanted = np.isin(np.arange(array.shape[0]), loader.rows)
+
+    def once() -> int:
+        n_rows = 0
+        for batch in batches:
+            finish(batch["X"], batch["index"])
+            n_rows += int(np.count_nonzero(is_wanted[batch["index"]]))
+        return n_rows * planes
+
+    return {"annbatch, streamed from the store": once}
 
 
 def _mapped(values: NDArray[Any], order: NDArray[np.int64], size: int) -> int:
