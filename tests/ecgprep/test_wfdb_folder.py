@@ -274,6 +274,17 @@ class TestAnnotations:
         listed = (result.place / "sources.sha256").read_text().split()[1::2]
         assert listed == ["a.hea", "a1.dat", "a1.hea", "a2.dat", "a2.hea"]
 
+    def test_rhythms_alone_are_what_frames_are_split_for(self, tmp_path: Path, build_in: Build) -> None:
+        signal_mv = make_signal_mv(np.random.default_rng(0), np.arange(200, 7000, 300), 360.0, (2, 7200))
+        for number in range(8):
+            write_mitdb_record(tmp_path, f"r{number}", signal_mv, ("II", "V1"))
+            notes = ["(N", "(AFIB"]
+            wfdb.wrann(f"r{number}", "atr", np.array([5, 3700]), ["+"] * 2, aux_note=notes, write_dir=str(tmp_path))
+        store = open_store(build_in(tmp_path, dataset="wfdb", unit="window:10").place)
+        assert {store.split(protocol).scheme for protocol in store.protocols} == {"frame_rhythm"}
+        assert set(store.label().values) == {3, 4}
+        assert set(store.label("heart_rate").values) == {-1}
+
     def test_folder_without_annotations_or_labels_is_refused(self, folder: Path, build_in: Build) -> None:
         with pytest.raises(MissingDataError, match=r"no annotation file \(\*\.atr\) is in it; name a CSV file"):
             build_in(folder, dataset="wfdb")
