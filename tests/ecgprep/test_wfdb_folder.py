@@ -139,6 +139,7 @@ class TestLabelFile:
             ("long.csv", r"long.csv: line 1 cannot be read as CSV: field larger than field limit"),
             ("other.csv", r"unknown column of other.csv 'record'. Known: filename, label. .* other.csv:record=NAME"),
             ("one.csv", "two classes or more, found a"),
+            ("REFERENCE.csv", r"first line, 'Recording,First_label,', is of no record .*:record=Recording:label=First"),
             ("others.csv", "none of its 2 records .*'x1'.* is one of the 24 here .*'ward0/r00'"),
         ],
     )
@@ -148,6 +149,7 @@ class TestLabelFile:
         (folder / "twice.csv").write_text("r00,a\nr01,b\nr00,b\n")
         (folder / "one.csv").write_text("r00,a\nr01,a\n")
         (folder / "other.csv").write_text("filename,label\nr00,a\nr01,b\n")
+        (folder / "REFERENCE.csv").write_text("Recording,First_label,\nr00,1,\nr01,2,\n")
         (folder / "ids.csv").write_text("".join(f"r{i:02d},{i}\n" for i in range(130)))
         (folder / "long.csv").write_text("r00," + 200_000 * "a")
         (folder / "same.csv").write_text("r00,a\nr01,b\n")
