@@ -17,6 +17,8 @@ COLUMNS = ("record", "label", "patient", "age", "sex")
 NEEDED = ("record", "label")
 DELIMITERS = ",\t;"
 SEVERAL = ";"  # between the labels of one record
+NO_LABELS = "none"  # in place of a file
+UNLABELLED = "unlabelled"  # the one class of all records then, so that they can be split by patient
 MAX_CLASSES = 127  # their numbers are int8
 SEXES = {"m": "male", "male": "male", "f": "female", "female": "female"}
 
@@ -108,8 +110,28 @@ def find_label_file(labels: str, folder: Path) -> Path:
 
 def label_request_digest(labels: str, folder: Path) -> str:
     """Return what a store keeps of a request for labels: the file's SHA-256 in place of its path, and the columns."""
+    if labels == NO_LABELS:
+        return labels
     _, colon, columns = labels.partition(":")
     return f"sha256-{file_digest(find_label_file(labels, folder))}{colon}{columns}"
+
+
+def read_labels(labels: str, folder: Path, records: Sequence[str]) -> tuple[LabelTable, Mapping[str, LabelLine]]:
+    """Return what a label file says, and the line of each record that has one; see `read_label_table`.
+
+    Parameters
+    ----------
+    labels : str
+        As in `read_label_table`, or ``none`` for records without labels.
+    folder : Path
+        Of the records.
+    records : sequence of str
+        Their paths below it, without a suffix.
+    """
+    if labels == NO_LABELS:
+        return LabelTable(classes=(UNLABELLED,)), dict.fromkeys(records, LabelLine((UNLABELLED,)))
+    table = read_label_table(labels, folder)
+    return table, table.lines_of(records)
 
 
 def read_label_table(labels: str, folder: Path) -> LabelTable:

@@ -291,6 +291,15 @@ class TestAnnotations:
         with pytest.raises(MissingDataError, match=r"no annotation file \(\*\.atr\) is in it; name a CSV file"):
             build_in(folder, dataset="wfdb")
 
+    def test_folder_without_labels_is_built_when_that_is_said(self, folder: Path, build_in: Build) -> None:
+        store = open_store(build_in(folder, dataset="wfdb", labels="none", unit="beat:kachuee187", leads="II").place)
+        assert store.label().classes == ("unlabelled",)
+        assert set(store.label().values) == {0}
+        assert store.attributes["recipe"]["labels"] == "none"
+        assert len(set(store.column("record"))) == 24
+        assert store.protocols
+        assert store.split().leaks == ("patient",)
+
     def test_annotator_is_a_suffix_alone(self, folder: Path, build_in: Build) -> None:
         with pytest.raises(UserError, match="--annotator notes/atr: write the suffix of the annotation files alone"):
             build_in(folder, dataset="wfdb", annotator="notes/atr")
