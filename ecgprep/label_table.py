@@ -156,7 +156,8 @@ def read_label_table(labels: str, folder: Path) -> LabelTable:
     header = _spelled_as(names.values(), rows[0]) if rows else []
     first: tuple[str, ...] = ()
     if not set(names.values()).isdisjoint(header) or labels != labels.split(":")[0]:
-        if absent := [column for column in NEEDED if names[column] not in header]:
+        needed = [column for column in COLUMNS if column in NEEDED or names[column] != column]  # or named on purpose
+        if absent := [column for column in needed if names[column] not in header]:
             say = f"Say which it is: --labels {path.name}:{absent[0]}=NAME"
             raise UnknownNameError(f"column of {path.name}", names[absent[0]], header, say)
         rows = rows[1:]

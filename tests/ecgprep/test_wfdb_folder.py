@@ -128,6 +128,7 @@ class TestLabelFile:
         [
             ("absent.csv", "no such file"),
             ("labels.csv:record=nam:label=diagnosis", "Did you mean 'name'"),
+            ("labels.csv:record=name:label=diagnosis:patient=subjekt", "Did you mean 'subject'"),
             ("labels.csv:label", "is not of the form label=NAME"),
             ("labels.csv:lable=diagnosis", "Did you mean 'label'"),
             ("twice.csv", "is there twice"),
