@@ -22,6 +22,7 @@ from store.plan import Values
 from store.vocabulary import MV_PER_UNIT, lead_key
 
 LABEL = "label"
+OTHER_VOLTAGES = ("EEG", "EOG", "EMG")  # of brain, eyes and muscles, which sleep studies record beside the heart's
 
 
 class WfdbFolder(AnnotatedDatabase):
@@ -69,7 +70,8 @@ class WfdbFolder(AnnotatedDatabase):
         n_records = Counter(key for header in stated for key in dict.fromkeys(map(lead_key, header.leads)))
         here.rates_hz = tuple(rate for rate, _ in Counter(header.fs_hz for header in stated).most_common())
         here.leads = tuple(spelling[key] for key in n_records)
-        here.default_leads = tuple(spelling[key] for key in _most_common_leads(stated, n_records))
+        of_hearts = {key: n for key, n in n_records.items() if not key.startswith(OTHER_VOLTAGES)}
+        here.default_leads = tuple(spelling[key] for key in _most_common_leads(stated, of_hearts or n_records))
         here.all_leads = here.leads if set(n_records.values()) == {len(stated)} else None
         return here
 

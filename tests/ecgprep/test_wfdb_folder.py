@@ -191,6 +191,17 @@ class TestAnnotations:
         assert open_store(result.place).leads == ("MLII", "V1")
         assert len(result.quarantined) == 1
 
+    @pytest.mark.parametrize(
+        ("leads", "expected"), [(None, ("ECG",)), ("EEG (C4-A1)", ("EEG (C4-A1)",)), ("all", ("ECG", "EEG (C4-A1)"))]
+    )
+    def test_brain_waves_are_no_leads_unless_they_are_named(
+        self, tmp_path: Path, build_in: Build, leads: str | None, expected: tuple[str, ...]
+    ) -> None:
+        signal_mv = make_signal_mv(np.random.default_rng(0), np.arange(200, 7000, 300), 360.0, (2, 7200))
+        write_mitdb_record(tmp_path, "slp01a", signal_mv, ("ECG", "EEG (C4-A1)"))
+        options = {"leads": leads} if leads else {}
+        assert open_store(build_in(tmp_path, dataset="wfdb", labels="none", **options).place).leads == expected
+
     @pytest.mark.parametrize("leads", [None, "all", "mlii,v1"])
     def test_leads_of_other_case_are_the_same(self, tmp_path: Path, build_in: Build, leads: str | None) -> None:
         raw = write_mitdb(tmp_path / "raw", ("100", "101"), seconds=20, leads={"101": ("v1", "MLii")})
