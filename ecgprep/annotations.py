@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     import wfdb
 
 END_MARK = b"\0\0"  # of every annotation file [2]; wfdb reads one that was cut short without a word
+HOLE = bytes(16)  # no file has so many zeros, but for one that lost a part of itself, which moves all later marks
+MAX_APART_S = 10.0  # of beats, in the median; apnea-ecg marks minutes with N and A, others half minutes of sleep
 ECTOPIC = ("PAC", "aberrated", "PVC")  # any of them outweighs all normal beats of a frame
 ABNORMAL_RHYTHMS = ("undefined", "AFIB", "AFL")  # any of them outweighs what else fills a frame
 SLOW_BPM, FAST_BPM = 60.0, 100.0
@@ -80,19 +82,21 @@ def read_annotations(path: Path, extension: str = "atr") -> Annotations:
     Raises
     ------
     RecordError
-        If the file cannot be read.
+        If the file cannot be read, or what it marks with the symbols of beats is none.
     """
     annotation = load_annotation(path, extension)
     symbols = np.asarray(annotation.symbol, dtype=np.str_)
     header = read_header_text(path.with_name(f"{path.name}.hea"))
     ticks_hz = annotation.fs or stated_rate(header)  # of a file's own, or the frames, which may hold several samples
-    samples = np.rint(np.asarray(annotation.sample) * (sampling_rate(path) / ticks_hz)).astype(np.int64)
+    fs_hz = sampling_rate(path)
+    samples = np.rint(np.asarray(annotation.sample) * (fs_hz / ticks_hz)).astype(np.int64)
     notes = [note.rstrip("\x00 ") for note in annotation.aux_note or [""] * len(symbols)]
     order = np.argsort(samples, kind="stable")  # a file that several hands wrote may go back in time
     symbols, samples, notes = symbols[order], samples[order], [notes[i] for i in order]
     is_beat = np.isin(symbols, list(BEAT_SCHEMES["aami"]))
     marks = np.flatnonzero(is_beat)
     is_beat[np.delete(marks, np.unique(samples[marks], return_index=True)[1])] = False  # a beat marked twice is one
+    _check_beats(samples[is_beat], fs_hz, f"{path.name}.{extension}")
     is_rhythm = np.array([note.startswith("(") or note == ")" for note in notes], dtype=bool)
     return Annotations(
         samples[is_beat],
@@ -101,6 +105,14 @@ def read_annotations(path: Path, extension: str = "atr") -> Annotations:
         [note for note, rhythm in zip(notes, is_rhythm, strict=True) if rhythm],
         Counter(symbols[~is_beat].tolist()),
     )
+
+
+def _check_beats(samples: NDArray[np.int64], fs_hz: float, name: str) -> None:
+    apart_s = float(np.median(np.diff(samples))) / fs_hz if len(samples) > 1 else 0.0
+    if apart_s > MAX_APART_S:
+        raise RecordError(
+            "label", f"the beats that {name} marks are {apart_s:.3g} s apart: they are none; name another annotator"
+        )
 
 
 def load_annotation(path: Path, extension: str) -> wfdb.Annotation:
@@ -121,12 +133,14 @@ def load_annotation(path: Path, extension: str) -> wfdb.Annotation:
     name = f"{path.name}.{extension}"
     try:
         annotation = wfdb.rdann(str(path), extension)
-        is_whole = path.with_name(name).read_bytes().endswith(END_MARK)
+        raw = path.with_name(name).read_bytes()
     except Exception as error:  # the parser raises whatever a damaged file trips
         said = str(error).replace(f"{path.parent}/", "")  # a store names no folder of its maker's
         raise RecordError("label", f"{name} cannot be read: {type(error).__name__}: {said}") from error
-    if not is_whole:
+    if not raw.endswith(END_MARK):
         raise RecordError("label", f"{name} has no end mark: it is cut short, or no annotation file")
+    if HOLE in raw:
+        raise RecordError("label", f"{name} holds {len(HOLE)} zero bytes in a row: it is damaged")
     return annotation
 
 
@@ -147,7 +161,8 @@ def label_frames(
     Returns
     -------
     dict of str to ndarray of int8, shape (n_frames,)
-        By the scheme's name: ``frame_beat``, ``frame_rhythm`` and ``heart_rate``.
+        By the scheme's name: ``frame_beat``, ``frame_rhythm`` and ``heart_rate``. −1 where the annotator marks no beat,
+        or no rhythm, of the whole record: some mark rhythms alone, others beats alone.
     """
     first, last = (np.searchsorted(marked.r_peaks, edge) for edge in (start, stop))
     kinds = np.array([FRAME_BEAT_OF[symbol] for symbol in marked.symbols.tolist()], dtype=np.str_)
@@ -155,9 +170,9 @@ def label_frames(
     rates = [heart_rate_class(marked.r_peaks[i:j], fs_hz) for i, j in zip(first, last, strict=True)]
     rhythms = [rhythm_class(_rhythm_samples(marked, a, b)) for a, b in zip(start, stop, strict=True)]
     return {
-        "frame_beat": _numbers(beats, FRAME_BEAT_CLASSES),
-        "frame_rhythm": _numbers(rhythms, FRAME_RHYTHM_CLASSES),
-        "heart_rate": _numbers(rates, HEART_RATE_CLASSES),
+        "frame_beat": _numbers(beats, FRAME_BEAT_CLASSES, len(marked.r_peaks) > 0),
+        "frame_rhythm": _numbers(rhythms, FRAME_RHYTHM_CLASSES, len(marked.rhythms) > 0),
+        "heart_rate": _numbers(rates, HEART_RATE_CLASSES, len(marked.r_peaks) > 0),
     }
 
 
@@ -210,5 +225,5 @@ def _rhythm_samples(marked: Annotations, start: int, stop: int) -> dict[str, int
     return lasting
 
 
-def _numbers(names: Sequence[str], classes: Sequence[str]) -> NDArray[np.int8]:
-    return np.array([classes.index(name) for name in names], dtype=np.int8)
+def _numbers(names: Sequence[str], classes: Sequence[str], is_judged: bool) -> NDArray[np.int8]:
+    return np.array([classes.index(name) if is_judged else -1 for name in names], dtype=np.int8)

@@ -39,7 +39,7 @@ Filters = Annotated[
 Noise = Annotated[str | None, typer.Option(help="Recorded noise to add, and the ratio in dB, such as ma@6.")]
 Detector = Annotated[str | None, typer.Option(help="R-peak detector, for beats of a database without annotated ones.")]
 Labels = Annotated[
-    str | None, typer.Option(help="Label file of wfdb: CSV with columns record, label; or FILE:label=COLUMN:…")
+    str | None, typer.Option(help="Label file of wfdb: CSV with columns record, label; FILE:label=COLUMN:…; or none.")
 ]
 Annotator = Annotated[str | None, typer.Option(help="Suffix of the annotation files of wfdb, such as atr.")]
 Patients = Annotated[str | None, typer.Option(help="Part of the patients: a share, 10%, or a range, 0-99.")]

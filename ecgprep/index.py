@@ -343,7 +343,7 @@ def _frame_rows(
     """Return rows that are stretches of time, labelled by the annotations that lie within them."""
     n_raw = record.raw_mv.shape[1]
     first = move_samples(start, fs_hz, record.fs_raw_hz, n_raw)
-    stop = np.minimum(np.rint((start + valid_n) * (record.fs_raw_hz / fs_hz)).astype(np.int64), n_raw)
+    stop = np.minimum(move_samples(start + valid_n, fs_hz, record.fs_raw_hz), n_raw)
     marks = {} if marked is None else label_frames(marked, first, stop, record.fs_raw_hz)
     return CutRows(start, valid_n, {"sample": first}, marks, audit)
 

@@ -6,7 +6,7 @@ import codecs
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ COLUMNS = ("record", "label", "patient", "age", "sex")
 NEEDED = ("record", "label")
 DELIMITERS = ",\t;"
 SEVERAL = ";"  # between the labels of one record
+NO_LABELS = "none"  # in place of a file
+UNLABELLED = "unlabelled"  # the one class of all records then, so that they can be split by patient
 MAX_CLASSES = 127  # their numbers are int8
 SEXES = {"m": "male", "male": "male", "f": "female", "female": "female"}
 
@@ -42,11 +44,15 @@ class LabelLine:
 
 @dataclass(frozen=True)
 class LabelTable:
-    """The lines of a label file by record, and the classes that it names, in the order of the alphabet."""
+    """The lines of a label file by record, and the classes that it names, in the order of the alphabet.
+
+    `first` are the cells of its first line, where none is the name of a column and all lines are taken for records.
+    """
 
     lines: Mapping[str, LabelLine] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
     multilabel: bool = False
+    first: tuple[str, ...] = ()
 
     def lines_of(self, records: Sequence[str]) -> dict[str, LabelLine]:
         """Return the line of each record that has one: by its path below the folder, else by its own name.
@@ -54,7 +60,7 @@ class LabelTable:
         Raises
         ------
         UserError
-            If a line has the name of several records.
+            If a line has the name of several records, or the first line seems to name the columns.
         """
         found = {record: self.lines[record] for record in records if record in self.lines}
         by_name: dict[str, list[str]] = {}
@@ -69,7 +75,22 @@ class LabelTable:
                     "write each as its path below the folder, without a suffix"
                 )
             found[same[0]] = self.lines[name]
+        if found:
+            self._check_first(found.values())
         return found
+
+    def _check_first(self, used: Iterable[LabelLine]) -> None:
+        """Refuse a first line that is of no record here and has labels that no other line has: it names the columns."""
+        if not self.first:
+            return
+        line = self.lines[self.first[0]]
+        others = {label for other in self.lines.values() if other is not line for label in other.label}
+        if line.label and others.isdisjoint(line.label) and all(line is not other for other in used):
+            record, label, *_ = self.first
+            raise UserError(
+                f"label file: its first line, {','.join(self.first)[:60]!r}, is of no record here; if it names the "
+                f"columns, say which by --labels FILE:record={record}:label={label}, else take it out"
+            )
 
 
 def find_label_file(labels: str, folder: Path) -> Path:
@@ -89,8 +110,28 @@ def find_label_file(labels: str, folder: Path) -> Path:
 
 def label_request_digest(labels: str, folder: Path) -> str:
     """Return what a store keeps of a request for labels: the file's SHA-256 in place of its path, and the columns."""
+    if labels == NO_LABELS:
+        return labels
     _, colon, columns = labels.partition(":")
     return f"sha256-{file_digest(find_label_file(labels, folder))}{colon}{columns}"
+
+
+def read_labels(labels: str, folder: Path, records: Sequence[str]) -> tuple[LabelTable, Mapping[str, LabelLine]]:
+    """Return what a label file says, and the line of each record that has one; see `read_label_table`.
+
+    Parameters
+    ----------
+    labels : str
+        As in `read_label_table`, or ``none`` for records without labels.
+    folder : Path
+        Of the records.
+    records : sequence of str
+        Their paths below it, without a suffix.
+    """
+    if labels == NO_LABELS:
+        return LabelTable(classes=(UNLABELLED,)), dict.fromkeys(records, LabelLine((UNLABELLED,)))
+    table = read_label_table(labels, folder)
+    return table, table.lines_of(records)
 
 
 def read_label_table(labels: str, folder: Path) -> LabelTable:
@@ -113,15 +154,18 @@ def read_label_table(labels: str, folder: Path) -> LabelTable:
     names = _column_names(labels)
     rows = _read_rows(path)
     header = _spelled_as(names.values(), rows[0]) if rows else []
+    first: tuple[str, ...] = ()
     if not set(names.values()).isdisjoint(header) or labels != labels.split(":")[0]:
-        if absent := [column for column in NEEDED if names[column] not in header]:
+        needed = [column for column in COLUMNS if column in NEEDED or names[column] != column]  # or named on purpose
+        if absent := [column for column in needed if names[column] not in header]:
             say = f"Say which it is: --labels {path.name}:{absent[0]}=NAME"
             raise UnknownNameError(f"column of {path.name}", names[absent[0]], header, say)
         rows = rows[1:]
     else:
-        header = list(NEEDED)
+        first, header = tuple(header), list(NEEDED)
     place = {column: header.index(name) for column, name in names.items() if name in header}
-    return _table(path, [{column: _cell(row, i) for column, i in place.items()} for row in rows])
+    table = _table(path, [{column: _cell(row, i) for column, i in place.items()} for row in rows])
+    return replace(table, first=first)
 
 
 def _read_rows(path: Path) -> list[list[str]]:

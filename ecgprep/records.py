@@ -129,6 +129,8 @@ def _check_described(path: Path, text: str) -> None:
 
 def _check_here(path: Path, files: Iterable[str]) -> None:
     for file in files:
+        if Path(file).name != file:  # a store lists the files that lie beside the header alone
+            raise RecordError("read", f"{path.name}.hea names {file}; signal files lie beside it, and have no folder")
         if not (path.parent / file).is_file():
             raise RecordError("read", f"{file} is missing, which {path.name}.hea names")
 

@@ -29,14 +29,18 @@ def resample(signal: NDArray[np.float64], fs_from: float, fs_to: float) -> NDArr
         return signal
     from scipy.signal import resample_poly
 
-    ratio = Fraction(fs_to).limit_denominator(1000) / Fraction(fs_from).limit_denominator(1000)
-    up, down = ratio.numerator, ratio.denominator
+    up, down = _ratio(fs_from, fs_to).as_integer_ratio()
     if up == down:  # two clocks that differ by less than anyone can tell, such as 250 and 250.0001 Hz
         return signal
     resampled: NDArray[np.float64] = resample_poly(
         signal, up, down, axis=-1, window=_low_pass(max(up, down)), padtype="line"
     )
     return resampled
+
+
+def _ratio(fs_from: float, fs_to: float) -> Fraction:
+    """Return the samples at one rate for each at another; both rates to a thousandth of a hertz or nearer."""
+    return Fraction(fs_to).limit_denominator(1000) / Fraction(fs_from).limit_denominator(1000)
 
 
 @lru_cache(maxsize=64)  # SciPy would design it anew for each record, which takes longer than a record of ten seconds
@@ -51,7 +55,7 @@ def _low_pass(factor: int) -> NDArray[np.float64]:
 def move_samples(
     samples: NDArray[np.int64], fs_from: float, fs_to: float, n_samples: int | None = None
 ) -> NDArray[np.int64]:
-    """Return sample numbers at another rate, to the nearest sample and, if told its length, within the record.
+    """Return where the samples of a signal that `resample` changes come to lie, to the nearest sample.
 
     Parameters
     ----------
@@ -60,7 +64,7 @@ def move_samples(
     fs_from, fs_to : float
         Sampling rates in Hz.
     n_samples : int, optional
-        Length of the record at `fs_to`; without it, what lies beyond the record stays there.
+        Length of the record at `fs_to`, within which they stay; without it, what lies beyond it stays there.
     """
-    moved: NDArray[np.int64] = np.rint(samples * (fs_to / fs_from)).astype(np.int64)
+    moved: NDArray[np.int64] = np.rint(samples * float(_ratio(fs_from, fs_to))).astype(np.int64)
     return moved if n_samples is None else moved.clip(0, n_samples - 1)

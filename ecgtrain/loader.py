@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from ecgtrain.augment import mix_up
-from ecgtrain.config import SIGNAL, AugmentationConfig, DataConfig, RunConfig
+from ecgtrain.config import FUTURE, SIGNAL, AugmentationConfig, DataConfig, RunConfig
 from ecgtrain.devices import pick_device
 from ecgtrain.distributed import this_world
 from ecgtrain.inputs import input_shape, lay_out, lead_numbers
@@ -304,7 +304,8 @@ def loaders(
     UnknownNameError
         If the store lacks a protocol, representation or lead.
     UserError
-        If the protocol has no training or validation rows, or numbers folds and none is named.
+        If the protocol has no training or validation rows, or only those of one class to train on, or numbers folds
+        and none is named.
     """
     asked = {"inputs": tuple(inputs), "protocol": protocol, "batch_size": batch_size, **options}
     return load(store, validate(DataConfig, asked, "loaders"))
@@ -315,7 +316,7 @@ def load(store: Store, config: DataConfig) -> Loaders:
     split = chosen_split(store, config, config.fold)
     label = learned_label(store, config, split.scheme)
     parts = {part: known_rows(split, label, part) for part in (TRAIN, VALIDATION, TEST)}
-    _check_parts(store, split, parts)
+    _check_parts(store, split, label, parts)
     assert store.signal.shards is not None
     block_rows = store.signal.shards[0]  # the same rows in every array: the order does not depend on what is read
     shape = input_shape(store, config, label)
@@ -353,16 +354,25 @@ def _lacking(store: Store, config: RunConfig) -> str | None:
     split = chosen_split(store, config, config.fold if config.folds is None else 0)
     label = learned_label(store, config, split.scheme)
     try:
-        _check_parts(store, split, {part: known_rows(split, label, part) for part in (TRAIN, VALIDATION, TEST)})
+        _check_parts(store, split, label, {part: known_rows(split, label, part) for part in (TRAIN, VALIDATION, TEST)})
     except UserError as error:
         return str(error)
     return None
 
 
-def _check_parts(store: Store, split: Split, parts: Mapping[int, Rows]) -> None:
+def _check_parts(store: Store, split: Split, label: Label, parts: Mapping[int, Rows]) -> None:
     for part, rows in parts.items():
         if not len(rows):
             raise UserError(
                 f"protocol {split.protocol!r} of {store.name} has no {SPLIT_NAMES[part]} rows with a known "
                 f"{split.scheme} label; build the store from more records"
             )
+    if label.multilabel or label.scheme == FUTURE:
+        return
+    classes = np.unique(label.values[parts[TRAIN]])
+    if len(classes) == 1:
+        raise UserError(
+            f"all {len(parts[TRAIN]):,} training rows of protocol {split.protocol!r} of {store.name} have one "
+            f"{split.scheme} label, {label.classes[classes[0]]}: there is nothing to learn; name other labels by "
+            "--set scheme=NAME, or build the store with others"
+        )

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from ecgprep.beats import BeatPreset
 from ecgprep.config import Prepare
 from ecgprep.datasets.base import Database
-from ecgprep.splits import Protocol, Rows, patient_protocols, score_classes
+from ecgprep.splits import Protocol, Rows, patient_protocols, score_classes, strata
 from ecgprep.units import parse_unit
 from store.plan import Values
-from store.vocabulary import AAMI_CLASSES, BEAT_SCHEMES, FRAME_SCHEMES
+from store.vocabulary import AAMI_CLASSES, BEAT_SCHEMES, FRAME_SCHEMES, UNUSED
 
 ATR_SUFFIXES = (".hea", ".dat", ".atr")
 
@@ -51,18 +51,29 @@ class AnnotatedDatabase(Database):
             for scheme, classes in FRAME_SCHEMES.items()
         }
 
+    def usable(self, rows: Rows, facts: Sequence[Mapping[str, Any]], prepare: Prepare) -> NDArray[np.bool_]:
+        """Return the rows with a label of the first scheme that has any."""
+        return strata(rows.labels[self._known_schemes(rows, prepare)[0]]) >= 0
+
     def protocols(self, rows: Rows, facts: Sequence[Mapping[str, Any]], prepare: Prepare) -> list[Protocol]:
         """Return the draws by patient; frames have each for every scheme, such as ``patient-70-15-15-heart_rate``."""
-        scheme, *others = self.schemes(prepare)
+        scheme, *others = self._known_schemes(rows, prepare)
         usable = self.usable(rows, facts, prepare)
         drawn = patient_protocols(rows, scheme, score_classes(rows.labels[scheme]), usable, prepare.seed)
         frames = [other for other in others if other in FRAME_SCHEMES]
         return drawn + [_for_scheme(protocol, other, rows.labels[other]) for other in frames for protocol in drawn]
 
+    def _known_schemes(self, rows: Rows, prepare: Prepare) -> Sequence[str]:
+        """Return the schemes of which some row has a label; all where none has."""
+        schemes = self.schemes(prepare)
+        return [scheme for scheme in schemes if (strata(rows.labels[scheme]) >= 0).any()] or schemes
+
 
 def _for_scheme(protocol: Protocol, scheme: str, label: Values) -> Protocol:
-    """Return the same parts for another scheme."""
-    return replace(protocol, name=f"{protocol.name}-{scheme}", scheme=scheme, score_classes=score_classes(label))
+    """Return the same parts for another scheme, without the rows that have no label of it."""
+    values = np.where(strata(label) >= 0, protocol.values, UNUSED).astype(np.int8)
+    name = f"{protocol.name}-{scheme}"
+    return replace(protocol, name=name, values=values, scheme=scheme, score_classes=score_classes(label))
 
 
 def _aami_label(scheme: str, symbols: NDArray[Any]) -> Values:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ecgprep.config import Prepare
 from ecgprep.datasets.base import Database, Found, RecordRef, is_synthetic, unnamed_note
+from ecgprep.label_table import SEXES
 from ecgprep.records import Record
 from ecgprep.splits import Protocol, Rows, patient_protocols
 from store.errors import MissingDataError, UserError
@@ -42,6 +43,7 @@ VERSION_OF_ROWS = {21837: "1.0.1", 21799: "1.0.3"}
 FILE_COLUMN = {100.0: "filename_lr", 500.0: "filename_hr"}
 MIN_LIKELIHOOD = {"present": 0.0, "likely": 1e-9, "likelihood50": 50.0, "certain": 100.0}
 OLDEST_AGE = 90.0  # from version 1.0.2 on, ages above 89 are published as 300
+SEX_OF = {"0": "male", "1": "female", **SEXES}  # copies of the table that others wrote have words
 SUFFIXES = (".hea", ".dat")
 
 
@@ -193,7 +195,7 @@ def record_ref(folder: Path, row: Mapping[str, Any], fs_hz: float) -> RecordRef:
     name = row[FILE_COLUMN[fs_hz]]
     facts = {
         "age": min(float(row["age"]), OLDEST_AGE) if row["age"] == row["age"] else float("nan"),
-        "sex": {0: "male", 1: "female"}.get(row["sex"], ""),
+        "sex": SEX_OF.get(str(row["sex"]).strip().removesuffix(".0").lower(), ""),
         "scp_codes": _statements(row, folder),
         "fold": int(row["strat_fold"]),
     }

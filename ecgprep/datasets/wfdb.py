@@ -14,7 +14,7 @@ from ecgprep.config import Prepare
 from ecgprep.datasets.annotated import AnnotatedDatabase
 from ecgprep.datasets.base import Found, RecordRef, is_synthetic, person_in
 from ecgprep.folders import files_below
-from ecgprep.label_table import LabelLine, LabelTable, read_label_table
+from ecgprep.label_table import NO_LABELS, LabelLine, LabelTable, read_labels
 from ecgprep.records import Record, number_repeated, read_record
 from ecgprep.wfdb_files import lead_names, parse_header, parse_segments, read_header_text, samples_a_frame, signal_files
 from store.errors import MissingDataError, UserError
@@ -22,6 +22,7 @@ from store.plan import Values
 from store.vocabulary import MV_PER_UNIT, lead_key
 
 LABEL = "label"
+OTHER_VOLTAGES = ("EEG", "EOG", "EMG")  # of brain, eyes and muscles, which sleep studies record beside the heart's
 
 
 class WfdbFolder(AnnotatedDatabase):
@@ -69,7 +70,8 @@ class WfdbFolder(AnnotatedDatabase):
         n_records = Counter(key for header in stated for key in dict.fromkeys(map(lead_key, header.leads)))
         here.rates_hz = tuple(rate for rate, _ in Counter(header.fs_hz for header in stated).most_common())
         here.leads = tuple(spelling[key] for key in n_records)
-        here.default_leads = tuple(spelling[key] for key in _most_common_leads(stated, n_records))
+        of_hearts = {key: n for key, n in n_records.items() if not key.startswith(OTHER_VOLTAGES)}
+        here.default_leads = tuple(spelling[key] for key in _most_common_leads(stated, of_hearts or n_records))
         here.all_leads = here.leads if set(n_records.values()) == {len(stated)} else None
         return here
 
@@ -91,19 +93,19 @@ class WfdbFolder(AnnotatedDatabase):
         MissingDataError
             If there is no annotation file where labels come from them.
         """
-        table = read_label_table(prepare.labels, folder) if prepare.labels else LabelTable()
         if "/" in (prepare.annotator or ""):
             raise UserError(
                 f"--annotator {prepare.annotator}: write the suffix of the annotation files alone, such as atr"
             )
         annotation = f".{self.annotator(prepare)}" if self.annotator(prepare) else None
         headers = _read_headers(folder)
-        lines = table.lines_of([path.relative_to(folder).as_posix() for path in headers])
+        names = [path.relative_to(folder).as_posix() for path in headers]
+        table, lines = read_labels(prepare.labels, folder, names) if prepare.labels else (LabelTable(), {})
         refs = [_ref(folder, path, header.files, annotation, table, lines) for path, header in headers.items()]
         if annotation and not any(path.with_name(path.name + annotation).is_file() for path in headers):
             raise MissingDataError(
                 f"{folder}: no annotation file (*{annotation}) is in it; name a CSV file of labels by --labels, or the "
-                "suffix of its annotation files by --annotator"
+                "suffix of its annotation files by --annotator, or say --labels none"
             )
         refs.sort(key=lambda ref: ref.record.encode())
         if table.lines and refs and not any(ref.facts["label"] for ref in refs):
@@ -132,7 +134,8 @@ class WfdbFolder(AnnotatedDatabase):
         self, facts: Sequence[Mapping[str, Any]], marks: Mapping[str, NDArray[Any]], prepare: Prepare
     ) -> dict[str, Values]:
         """Return the label of each row's record, and what its annotations say."""
-        from_file = {LABEL: _record_labels(facts)} if prepare.labels else {}
+        rule = "no labels" if prepare.labels == NO_LABELS else "the label file's word for the record"
+        from_file = {LABEL: _record_labels(facts, rule)} if prepare.labels else {}
         return from_file | (super().labels(facts, marks, prepare) if self.annotator(prepare) else {})
 
     def unknown_patients(self, facts: Sequence[Mapping[str, Any]]) -> str:
@@ -248,10 +251,10 @@ def _is_beside(file: str) -> bool:
     return Path(file).name == file and file not in ("~", "-")
 
 
-def _record_labels(facts: Sequence[Mapping[str, Any]]) -> Values:
+def _record_labels(facts: Sequence[Mapping[str, Any]], rule: str) -> Values:
     """Return one class a row, or several where the label file separates them by semicolons."""
     classes, multilabel = list(facts[0]["classes"]), bool(facts[0]["multilabel"])
-    attributes = {"classes": classes, "multilabel": multilabel, "rule": "the label file's word for the record"}
+    attributes = {"classes": classes, "multilabel": multilabel, "rule": rule}
     if not multilabel:
         return Values(np.array([_number(fact["label"], classes) for fact in facts], np.int8), attributes)
     values = [[name in fact["label"] for name in classes] if fact["label"] else [255] * len(classes) for fact in facts]

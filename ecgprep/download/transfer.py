@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -82,7 +82,8 @@ def fetch_all(
 ) -> Iterator[tuple[int, SourceError | None]]:
     """Bring many files, several at a time; yield the number of each as it ends, with its fault if it has one.
 
-    The rest is left where no source answers any more, where the disk is full and where the caller stops.
+    The rest is left where no source answers any more, where the disk is full and where the caller stops; a caller that
+    stops does not wait for what is under way.
 
     Parameters
     ----------
@@ -96,28 +97,47 @@ def fetch_all(
     stop = threading.Event()
     waiting = iter(enumerate(jobs))
     running: dict[Future[None], int] = {}
-    with ThreadPoolExecutor(connections) as pool:
+    try:
+        while True:
+            room = 0 if stop.is_set() else connections - len(running)
+            for number, (sources, transfer) in islice(waiting, room):
+                running[_begin(sources, transfer, patience, stop)] = number
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                number = running.pop(future)
+                try:
+                    future.result()
+                except StoppedError:
+                    continue
+                except SourceError as error:
+                    if isinstance(error, UnreachableError):
+                        stop.set()
+                    yield number, error
+                else:
+                    yield number, None
+    except Exception:  # of the disk: what the others are writing is theirs until they end
+        stop.set()
+        wait(running)
+        raise
+    finally:
+        stop.set()
+
+
+def _begin(sources: Sources, transfer: Transfer, patience: Patience, stop: threading.Event) -> Future[None]:
+    """Bring a file in a thread that the program does not wait for when it ends: a server may be silent for long."""
+    future: Future[None] = Future()
+
+    def run() -> None:
         try:
-            while True:
-                room = 0 if stop.is_set() else 2 * connections - len(running)
-                for number, (sources, transfer) in islice(waiting, room):
-                    running[pool.submit(fetch, sources, transfer, patience, stop)] = number
-                if not running:
-                    return
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    number = running.pop(future)
-                    try:
-                        future.result()
-                    except StoppedError:
-                        continue
-                    except SourceError as error:
-                        if isinstance(error, UnreachableError):
-                            stop.set()
-                        yield number, error
-                    else:
-                        yield number, None
-        finally:
-            stop.set()
+            fetch(sources, transfer, patience, stop)
+        except BaseException as error:
+            future.set_exception(error)
+        else:
+            future.set_result(None)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
 
 
 def fetch(sources: Sources, transfer: Transfer, patience: Patience, stop: threading.Event) -> None:

@@ -17,6 +17,7 @@ from ecgprep.annotations import (
     read_annotations,
     rhythm_class,
 )
+from store.errors import RecordError
 from store.vocabulary import BEAT_SCHEMES, FRAME_BEAT_CLASSES, FRAME_BEAT_OF, FRAME_RHYTHM_CLASSES, HEART_RATE_CLASSES
 
 
@@ -108,6 +109,45 @@ def test_first_beat_of_a_frame_is_not_whole_and_rhythms_last_into_the_next_frame
     assert [FRAME_BEAT_CLASSES[i] for i in found["frame_beat"]] == ["normal", "normal", "undefined"]
     assert [FRAME_RHYTHM_CLASSES[i] for i in found["frame_rhythm"]] == ["AFIB", "AFIB", "end"]
     assert [HEART_RATE_CLASSES[i] for i in found["heart_rate"]] == ["normal", "normal", "noise"]
+
+
+@pytest.mark.parametrize(
+    ("peaks", "rhythm_starts", "unknown"),
+    [
+        ([], [600], {"frame_beat", "heart_rate"}),
+        ([50, 300], [], {"frame_rhythm"}),
+        ([], [], {"frame_beat", "frame_rhythm", "heart_rate"}),
+    ],
+)
+def test_what_an_annotator_does_not_judge_is_unknown(
+    peaks: list[int], rhythm_starts: list[int], unknown: set[str]
+) -> None:
+    marked = Annotations(
+        np.array(peaks, np.int64), np.array(["N"] * len(peaks)), np.array(rhythm_starts), ["(AFIB"] * len(rhythm_starts)
+    )
+    found = label_frames(marked, np.array([0, 1000]), np.array([1000, 2000]), 250.0)
+    assert {scheme for scheme, values in found.items() if (values == -1).all()} == unknown
+    assert all((found[scheme] >= 0).all() for scheme in found.keys() - unknown)
+
+
+def test_marks_of_minutes_are_no_beats(tmp_path: Path) -> None:
+    (tmp_path / "a.hea").write_text("a 1 100 60000\na.dat 16 200/mV 12 0 0 0 0 ECG\n")
+    wfdb.wrann("a", "apn", np.arange(10) * 6000, list("NNNAAANNAN"), write_dir=str(tmp_path))
+    with pytest.raises(RecordError, match=r"the beats that a\.apn marks are 60 s apart: they are none; name another"):
+        read_annotations(tmp_path / "a", "apn")
+
+
+@pytest.mark.parametrize(("first", "last"), [(300, None), (300, 400)])
+def test_a_file_that_lost_a_part_is_damaged(tmp_path: Path, first: int, last: int | None) -> None:
+    """Marks are counted from one to the next, so that a hole moves all that follow."""
+    (tmp_path / "a.hea").write_text("a 1 360 650000\na.dat 16 200/mV 12 0 0 0 0 II\n")
+    wfdb.wrann("a", "atr", np.arange(100, 100_100, 300), ["N"] * 334, write_dir=str(tmp_path))
+    file = tmp_path / "a.atr"
+    raw = bytearray(file.read_bytes())
+    raw[first:last] = bytes(len(raw[first:last]))
+    file.write_bytes(raw)
+    with pytest.raises(RecordError, match=r"a\.atr holds 16 zero bytes in a row: it is damaged"):
+        read_annotations(tmp_path / "a")
 
 
 def test_every_beat_symbol_has_a_kind() -> None:

@@ -553,6 +553,18 @@ def test_ptbxl_table_that_cannot_be_right_is_refused(
         build_in(tmp_path / "raw", dataset="ptbxl")
 
 
+def test_ptbxl_table_may_have_words_for_sex(tmp_path: Path, build_in: Build) -> None:
+    """One word makes text of all numbers of its column."""
+    table = write_ptbxl(tmp_path / "raw", 8) / "ptbxl_database.csv"
+    text = table.read_text()
+    for old, new in ((",30.0,0,", ",30.0,M,"), (",31.0,1,", ",31.0,Female,"), (",33.0,1,", ",33.0,,")):
+        assert old in text
+        text = text.replace(old, new)
+    table.write_text(text)
+    store = built(build_in(tmp_path / "raw", dataset="ptbxl"))
+    assert store.column("sex").tolist() == ["male", "male", "female", "female", "male", "male", "", ""]
+
+
 def test_ptbxl_records_that_the_table_does_not_name_are_said(tmp_path: Path, build_in: Build) -> None:
     table = write_ptbxl(tmp_path / "raw", 4) / "ptbxl_database.csv"
     table.write_text("".join(table.read_text().splitlines(keepends=True)[:-2]))

@@ -521,17 +521,25 @@ KILLED = (
 )
 
 
-def test_killed_in_mid_transfer_goes_on(server: FaultyServer, wish: Wish, options: Options) -> None:
+def stopped_in_mid_transfer(server: FaultyServer, folder: Path, by: signal.Signals) -> bytes:
+    """Stop a download that waits for the rest of a file; return what it says, within half its time-out."""
     server.faults[DAT].append(stall(2000, 20))
-    command = [sys.executable, "-c", KILLED, server.url, str(wish.folder)]
+    command = [sys.executable, "-c", KILLED, server.url, str(folder)]
     process = subprocess.Popen(command, cwd=Path(__file__).parents[2], stderr=subprocess.PIPE)
     until = time.monotonic() + 30
-    while not [path for path in wish.folder.glob(".101.dat.*.part") if path.stat().st_size == 2000]:
+    while not [path for path in folder.glob(".101.dat.*.part") if path.stat().st_size == 2000]:
         assert process.poll() is None
         assert time.monotonic() < until
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.send_signal(by)
+    return process.communicate(timeout=15)[1]
+
+
+@pytest.mark.parametrize(("by", "said"), [(signal.SIGKILL, b""), (signal.SIGINT, b"KeyboardInterrupt")])
+def test_stopped_in_mid_transfer_goes_on(
+    server: FaultyServer, wish: Wish, options: Options, by: signal.Signals, said: bytes
+) -> None:
+    assert said in stopped_in_mid_transfer(server, wish.folder, by)
     assert is_downloading(wish.folder)
     assert "101.dat" not in here(wish.folder)
     download([wish], options)

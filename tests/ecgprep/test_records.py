@@ -162,6 +162,15 @@ def test_a_file_that_is_too_short_or_missing_is_named(tmp_path: Path, extra: str
         read_record(tmp_path / "100", (".hea",))
 
 
+def test_signals_in_another_folder_are_refused(tmp_path: Path) -> None:
+    write_mitdb_record(tmp_path, "100", SIGNAL, ("MLII", "V1"))
+    (tmp_path / "other").mkdir()
+    header = (tmp_path / "100.hea").rename(tmp_path / "other/100.hea")
+    header.write_text(header.read_text().replace("100.dat", "../100.dat"))
+    with pytest.raises(RecordError, match=r"100\.hea names \.\./100\.dat; signal files lie beside it"):
+        read_record(tmp_path / "other/100", (".hea",))
+
+
 @pytest.mark.parametrize("stated", ["360 0", "360", ""])
 def test_a_record_whose_length_is_not_stated_is_as_long_as_its_file(tmp_path: Path, stated: str) -> None:
     write_mitdb_record(tmp_path, "100", SIGNAL, ("MLII", "V1"))

@@ -46,6 +46,15 @@ def test_rates_that_differ_by_less_than_a_thousandth_of_a_hertz_are_equal() -> N
     np.testing.assert_array_equal(resample(signal, 250.0001, 250.0), signal)
 
 
+@pytest.mark.parametrize("fs_from", [250.0004, 360.0004])
+def test_marks_of_a_long_record_stay_at_what_they_mark_whatever_the_rate_is_rounded_to(fs_from: float) -> None:
+    mark = 2_000_000
+    signal = np.zeros(mark + 100)
+    signal[mark] = 1.0
+    moved = move_samples(np.array([mark]), fs_from, 250.0)
+    assert abs(int(resample(signal, fs_from, 250.0).argmax()) - moved[0]) <= 1
+
+
 def test_equal_rates_change_nothing() -> None:
     signal = np.random.default_rng(0).normal(size=(2, 50))
     assert resample(signal, 360.0, 360.0) is signal

@@ -128,6 +128,7 @@ class TestLabelFile:
         [
             ("absent.csv", "no such file"),
             ("labels.csv:record=nam:label=diagnosis", "Did you mean 'name'"),
+            ("labels.csv:record=name:label=diagnosis:patient=subjekt", "Did you mean 'subject'"),
             ("labels.csv:label", "is not of the form label=NAME"),
             ("labels.csv:lable=diagnosis", "Did you mean 'label'"),
             ("twice.csv", "is there twice"),
@@ -139,6 +140,7 @@ class TestLabelFile:
             ("long.csv", r"long.csv: line 1 cannot be read as CSV: field larger than field limit"),
             ("other.csv", r"unknown column of other.csv 'record'. Known: filename, label. .* other.csv:record=NAME"),
             ("one.csv", "two classes or more, found a"),
+            ("REFERENCE.csv", r"first line, 'Recording,First_label,', is of no record .*:record=Recording:label=First"),
             ("others.csv", "none of its 2 records .*'x1'.* is one of the 24 here .*'ward0/r00'"),
         ],
     )
@@ -148,6 +150,7 @@ class TestLabelFile:
         (folder / "twice.csv").write_text("r00,a\nr01,b\nr00,b\n")
         (folder / "one.csv").write_text("r00,a\nr01,a\n")
         (folder / "other.csv").write_text("filename,label\nr00,a\nr01,b\n")
+        (folder / "REFERENCE.csv").write_text("Recording,First_label,\nr00,1,\nr01,2,\n")
         (folder / "ids.csv").write_text("".join(f"r{i:02d},{i}\n" for i in range(130)))
         (folder / "long.csv").write_text("r00," + 200_000 * "a")
         (folder / "same.csv").write_text("r00,a\nr01,b\n")
@@ -187,6 +190,17 @@ class TestAnnotations:
         result = build_in(raw, dataset="wfdb")
         assert open_store(result.place).leads == ("MLII", "V1")
         assert len(result.quarantined) == 1
+
+    @pytest.mark.parametrize(
+        ("leads", "expected"), [(None, ("ECG",)), ("EEG (C4-A1)", ("EEG (C4-A1)",)), ("all", ("ECG", "EEG (C4-A1)"))]
+    )
+    def test_brain_waves_are_no_leads_unless_they_are_named(
+        self, tmp_path: Path, build_in: Build, leads: str | None, expected: tuple[str, ...]
+    ) -> None:
+        signal_mv = make_signal_mv(np.random.default_rng(0), np.arange(200, 7000, 300), 360.0, (2, 7200))
+        write_mitdb_record(tmp_path, "slp01a", signal_mv, ("ECG", "EEG (C4-A1)"))
+        options = {"leads": leads} if leads else {}
+        assert open_store(build_in(tmp_path, dataset="wfdb", labels="none", **options).place).leads == expected
 
     @pytest.mark.parametrize("leads", [None, "all", "mlii,v1"])
     def test_leads_of_other_case_are_the_same(self, tmp_path: Path, build_in: Build, leads: str | None) -> None:
@@ -274,9 +288,29 @@ class TestAnnotations:
         listed = (result.place / "sources.sha256").read_text().split()[1::2]
         assert listed == ["a.hea", "a1.dat", "a1.hea", "a2.dat", "a2.hea"]
 
+    def test_rhythms_alone_are_what_frames_are_split_for(self, tmp_path: Path, build_in: Build) -> None:
+        signal_mv = make_signal_mv(np.random.default_rng(0), np.arange(200, 7000, 300), 360.0, (2, 7200))
+        for number in range(8):
+            write_mitdb_record(tmp_path, f"r{number}", signal_mv, ("II", "V1"))
+            notes = ["(N", "(AFIB"]
+            wfdb.wrann(f"r{number}", "atr", np.array([5, 3700]), ["+"] * 2, aux_note=notes, write_dir=str(tmp_path))
+        store = open_store(build_in(tmp_path, dataset="wfdb", unit="window:10").place)
+        assert {store.split(protocol).scheme for protocol in store.protocols} == {"frame_rhythm"}
+        assert set(store.label().values) == {3, 4}
+        assert set(store.label("heart_rate").values) == {-1}
+
     def test_folder_without_annotations_or_labels_is_refused(self, folder: Path, build_in: Build) -> None:
         with pytest.raises(MissingDataError, match=r"no annotation file \(\*\.atr\) is in it; name a CSV file"):
             build_in(folder, dataset="wfdb")
+
+    def test_folder_without_labels_is_built_when_that_is_said(self, folder: Path, build_in: Build) -> None:
+        store = open_store(build_in(folder, dataset="wfdb", labels="none", unit="beat:kachuee187", leads="II").place)
+        assert store.label().classes == ("unlabelled",)
+        assert set(store.label().values) == {0}
+        assert store.attributes["recipe"]["labels"] == "none"
+        assert len(set(store.column("record"))) == 24
+        assert store.protocols
+        assert store.split().leaks == ("patient",)
 
     def test_annotator_is_a_suffix_alone(self, folder: Path, build_in: Build) -> None:
         with pytest.raises(UserError, match="--annotator notes/atr: write the suffix of the annotation files alone"):

@@ -4,6 +4,7 @@ import errno
 import logging
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -247,6 +248,21 @@ def test_the_future_is_learned_from_the_command_line_without_baselines(home, cap
     assert [path.name for path in (home / "runs").iterdir()] == ["future"]
     assert "no training row has the class" not in err
     assert out.splitlines()[-1] == "next: ecgeval report"
+
+
+def test_training_rows_of_one_class_are_said_once_before_anything_starts(home, capfd, monkeypatch):
+    """As of a folder whose annotator marks every beat with N."""
+    learned_label = ecgtrain.loader.learned_label
+
+    def all_alike(*asked):
+        label = learned_label(*asked)
+        return replace(label, values=np.zeros_like(label.values))
+
+    monkeypatch.setattr(ecgtrain.loader, "learned_label", all_alike)
+    code, out, err = call(capfd, "run", "--home", str(home), "--model", "resnet1d_wang,lstm", *QUICK)
+    assert (code, out) == (2, "")
+    assert err.count("have one aami label, N: there is nothing to learn") == len(err.splitlines()) == 1
+    assert not (home / "runs").exists()
 
 
 def test_a_split_without_rows_is_said_once_for_all_models(home, capfd, monkeypatch):
