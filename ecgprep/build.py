@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from itertools import compress
@@ -44,11 +43,10 @@ from store.errors import (
     MissingDataError,
     NothingLeftError,
     RecordError,
-    ResourceError,
     UnknownNameError,
     UserError,
 )
-from store.files import make_folder
+from store.files import locked, make_folder
 from store.manifest import MANIFEST_NAME
 from store.patients import choose_patients
 from store.places import PLAN_NAME, Folder, Place, place_at
@@ -189,7 +187,7 @@ def build(
         make_folder(workspace.stores, HOME_ADVICE)
         if isinstance(place, Folder):
             make_folder(place.path.parent, HOME_ADVICE)
-        with _only_build(workspace.stores / f".{plan.name}.lock"):
+        with locked(workspace.stores / f".{plan.name}.lock", "another build of this store is running", HOME_ADVICE):
             state, digest = _build_at(place, plan, indexes, prepare, reps, replace, runner, progress)
             balances = add_balances(place, plan, tasks, progress)
     if balances:
@@ -408,23 +406,6 @@ def _parent(target: str | Path) -> str:
     if not rest.strip("/"):
         raise UserError(f"--to {target}: names no bucket or folder; write it behind {scheme}://")
     return str(target).rstrip("/")
-
-
-@contextmanager
-def _only_build(lock_file: Path) -> Iterator[None]:
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(lock_file)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise ResourceError(f"another build of this store is running (it holds {lock_file}); wait for it") from error
-    except PermissionError as error:
-        raise UserError(f"{lock_file.parent}: cannot be written to ({error.strerror}); name another --home") from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _holds_same_rows(store: Store, plan: StorePlan) -> bool:

@@ -13,7 +13,7 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -373,30 +373,39 @@ class Bucket(Place):
         except FileNotFoundError as error:  # of what is written or listed nothing can be absent but the bucket
             raise UserError(f"{self.location}: there is no such bucket; make it first") from error
 
-    @contextmanager
-    def _named(self) -> Iterator[None]:
-        """Turn whatever a file system's library raises into an error that names the place.
+    def _named(self) -> AbstractContextManager[None]:
+        return unanswered_named(self.location)
 
-        Raises
-        ------
-        FileNotFoundError
-            As it is: callers ask for what may be absent.
-        UserError
-            If access is refused, or the place is of a kind that cannot be written to.
-        ResourceError
-            If it does not answer.
-        """
-        try:
-            yield
-        except (FileNotFoundError, EcgError):
-            raise
-        except PermissionError as error:
-            raise UserError(f"{self.location}: access is refused ({error}); look at the credentials") from error
-        except NotImplementedError as error:
-            raise UserError(f"{self.location}: cannot be written to; name a bucket or a folder") from error
-        except Exception as error:  # each file system has its own errors for a network that fails
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise ResourceError(f"{self.location}: does not answer ({reason}); run the same command later") from error
+
+@contextmanager
+def unanswered_named(location: str) -> Iterator[None]:
+    """Turn whatever the library of a URL's file system raises into an error that names the URL.
+
+    Parameters
+    ----------
+    location : str
+        The URL.
+
+    Raises
+    ------
+    FileNotFoundError
+        As it is: callers ask for what may be absent.
+    UserError
+        If access is refused, or the place is of a kind that cannot be written to.
+    ResourceError
+        If it does not answer.
+    """
+    try:
+        yield
+    except (FileNotFoundError, EcgError):
+        raise
+    except PermissionError as error:
+        raise UserError(f"{location}: access is refused ({error}); look at the credentials") from error
+    except NotImplementedError as error:
+        raise UserError(f"{location}: cannot be written to; name a bucket or a folder") from error
+    except Exception as error:  # each file system has its own errors for a network that fails
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ResourceError(f"{location}: does not answer ({reason}); run the same command later") from error
 
 
 def place_at(location: str | Path) -> Place:
