@@ -6,6 +6,7 @@ filled in its place, and only its manifest makes it one.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -170,7 +171,10 @@ class Folder(Place):
 
     def digest(self, name: str) -> str:
         """Return the SHA-256 of a file; see `Place`."""
-        return file_digest(self.path / name)
+        path = self.path / name
+        if path.exists() and not path.is_file():  # reading from a pipe would wait for ever
+            raise OSError(errno.EINVAL, "is no regular file", str(path))
+        return file_digest(path)
 
     def changed(self, digests: Mapping[str, str]) -> list[str]:
         """Read the files again and return those that are gone or differ."""

@@ -351,16 +351,20 @@ class Store:
 
     def _array(self, path: str) -> zarr.Array[Any]:
         check_not_forked()
-        self._check_files(path)
         with _codecs_for(self.location):  # an array takes the pipeline of the moment in which it is opened
             array = self.group[path]
         assert isinstance(array, zarr.Array)
+        self._check_files(path, array)
         return array
 
-    def _check_files(self, path: str) -> None:
-        """Raise if a file of an array is gone: Zarr would read it as fill value without a word."""
+    def _check_files(self, path: str, array: zarr.Array[Any]) -> None:
+        """Raise if a file of an array, or its line, is gone: Zarr would read it as fill value without a word."""
         import fsspec
 
+        if unlisted := self.manifest.unlisted(path, array.shape, array.shards or array.chunks):
+            raise DamagedStoreError(
+                f"{self.location}: {unlisted[0]} has no line in {MANIFEST_NAME}; build the store again"
+            )
         files = [name for name in self.manifest.digests if name.startswith(f"{path}/")]
         fs, root = fsspec.core.url_to_fs(self.location)
         with _host_named(self.location), ThreadPoolExecutor() as pool:
