@@ -7,8 +7,10 @@ local ones and a cluster run the same code and write the same bytes.
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from itertools import compress
@@ -39,6 +41,7 @@ from pipelines.workspace import Workspace
 from store.balance import Balance
 from store.errors import (
     DamagedStoreError,
+    EcgError,
     IncompleteStoreError,
     MissingDataError,
     NothingLeftError,
@@ -60,6 +63,7 @@ from store.write import Building, merge_addition, publish, publish_addition
 Download = Callable[[list[Wish]], object]
 
 RATES_HZ = (1.0, 1e6)  # that can be asked for; the filter of a resampling to others would not fit into memory
+REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 HOME_ADVICE = "name a folder of your own by --home"
 INDEX_BYTES = 2_000_000  # of raw data that one call of the first pass reads
 
@@ -187,7 +191,8 @@ def build(
         make_folder(workspace.stores, HOME_ADVICE)
         if isinstance(place, Folder):
             make_folder(place.path.parent, HOME_ADVICE)
-        with locked(workspace.stores / f".{plan.name}.lock", "another build of this store is running", HOME_ADVICE):
+        lock_file = workspace.stores / f".{plan.name}.lock"
+        with locked(lock_file, "another build of this store is running", HOME_ADVICE), _refusals_named(place):
             state, digest = _build_at(place, plan, indexes, prepare, reps, replace, runner, progress)
             balances = add_balances(place, plan, tasks, progress)
     if balances:
@@ -406,6 +411,18 @@ def _parent(target: str | Path) -> str:
     if not rest.strip("/"):
         raise UserError(f"--to {target}: names no bucket or folder; write it behind {scheme}://")
     return str(target).rstrip("/")
+
+
+@contextmanager
+def _refusals_named(place: Place) -> Iterator[None]:
+    """Turn what a disk that is read only, or another person's, refuses into a line that names the file."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, EcgError) or error.errno not in REFUSED:
+            raise
+        where = error.filename or place.location
+        raise UserError(f"{where}: cannot be written to ({error.strerror}); name another --home or --to") from error
 
 
 def _holds_same_rows(store: Store, plan: StorePlan) -> bool:

@@ -141,6 +141,20 @@ def test_full_disk_ends_an_export_with_one_line(source: Path, tmp_path: Path, sm
     assert (small_disk / "out/export.json").exists()
 
 
+def test_store_on_a_disk_that_is_read_only_is_read_and_not_added_to(source: Path, small_disk: Path) -> None:
+    resize(small_disk, "200m")
+    build = [*command(source, small_disk.parent / "home", reps=""), "--to", str(small_disk / "stores")]
+    made = subprocess.run(build, capture_output=True, text=True, check=True, timeout=120)
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True, timeout=20)
+    for refused in (build, [*build, "--reps", REPS], [*build, "--home", str(small_disk)]):
+        done = subprocess.run(refused, capture_output=True, text=True, check=False, timeout=120)
+        assert done.returncode == 2, done.stderr
+        assert f"{small_disk}/" in last_line(done.stderr)
+        assert "(Read-only file system); name a" in last_line(done.stderr)
+    verify = [*ECGPREP, "verify", made.stdout.strip()]
+    assert subprocess.run(verify, capture_output=True, check=False, timeout=120).returncode == 0
+
+
 def test_two_builds_at_once(source: Path, tmp_path: Path, whole: str) -> None:
     first = subprocess.Popen(command(source, tmp_path), text=True, stderr=subprocess.DEVNULL, stdout=subprocess.PIPE)
     try:
