@@ -460,9 +460,8 @@ def _extend(
     """Add the pictures that a complete store lacks; return what was done and the store's digest."""
     store = open_store(place.location)
     if not _holds_same_rows(store, plan):
-        had, has = (_records_used(facts["card"]) for facts in (store.attributes, plan.attributes))
         raise UserError(
-            f"{place.location} was built from other raw data or with other software ({had} records then, {has} now); "
+            f"{place.location} was built {_what_differs(store.attributes, plan.attributes)}; "
             "add --replace to build it anew, or build in another --home"
         )
     aside = place.beside(f".adding-{plan.name}")
@@ -489,6 +488,14 @@ def _extend(
     ]
     _run_fills(building, fills, len(fills), runner, progress)
     return "added", publish_addition(building, place.location).digest
+
+
+def _what_differs(had: Mapping[str, Any], has: Mapping[str, Any]) -> str:
+    """Say why rows are not those that a store's attributes describe: other software, or else other raw data."""
+    versions = [(name, had["software"].get(name), now) for name, now in has["software"].items()]
+    if changed := [f"{name} {then} then, {now} now" for name, then, now in versions if then != now]:
+        return f"with other software ({'; '.join(changed)})"
+    return f"from other raw data ({_records_used(had['card'])} records then, {_records_used(has['card'])} now)"
 
 
 def _records_used(card: Mapping[str, Any]) -> int:
