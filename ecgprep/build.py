@@ -7,6 +7,7 @@ local ones and a cluster run the same code and write the same bytes.
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -40,15 +41,15 @@ from pipelines.workspace import Workspace
 from store.balance import Balance
 from store.errors import (
     DamagedStoreError,
+    EcgError,
     IncompleteStoreError,
     MissingDataError,
     NothingLeftError,
     RecordError,
-    ResourceError,
     UnknownNameError,
     UserError,
 )
-from store.files import make_folder
+from store.files import locked, make_folder
 from store.manifest import MANIFEST_NAME
 from store.patients import choose_patients
 from store.places import PLAN_NAME, Folder, Place, place_at
@@ -62,6 +63,7 @@ from store.write import Building, merge_addition, publish, publish_addition
 Download = Callable[[list[Wish]], object]
 
 RATES_HZ = (1.0, 1e6)  # that can be asked for; the filter of a resampling to others would not fit into memory
+REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 HOME_ADVICE = "name a folder of your own by --home"
 INDEX_BYTES = 2_000_000  # of raw data that one call of the first pass reads
 
@@ -189,7 +191,8 @@ def build(
         make_folder(workspace.stores, HOME_ADVICE)
         if isinstance(place, Folder):
             make_folder(place.path.parent, HOME_ADVICE)
-        with _only_build(workspace.stores / f".{plan.name}.lock"):
+        lock_file = workspace.stores / f".{plan.name}.lock"
+        with locked(lock_file, "another build of this store is running", HOME_ADVICE), _refusals_named(place):
             state, digest = _build_at(place, plan, indexes, prepare, reps, replace, runner, progress)
             balances = add_balances(place, plan, tasks, progress)
     if balances:
@@ -411,20 +414,15 @@ def _parent(target: str | Path) -> str:
 
 
 @contextmanager
-def _only_build(lock_file: Path) -> Iterator[None]:
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(lock_file)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise ResourceError(f"another build of this store is running (it holds {lock_file}); wait for it") from error
-    except PermissionError as error:
-        raise UserError(f"{lock_file.parent}: cannot be written to ({error.strerror}); name another --home") from error
+def _refusals_named(place: Place) -> Iterator[None]:
+    """Turn what a disk that is read only, or another person's, refuses into a line that names the file."""
     try:
         yield
-    finally:
-        lock.release()
+    except OSError as error:
+        if isinstance(error, EcgError) or error.errno not in REFUSED:
+            raise
+        where = error.filename or place.location
+        raise UserError(f"{where}: cannot be written to ({error.strerror}); name another --home or --to") from error
 
 
 def _holds_same_rows(store: Store, plan: StorePlan) -> bool:
@@ -462,9 +460,8 @@ def _extend(
     """Add the pictures that a complete store lacks; return what was done and the store's digest."""
     store = open_store(place.location)
     if not _holds_same_rows(store, plan):
-        had, has = (_records_used(facts["card"]) for facts in (store.attributes, plan.attributes))
         raise UserError(
-            f"{place.location} was built from other raw data or with other software ({had} records then, {has} now); "
+            f"{place.location} was built {_what_differs(store.attributes, plan.attributes)}; "
             "add --replace to build it anew, or build in another --home"
         )
     aside = place.beside(f".adding-{plan.name}")
@@ -491,6 +488,14 @@ def _extend(
     ]
     _run_fills(building, fills, len(fills), runner, progress)
     return "added", publish_addition(building, place.location).digest
+
+
+def _what_differs(had: Mapping[str, Any], has: Mapping[str, Any]) -> str:
+    """Say why rows are not those that a store's attributes describe: other software, or else other raw data."""
+    versions = [(name, had["software"].get(name), now) for name, now in has["software"].items()]
+    if changed := [f"{name} {then} then, {now} now" for name, then, now in versions if then != now]:
+        return f"with other software ({'; '.join(changed)})"
+    return f"from other raw data ({_records_used(had['card'])} records then, {_records_used(has['card'])} now)"
 
 
 def _records_used(card: Mapping[str, Any]) -> int:

@@ -10,6 +10,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,12 +22,15 @@ from numpy.typing import NDArray
 from ecgprep.progress import Progress
 from ecgprep.representations import Representation, dequantise, render_all, stored_rep
 from store.balance import Balance, mix_rows
-from store.errors import UnknownNameError, UserError
-from store.files import NO_SPACE, full_disk_named, write_whole
+from store.errors import DamagedStoreError, UnknownNameError, UserError
+from store.files import full_disk_named, locked, make_folder, write_whole
+from store.places import Folder
 from store.read import Label, Split, Store, damage_named
+from store.schema import SIGNAL_FILL
 from store.vocabulary import SPLIT_NAMES, SYNTHETIC_MARK, TEST, TRAIN, VALIDATION
 
 ABOUT = "export.json"
+OUT_ADVICE = "name another --out"
 URL_START = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # a path has one slash of the two; C:/ is a drive
 
 
@@ -140,6 +144,8 @@ class Part:
         for block in np.unique(rows // n_block).tolist():
             here = slice(*np.searchsorted(rows, [block * n_block, (block + 1) * n_block]))
             counts[here] = np.asarray(signal[block * n_block : (block + 1) * n_block])[rows[here] - block * n_block]
+        if (counts == SIGNAL_FILL).any():  # what Zarr reads from a file that is gone since the array was opened
+            raise DamagedStoreError(f"{self.store.location}: signals have gone while they were read; build it again")
         return counts
 
     def _multi_hot(self, values: NDArray[Any]) -> NDArray[np.uint8]:
@@ -202,15 +208,14 @@ def export_store(
     UserError
         If the folder is there or cannot be made, or a name is unknown.
     ResourceError
-        If the disk is full.
+        If the disk is full, or another export to the folder is under way.
     LeakError
         If the split or the balance leaks and does not say so.
     """
     _check_place(place, replace)
+    place = place.resolve()  # where a link leads to a folder, that one is written
     split = store.split(protocol).of_fold(fold)
     parts = list(_parts(store, split, fold, balance, batch_size))
-    aside = place.with_name(f".exporting-{place.name}")
-    _make_anew(aside)
     total, done = sum(part.n_rows for part in parts), 0
 
     def advance(n: int) -> None:
@@ -218,16 +223,35 @@ def export_store(
         done += n
         progress("exporting", done, total)
 
-    with full_disk_named(place):
+    with _written_aside(place, replace) as aside:
         for part in parts:
             write(aside, part, advance)
         write_whole(aside / ABOUT, json.dumps(_about(store, split, fold, balance, parts), indent=1) + "\n")
         if store.synthetic:
             write_whole(aside / SYNTHETIC_MARK, f"exported from {store.name}, whose recordings are synthetic\n")
-    if place.exists():
-        shutil.rmtree(place)
-    aside.rename(place)
     return place
+
+
+@contextmanager
+def _written_aside(place: Path, replace: bool) -> Iterator[Path]:
+    """Return a folder beside the place that takes its name when all ends well, and else is removed."""
+    aside, target = place.with_name(f".exporting-{place.name}"), Folder(str(place))
+    busy = f"another export to {place} is under way"
+    with full_disk_named(place), ExitStack() as held:
+        make_folder(place.parent, OUT_ADVICE)
+        held.enter_context(locked(place.with_name(f".{place.name}.lock"), busy, OUT_ADVICE))
+        _check_place(place, replace)
+        target.clear_retired()
+        shutil.rmtree(aside, ignore_errors=True)  # what a killed export has left
+        make_folder(aside, OUT_ADVICE)
+        try:
+            yield aside
+        except BaseException:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise
+        if target.is_taken:
+            target.retire()
+        aside.rename(place)
 
 
 def _check_place(place: Path, replace: bool) -> None:
@@ -239,16 +263,6 @@ def _check_place(place: Path, replace: bool) -> None:
         raise UserError(f"{place} is there already; name another folder, or add --replace to write it anew")
     if not (place / ABOUT).is_file():
         raise UserError(f"{place} holds no {ABOUT}, so no export made it; name another folder")
-
-
-def _make_anew(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        if error.errno in NO_SPACE:
-            raise
-        raise UserError(f"{folder.parent}: cannot be written to ({error.strerror}); name another --out") from error
 
 
 def _parts(store: Store, split: Split, fold: int | None, balance: str | None, batch_size: int) -> Iterator[Part]:

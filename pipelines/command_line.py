@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 INTERRUPTED = 130
+HOME_FOLDER = re.compile(r"(--[\w-]+=)?~/")
 
 
 def run_program(app: Callable[..., object], name: str) -> None:
@@ -27,7 +29,7 @@ def run_program(app: Callable[..., object], name: str) -> None:
         The program's name, for the line.
     """
     try:
-        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+        code = app(list(map(_expanded, sys.argv[1:])) or ["--help"], standalone_mode=False)
     except KeyboardInterrupt:
         code = INTERRUPTED
     except MemoryError as error:
@@ -46,6 +48,12 @@ def run_program(app: Callable[..., object], name: str) -> None:
     if code == INTERRUPTED:  # typer turns the signal into this code
         _stop(name, "interrupted; the same command goes on from here", INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _expanded(argument: str) -> str:
+    """Return an argument with the person's folder for ~; without a shell, or in ``--out=~/x``, it comes as it is."""
+    start = HOME_FOLDER.match(argument)
+    return f"{start[1] or ''}{os.path.expanduser('~')}/{argument[start.end() :]}" if start else argument
 
 
 def _stop(name: str, message: str, code: int) -> None:

@@ -26,7 +26,7 @@ class Workspace:
     @classmethod
     def at(cls, home: Path | None = None) -> Workspace:
         """Return the workspace at `home`, else at ``$ECG_HOME``, else at ``./ecg-workspace``."""
-        return cls(Path(home or os.environ.get("ECG_HOME") or "ecg-workspace"))
+        return cls(Path(os.path.expanduser(home or os.environ.get("ECG_HOME") or "ecg-workspace")))
 
     @property
     def raw(self) -> Path:

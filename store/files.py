@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from store.errors import ResourceError, UserError
+from store.errors import EcgError, ResourceError, UserError
 
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 
@@ -54,7 +54,7 @@ def full_disk_named(where: str | Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:
-        if _is_disk_full(error):
+        if not isinstance(error, EcgError) and _is_disk_full(error):
             raise ResourceError(
                 f"the disk that holds {where} is full; free space and run the same command again"
             ) from error
@@ -84,8 +84,47 @@ def make_folder(folder: Path, advice: str) -> None:
         raise UserError(f"{folder}: cannot be made ({error.strerror}); {advice}") from error
 
 
+@contextmanager
+def locked(lock_file: Path, busy: str, advice: str) -> Iterator[None]:
+    """Keep other processes from the same work meanwhile.
+
+    Parameters
+    ----------
+    lock_file : Path
+        The file that is held; it stays.
+    busy : str
+        What another process is at when it holds the file.
+    advice : str
+        What to do where the file cannot be made.
+
+    Raises
+    ------
+    ResourceError
+        If another process holds the file.
+    UserError
+        If it cannot be made, but for want of room.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(lock_file)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise ResourceError(f"{busy} (it holds {lock_file}); wait for it") from error
+    except OSError as error:
+        if error.errno in NO_SPACE:
+            raise
+        raise UserError(f"{lock_file.parent}: cannot be written to ({error.strerror}); {advice}") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def _is_disk_full(error: BaseException) -> bool:
     """Tell whether an error is a full disk; zarrs and NumPy's `tofile` have no number, only a message."""
+    if error.__context__ is not None and _is_disk_full(error.__context__):  # what torch raises when it then closes
+        return True
     says_so = re.search(r"os error (\d+)", str(error))
     return (
         getattr(error, "errno", None) in NO_SPACE

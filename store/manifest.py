@@ -7,8 +7,10 @@ A shard that holds nothing but fill value is not written by Zarr. It is listed a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
+from math import ceil
 from pathlib import Path
 
 MANIFEST_NAME = "MANIFEST.sha256"
@@ -70,6 +72,22 @@ class Manifest:
         """SHA-256 over the signal, label, column and split lines: equal for stores whose rows are equal."""
         rows = [line for line in self.text().splitlines() if line[66:].startswith(ROW_PARTS) or _is_empty_row(line)]
         return hashlib.sha256("".join(f"{line}\n" for line in rows).encode()).hexdigest()
+
+    def unlisted(self, path: str, shape: Sequence[int], shard: Sequence[int]) -> list[str]:
+        """Return the files of an array that are listed neither with a digest nor as empty: their lines are gone.
+
+        Parameters
+        ----------
+        path : str
+            The array.
+        shape : sequence of int
+            Its shape.
+        shard : sequence of int
+            The shape of what one file holds.
+        """
+        places = product(*(range(ceil(n / n_shard)) for n, n_shard in zip(shape, shard, strict=True)))
+        files = [f"{path}/zarr.json", *(f"{path}/c/{'/'.join(map(str, place))}" for place in places)]
+        return [file for file in files if file not in self.digests and file not in self.empty]
 
     def with_files(self, other: Manifest) -> Manifest:
         """Return this manifest with the files of `other` added or replaced."""

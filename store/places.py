@@ -6,6 +6,7 @@ filled in its place, and only its manifest makes it one.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -13,7 +14,7 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +171,10 @@ class Folder(Place):
 
     def digest(self, name: str) -> str:
         """Return the SHA-256 of a file; see `Place`."""
-        return file_digest(self.path / name)
+        path = self.path / name
+        if path.exists() and not path.is_file():  # reading from a pipe would wait for ever
+            raise OSError(errno.EINVAL, "is no regular file", str(path))
+        return file_digest(path)
 
     def changed(self, digests: Mapping[str, str]) -> list[str]:
         """Read the files again and return those that are gone or differ."""
@@ -373,30 +377,39 @@ class Bucket(Place):
         except FileNotFoundError as error:  # of what is written or listed nothing can be absent but the bucket
             raise UserError(f"{self.location}: there is no such bucket; make it first") from error
 
-    @contextmanager
-    def _named(self) -> Iterator[None]:
-        """Turn whatever a file system's library raises into an error that names the place.
+    def _named(self) -> AbstractContextManager[None]:
+        return unanswered_named(self.location)
 
-        Raises
-        ------
-        FileNotFoundError
-            As it is: callers ask for what may be absent.
-        UserError
-            If access is refused, or the place is of a kind that cannot be written to.
-        ResourceError
-            If it does not answer.
-        """
-        try:
-            yield
-        except (FileNotFoundError, EcgError):
-            raise
-        except PermissionError as error:
-            raise UserError(f"{self.location}: access is refused ({error}); look at the credentials") from error
-        except NotImplementedError as error:
-            raise UserError(f"{self.location}: cannot be written to; name a bucket or a folder") from error
-        except Exception as error:  # each file system has its own errors for a network that fails
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise ResourceError(f"{self.location}: does not answer ({reason}); run the same command later") from error
+
+@contextmanager
+def unanswered_named(location: str) -> Iterator[None]:
+    """Turn whatever the library of a URL's file system raises into an error that names the URL.
+
+    Parameters
+    ----------
+    location : str
+        The URL.
+
+    Raises
+    ------
+    FileNotFoundError
+        As it is: callers ask for what may be absent.
+    UserError
+        If access is refused, or the place is of a kind that cannot be written to.
+    ResourceError
+        If it does not answer.
+    """
+    try:
+        yield
+    except (FileNotFoundError, EcgError):
+        raise
+    except PermissionError as error:
+        raise UserError(f"{location}: access is refused ({error}); look at the credentials") from error
+    except NotImplementedError as error:
+        raise UserError(f"{location}: cannot be written to; name a bucket or a folder") from error
+    except Exception as error:  # each file system has its own errors for a network that fails
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ResourceError(f"{location}: does not answer ({reason}); run the same command later") from error
 
 
 def place_at(location: str | Path) -> Place:

@@ -25,7 +25,7 @@ from store.errors import (
     UserError,
 )
 from store.manifest import MANIFEST_NAME, Manifest
-from store.places import place_at
+from store.places import place_at, unanswered_named
 from store.schema import SCHEMA_VERSION
 from store.vocabulary import TEST, TRAIN, UNUSED, VALIDATION
 
@@ -351,19 +351,23 @@ class Store:
 
     def _array(self, path: str) -> zarr.Array[Any]:
         check_not_forked()
-        self._check_files(path)
         with _codecs_for(self.location):  # an array takes the pipeline of the moment in which it is opened
             array = self.group[path]
         assert isinstance(array, zarr.Array)
+        self._check_files(path, array)
         return array
 
-    def _check_files(self, path: str) -> None:
-        """Raise if a file of an array is gone: Zarr would read it as fill value without a word."""
+    def _check_files(self, path: str, array: zarr.Array[Any]) -> None:
+        """Raise if a file of an array, or its line, is gone: Zarr would read it as fill value without a word."""
         import fsspec
 
+        if unlisted := self.manifest.unlisted(path, array.shape, array.shards or array.chunks):
+            raise DamagedStoreError(
+                f"{self.location}: {unlisted[0]} has no line in {MANIFEST_NAME}; build the store again"
+            )
         files = [name for name in self.manifest.digests if name.startswith(f"{path}/")]
         fs, root = fsspec.core.url_to_fs(self.location)
-        with ThreadPoolExecutor() as pool:
+        with _host_named(self.location), ThreadPoolExecutor() as pool:
             found = pool.map(fs.exists, [f"{root.rstrip('/')}/{name}" for name in files])
             if missing := [name for name, here in zip(files, found, strict=True) if not here]:
                 raise DamagedStoreError(
@@ -390,15 +394,22 @@ def damage_named(location: str) -> Iterator[None]:
     ------
     DamagedStoreError
         If what is read fails its checksum.
+    ResourceError
+        If the host of a URL does not answer.
     """
-    try:
-        yield
-    except (RuntimeError, ValueError, OSError) as error:  # of zarrs, and of Zarr's own codecs
-        if isinstance(error, EcgError) or not _is_of_a_codec(error):
-            raise
-        raise DamagedStoreError(
-            f"{location}: damaged ({' '.join(str(error).split())}); see `ecgprep verify`, and build the store again"
-        ) from error
+    with _host_named(location):
+        try:
+            yield
+        except (RuntimeError, ValueError, OSError) as error:  # of zarrs, and of Zarr's own codecs
+            if isinstance(error, EcgError) or not _is_of_a_codec(error):
+                raise
+            raise DamagedStoreError(
+                f"{location}: damaged ({' '.join(str(error).split())}); see `ecgprep verify`, and build the store again"
+            ) from error
+
+
+def _host_named(location: str) -> AbstractContextManager[None]:
+    return unanswered_named(location) if "://" in location else nullcontext()
 
 
 def _is_of_a_codec(error: Exception) -> bool:
@@ -441,14 +452,15 @@ def _codecs_for(location: str) -> AbstractContextManager[object]:
 
 
 def _open_group(location: str) -> zarr.Group:
-    try:
-        with _codecs_for(location):
-            return zarr.open_group(location, mode="r", use_consolidated=True)
-    except (ValueError, KeyError, TypeError, OSError) as error:  # Zarr raises whatever the damage trips
-        raise DamagedStoreError(
-            f"{location}: zarr.json cannot be opened ({' '.join(str(error).split())}); see `ecgprep verify`, "
-            "and build the store again"
-        ) from error
+    with _host_named(location):
+        try:
+            with _codecs_for(location):
+                return zarr.open_group(location, mode="r", use_consolidated=True)
+        except (ValueError, KeyError, TypeError, OSError) as error:  # Zarr raises whatever the damage trips
+            raise DamagedStoreError(
+                f"{location}: zarr.json cannot be opened ({' '.join(str(error).split())}); see `ecgprep verify`, "
+                "and build the store again"
+            ) from error
 
 
 def _read_manifest(location: str) -> Manifest:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 from store.errors import IncompleteStoreError, ResourceError
-from store.manifest import MANIFEST_NAME, Manifest
+from store.manifest import LAST_LISTED, MANIFEST_NAME, Manifest
 from store.places import Place, place_at
 
 
@@ -20,7 +21,7 @@ class Damage(NamedTuple):
 
 
 def find_damage(location: Path | str) -> Iterator[Damage]:
-    """Yield each damaged or missing file of a store, by its path in the store.
+    """Yield each damaged, missing or unlisted file of a store, by its path in the store.
 
     Parameters
     ----------
@@ -47,6 +48,18 @@ def find_damage(location: Path | str) -> Iterator[Damage]:
     for path in sorted(manifest.empty):
         if place.has(path):
             yield Damage(path, "is listed as empty and has a file")
+    for path in _unlisted(place, manifest):
+        yield Damage(path, f"has no line in {MANIFEST_NAME}")
+
+
+def _unlisted(place: Place, manifest: Manifest) -> Iterator[str]:
+    """Yield the files of the arrays that `LAST_LISTED` describes, if it is what it was, whose lines are gone."""
+    if _look_at(place, LAST_LISTED, manifest.digests[LAST_LISTED]) is not None:
+        return
+    nodes = json.loads(place.read_text(LAST_LISTED))["consolidated_metadata"]["metadata"]
+    for path, node in sorted(nodes.items()):
+        if node["node_type"] == "array":
+            yield from manifest.unlisted(path, node["shape"], node["chunk_grid"]["configuration"]["chunk_shape"])
 
 
 def _look_at(place: Place, path: str, digest: str) -> Damage | None:

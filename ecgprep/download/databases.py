@@ -33,7 +33,7 @@ from ecgprep.download.sources import (
 from ecgprep.download.transfer import Sources, Transfer, fetch, fetch_all, partial_of
 from ecgprep.progress import Progress
 from store.errors import EcgError, ResourceError, UserError
-from store.files import NO_SPACE, full_disk_named, make_folder
+from store.files import NO_SPACE, full_disk_named, locked, make_folder
 
 if TYPE_CHECKING:
     import httpx
@@ -207,15 +207,10 @@ def _check_wish(wish: Wish) -> None:
 @contextmanager
 def only_downloads(wishes: Sequence[Wish]) -> Iterator[None]:
     """Keep others from downloading the same databases to the same place meanwhile."""
-    from filelock import FileLock, Timeout
-
     with ExitStack() as locks:
         for folder in (wish.folder for wish in wishes):
-            lock = FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0)
-            try:
-                locks.enter_context(lock)
-            except Timeout as error:
-                raise ResourceError(f"another download to {folder} is under way; wait for it") from error
+            busy = f"another download to {folder} is under way"
+            locks.enter_context(locked(folder.with_name(f".{folder.name}.lock"), busy, "name another --home"))
         yield
 
 

@@ -57,6 +57,9 @@ def _write_record(place: Path, name: str, part: Part, batch: Batch) -> None:
 
     store = part.store
     n_leads, n_samples = batch.counts.shape[1:]
+    symbols = _symbols(part, batch)
+    marks = np.arange(len(batch.rows)) * n_samples + _mark(store.attributes["unit"], n_samples)
+    marks[0] = max(marks[0], symbols[0] == NOTE)  # a comment at sample 0 is a definition, which wfdb drops
     wfdb.wrsamp(
         name,
         fs=store.fs_hz,
@@ -72,8 +75,8 @@ def _write_record(place: Path, name: str, part: Part, batch: Batch) -> None:
     wfdb.wrann(
         name,
         "atr",
-        sample=np.arange(len(batch.rows)) * n_samples + _mark(store.attributes["unit"], n_samples),
-        symbol=_symbols(part, batch),
+        sample=marks,
+        symbol=symbols,
         aux_note=list(_class_names(part, batch)),
         fs=store.fs_hz,
         write_dir=str(place),
@@ -81,7 +84,7 @@ def _write_record(place: Path, name: str, part: Part, batch: Batch) -> None:
 
 
 def _mark(unit: str, n_samples: int) -> int:
-    """Return the sample of a row that is annotated; comments at sample 0 are for definitions, wfdb drops them."""
+    """Return the sample of a row that is annotated."""
     kind = parse_unit(unit)
     return kind.before if isinstance(kind, BeatPreset) else n_samples // 2
 

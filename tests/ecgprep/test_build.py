@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import json
 import os
 import shutil
@@ -411,10 +412,18 @@ def test_picture_of_other_parameters_is_refused_with_the_way_out(few: Path, buil
     assert open_store(place).representations == ["gaf", "gaf2"]
 
 
+def test_other_software_needs_replace_and_is_named(few: Path, build_in: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    build_in(few, dataset="mitdb")
+    own = importlib.metadata.version
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "9.9" if name == "scipy" else own(name))
+    with pytest.raises(UserError, match=rf"with other software \(scipy {own('scipy')} then, 9.9 now\).*--replace"):
+        build_in(few, dataset="mitdb", reps="gaf:size=16")
+
+
 def test_other_raw_data_needs_replace(few: Path, tmp_path: Path, build_in: Build) -> None:
     place = build_in(few, dataset="mitdb").place
     write_mitdb(tmp_path / "other", ("100", "102"), seconds=20, seed=5)
-    with pytest.raises(UserError, match=r"3 records then, 2 now.*--replace"):
+    with pytest.raises(UserError, match=r"from other raw data \(3 records then, 2 now.*--replace"):
         build_in(tmp_path / "other", dataset="mitdb")
     replaced = build_in(tmp_path / "other", dataset="mitdb", replace=True)
     assert (replaced.place, replaced.state) == (place, "built")

@@ -16,6 +16,7 @@ import pytest
 import store.schema
 from ecgprep.build import BuildResult, build
 from ecgprep.config import Prepare
+from ecgprep.export import export_store, find_format
 from pipelines.workspace import Workspace
 from store.errors import IncompleteStoreError, ResourceError, UserError
 from store.places import place_at
@@ -252,6 +253,30 @@ def test_unanswered_request_is_a_resource_error(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(ResourceError, match="s3://ecg/x: does not answer"):
         open_store("s3://ecg/x")
     s3fs.S3FileSystem.clear_instance_cache()
+
+
+def test_host_that_stops_answering_is_a_resource_error(
+    bucket: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import s3fs
+    from botocore.exceptions import EndpointConnectionError
+
+    store = open_store(make(source, tmp_path, f"{bucket}/lost").place)
+
+    async def lost(*_: object, **__: object) -> None:
+        raise EndpointConnectionError(endpoint_url="http://gone")
+
+    reading = {
+        "columns": lambda: store.column("patient"),
+        "signals": lambda: export_store(store, tmp_path / "out", find_format("pairs")),
+        "metadata": lambda: open_store(store.location),
+    }
+    assert store.signal.shape
+    for name, read in reading.items():
+        with monkeypatch.context() as patch:
+            patch.setattr(s3fs.S3FileSystem, "_info" if name == "columns" else "_cat_file", lost)
+            with pytest.raises(ResourceError, match=f"{store.name}: does not answer"):
+                read()
 
 
 def test_balances_are_those_of_a_folder(bucket: str, source: Path, tmp_path: Path) -> None:

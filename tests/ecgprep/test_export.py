@@ -20,7 +20,7 @@ from ecgprep.formats.wfdb import write_wfdb
 from ecgprep.representations import render_all, stored_rep
 from pipelines.workspace import Workspace
 from store.balance import mix_rows
-from store.errors import UnknownNameError, UserError
+from store.errors import DamagedStoreError, ResourceError, UnknownNameError, UserError
 from store.read import Store, open_store
 from store.vocabulary import SYNTHETIC_MARK, TEST, TRAIN, VALIDATION
 from tests.recordings import write_ptbxl_record
@@ -144,6 +144,30 @@ def test_wfdb_records_read_back(beats: Store, tmp_path: Path) -> None:
     np.testing.assert_allclose(physical, signals_mv(beats, rows[:1])[0, 0], atol=1e-6)
 
 
+def test_wfdb_notes_the_class_of_beats_that_start_at_their_peak(beats: Store, tmp_path: Path) -> None:
+    """The reader drops a comment at sample 0; a beat of another database has a symbol, and stays there."""
+    records = beats.column("record")
+    rows = np.flatnonzero(records == records[0])
+    unknown = open_store(beats.location)
+    unknown.attributes["unit"] = "beat:kachuee187"
+    for store, first in ((unknown, 0), (Unannotated(unknown), 1)):
+        whole = Part(store, f"part{first}", store.label(), rows, None, 8)
+        write_wfdb(tmp_path, whole, lambda n: None)
+        mark = wfdb.rdann(str(tmp_path / whole.name / records[0].replace("/", "_")), "atr")
+        assert mark.sample.tolist() == [first, *range(186, 186 * len(rows), 186)]
+
+
+class Unannotated:
+    """A store whose beats have no symbols."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.columns = [name for name in store.columns if name != "symbol"]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
+
+
 def test_wfdb_of_records_notes_their_classes(records: Store, tmp_path: Path) -> None:
     place = export_store(records, tmp_path / "out", find_format("wfdb"))
     rows = known_rows(records, TEST)
@@ -189,7 +213,9 @@ def test_nothing_is_overwritten_unless_told_and_nothing_is_left_half_done(beats:
 
     with pytest.raises(KeyboardInterrupt):
         export_store(beats, place, stop)
-    assert not place.exists()
+    assert [path.name for path in tmp_path.iterdir()] == [".out.lock"]
+    (tmp_path / ".exporting-out").mkdir()
+    (tmp_path / ".exporting-out/half").touch()  # of one that was killed
     export_store(beats, place, find_format("pairs"))
     assert not (place / "half").exists()
     with pytest.raises(UserError, match=r"is there already.*--replace"):
@@ -201,9 +227,65 @@ def test_nothing_is_overwritten_unless_told_and_nothing_is_left_half_done(beats:
         export_store(beats, tmp_path / "mine", find_format("pt"), replace=True)
 
 
+def test_replaced_export_is_never_half_removed(beats: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = export_store(beats, tmp_path / "out", find_format("pairs"))
+
+    def stop(folder: Path, **_: Any) -> None:
+        if (folder / "export.json").exists() and folder.name != ".exporting-out":
+            (folder / "X_train.npy").unlink()
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", stop)
+        with pytest.raises(KeyboardInterrupt):
+            export_store(beats, place, find_format("pt"), replace=True)
+    assert not place.exists()
+    export_store(beats, place, find_format("pt"), replace=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".out.lock", "out"]
+
+
+def test_of_two_exports_to_one_folder_the_second_is_refused(beats: Store, tmp_path: Path) -> None:
+    def write(folder: Path, part: Part, advance: Any) -> None:
+        (folder / part.name).touch()
+        with pytest.raises(ResourceError, match=r"another export to .*out is under way"):
+            export_store(beats, tmp_path / "out", find_format("pairs"))
+
+    place = export_store(beats, tmp_path / "out", write)
+    assert sorted(path.name for path in place.iterdir()) == ["export.json", "test", "train", "validation"]
+
+
+def test_link_to_a_folder_is_followed(beats: Store, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("there")
+    for layout in ("pairs", "pt"):
+        export_store(beats, tmp_path / "link", find_format(layout), replace=True)
+        assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "there/train.pt").exists()
+
+
+def test_folder_that_one_stands_in_is_replaced(beats: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(export_store(beats, tmp_path / "out", find_format("pairs")))
+    export_store(beats, Path(), find_format("pt"), replace=True)
+    assert (tmp_path / "out/train.pt").exists()
+
+
+def test_signals_that_go_away_meanwhile_are_not_exported(beats: Store, tmp_path: Path) -> None:
+    """Zarr would read them as fill value."""
+    shutil.copytree(beats.location, tmp_path / "store.zarr")
+    store = open_store(tmp_path / "store.zarr")
+
+    def write(folder: Path, part: Part, advance: Any) -> None:
+        assert store.signal.shape
+        shutil.rmtree(tmp_path / "store.zarr/signal")
+        find_format("pairs")(folder, part, advance)
+
+    with pytest.raises(DamagedStoreError, match="have gone"):
+        export_store(store, tmp_path / "out", write)
+    assert not (tmp_path / "out").exists()
+
+
 def test_place_that_is_no_folder_is_refused(beats: Store, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"file: cannot be written to"):
+    with pytest.raises(UserError, match=r"file: cannot be made"):
         export_store(beats, tmp_path / "file/out", find_format("pairs"))
     with pytest.raises(UserError, match=r"not to a URL"):
         export_store(beats, Path("s3://bucket/out"), find_format("pairs"))

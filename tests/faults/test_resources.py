@@ -129,10 +129,30 @@ def test_full_disk_while_pictures_are_added(source: Path, small_disk: Path, whol
 def test_full_disk_ends_an_export_with_one_line(source: Path, tmp_path: Path, small_disk: Path, layout: str) -> None:
     built = subprocess.run(command(source, tmp_path, reps=""), capture_output=True, text=True, check=True, timeout=120)
     exported = [*ECGPREP, "export", built.stdout.strip(), "--to", layout, "--out", str(small_disk / "out")]
-    done = subprocess.run(exported, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 4, done.stderr
-    assert f"the disk that holds {small_disk / 'out'} is full" in last_line(done.stderr)
-    assert not (small_disk / "out").exists()
+    for size in ("64k", "320k", "480k", "640k", "2m"):
+        resize(small_disk, size)
+        done = subprocess.run(exported, capture_output=True, text=True, check=False, timeout=120)
+        if done.returncode == 0:
+            break
+        assert done.returncode == 4, (size, done.stderr)
+        assert f"the disk that holds {small_disk / 'out'} is full" in last_line(done.stderr)
+        assert [path.name for path in small_disk.iterdir()] == [".out.lock"]
+    assert size != "64k"
+    assert (small_disk / "out/export.json").exists()
+
+
+def test_store_on_a_disk_that_is_read_only_is_read_and_not_added_to(source: Path, small_disk: Path) -> None:
+    resize(small_disk, "200m")
+    build = [*command(source, small_disk.parent / "home", reps=""), "--to", str(small_disk / "stores")]
+    made = subprocess.run(build, capture_output=True, text=True, check=True, timeout=120)
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True, timeout=20)
+    for refused in (build, [*build, "--reps", REPS], [*build, "--home", str(small_disk)]):
+        done = subprocess.run(refused, capture_output=True, text=True, check=False, timeout=120)
+        assert done.returncode == 2, done.stderr
+        assert f"{small_disk}/" in last_line(done.stderr)
+        assert "(Read-only file system); name a" in last_line(done.stderr)
+    verify = [*ECGPREP, "verify", made.stdout.strip()]
+    assert subprocess.run(verify, capture_output=True, check=False, timeout=120).returncode == 0
 
 
 def test_two_builds_at_once(source: Path, tmp_path: Path, whole: str) -> None:

@@ -33,6 +33,9 @@ def test_home_is_named_or_taken_from_the_environment(tmp_path: Path, monkeypatch
     monkeypatch.setenv("ECG_HOME", str(tmp_path / "env"))
     assert Workspace.at(tmp_path).home == tmp_path
     assert Workspace.at().home == tmp_path / "env"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("ECG_HOME", "~/ecg")
+    assert Workspace.at().home == tmp_path / "ecg"
     monkeypatch.delenv("ECG_HOME")
     assert Workspace.at().home == Path("ecg-workspace")
 

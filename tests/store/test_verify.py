@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +126,26 @@ def test_manifest_that_ends_early_is_damage_and_is_not_opened(store_place: Path,
     ]
     with pytest.raises(DamagedStoreError, match=r"ends before.*build the store again"):
         open_store(store_place)
+
+
+@pytest.mark.parametrize("path", ["signal/c/1/0/0", "signal/zarr.json", "column/age/c/0"])
+def test_manifest_without_a_line_of_an_array_is_damage_and_the_array_is_not_read(store_place: Path, path: str) -> None:
+    manifest = store_place / "MANIFEST.sha256"
+    lines = manifest.read_text().splitlines(keepends=True)
+    manifest.write_text("".join(line for line in lines if not line.endswith(f" {path}\n")))
+    assert list(find_damage(store_place)) == [Damage(path, "has no line in MANIFEST.sha256")]
+    store = open_store(store_place)
+    with pytest.raises(DamagedStoreError, match=f"{path} has no line"):
+        assert store.signal.shape == store.column("age").shape
+
+
+@pytest.mark.skipif(os.name == "nt", reason="named pipes")
+@pytest.mark.timeout(30)
+def test_pipe_in_the_place_of_a_file_is_damage_and_is_not_waited_for(store_place: Path) -> None:
+    shard = store_place / "signal/c/0/0/0"
+    shard.unlink()
+    os.mkfifo(shard)
+    assert list(find_damage(store_place)) == [Damage("signal/c/0/0/0", "cannot be read: is no regular file")]
 
 
 @pytest.mark.parametrize("text", [None, "", "{]", '{"zarr_format": 3}'], ids=["absent", "empty", "no JSON", "no group"])
