@@ -5,9 +5,10 @@ counted. Ours is one process with threads; the peers are a `Dataset` in a `DataL
 indexes a Zarr array or a memory-mapped ``.npy`` file one sample at a time, batches taken from a memory-mapped file by
 one index each, and annbatch, where it is installed (it needs Python 3.12), which reads the same array by the same
 codec, in the same shuffle of blocks, and whose beats are normalised alike. Of both that decode blocks the rows of
-training are counted; annbatch, which takes no choice of rows, hands out the others as well. Pictures are counted as planes of 224 x 224; there are twice as many as
-our loader keeps between two reads. Beats arrive as normalised float32. Pictures arrive as the bytes that are stored,
-and are normalised where the model computes; ``.npy`` files hold float32, as a loop writes them.
+training are counted; annbatch, which takes no choice of rows, hands out the others as well. Pictures are counted as
+planes of 224 x 224; there are twice as many as our loader keeps between two reads. Beats arrive as normalised float32.
+Pictures arrive as the bytes that are stored, and are normalised where the model computes; ``.npy`` files hold float32,
+as a loop writes them.
 
     python bench/loader.py DIR            DIR holds ptb-xl/ and mitdb/
 """
