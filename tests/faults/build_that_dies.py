@@ -1,11 +1,11 @@
 """Build in this process and be killed at chosen moments: run by the tests, never imported.
 
-``build_that_dies.py SOURCE HOME START KEYS SHARE REPLACE``: KEYS are those of the recipe, as JSON. Each build starts from a copy of the workspace START, if
-one is named. The first, in ``HOME/whole``, is left alone. The moments are the changes that it makes (a file opened for
-writing, a name made, renamed or removed), noted by an audit hook. Those of one kind differ in numbers and in the names
-of arrays alone; the first of every SHARE-th kind gets a child of its own, which is killed there, and the build is then
-done again to its end. SHARE 0 kills none. Prints the number of moments that were tried and the distinct manifests that
-came out, as JSON. The children are forked before a codec has run.
+``build_that_dies.py SOURCE HOME START KEYS SHARE REPLACE``: KEYS are those of the recipe, as JSON. Each build starts
+from a copy of the workspace START, if one is named. The first, in ``HOME/whole``, is left alone. The moments are the
+changes that it makes (a file opened for writing, a name made, renamed or removed), noted by an audit hook. Those of
+one kind differ in numbers and in the names of arrays alone; the first of every SHARE-th kind gets a child of its own,
+which is killed there, and the build is then done again to its end. SHARE 0 kills none. Prints the number of moments
+that were tried and the distinct manifests that came out, as JSON. The children are forked before a codec has run.
 """
 
 from __future__ import annotations
