@@ -6,6 +6,7 @@ training rows of one protocol or run at a time, so that no other row can be a pa
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -109,16 +110,16 @@ class BalanceTask:
         short = {number: wanted[name] - before[name] for number, name in enumerate(self.classes)}
         return {number: n for number, n in short.items() if n > 0}
 
-    def faults(self) -> Iterator[str]:
-        """Yield why classes cannot be balanced."""
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Yield the classes that cannot be balanced, each with the reason."""
         need = self.prepare.balance_neighbours + 1 if self.method in MIXED else 1
         for name, n in self.before.items():
             if name in self.left or n >= self.prepare.samples_per_class:
                 continue
             if n == 0:
-                yield f"class {name} has no training row in {self.where}"
+                yield name, f"class {name} has no training row in {self.where}"
             elif n < need:
-                yield f"class {name} has {n} training rows in {self.where}, {self.method} needs {need}"
+                yield name, f"class {name} has {n} training rows in {self.where}, {self.method} needs {need}"
 
 
 def check_methods(prepare: Prepare) -> None:
@@ -170,6 +171,7 @@ def plan_balances(values: Mapping[str, Values], prepare: Prepare) -> list[Balanc
         return []
     splits = _single_label_splits(values, prepare)
     _check_alignment(prepare)
+    _check_left(values, splits, prepare)
     tasks = [
         _task(values, prepare, method, split, fold)
         for method in prepare.balance
@@ -177,7 +179,7 @@ def plan_balances(values: Mapping[str, Values], prepare: Prepare) -> list[Balanc
         for fold in (range(split.n_folds) if split.n_folds else (None,))
     ]
     tasks = [task for task in tasks if (task.label >= 0).any()]
-    _refuse([fault for task in tasks for fault in task.faults()], any(method in MIXED for method in prepare.balance))
+    _refuse([fault for task in tasks for fault in task.faults()], prepare)
     return tasks
 
 
@@ -200,12 +202,19 @@ def _single_label_splits(values: Mapping[str, Values], prepare: Prepare) -> list
     return [split for split in splits if split not in several]
 
 
+def _check_left(values: Mapping[str, Values], splits: Sequence[Split], prepare: Prepare) -> None:
+    """Raise if a class that is to be left is one of no split's labels."""
+    schemes = list(dict.fromkeys(split.scheme for split in splits))
+    classes = [name for scheme in schemes for name in values[f"label/{scheme}"].attributes["classes"]]
+    as_list = "Write names with commas in them as a list, in quotes." if any("," in name for name in classes) else ""
+    for name in prepare.balance_leave:
+        if name not in classes:
+            raise UnknownNameError(f"class of {' or '.join(schemes)}", name, classes, as_list)
+
+
 def _task(values: Mapping[str, Values], prepare: Prepare, method: str, split: Split, fold: int | None) -> BalanceTask:
     label = values[f"label/{split.scheme}"]
     classes = tuple(label.attributes["classes"])
-    for name in prepare.balance_leave:
-        if name not in classes:
-            raise UnknownNameError(f"class of {split.scheme}", name, classes)
     left = tuple(name for name in classes if name in prepare.balance_leave or name not in split.score_classes)
     training = split.of_fold(fold).values == TRAIN
     return BalanceTask(
@@ -220,13 +229,20 @@ def _task(values: Mapping[str, Values], prepare: Prepare, method: str, split: Sp
     )
 
 
-def _refuse(faults: Sequence[str], mixed: bool) -> None:
+def _refuse(faults: Sequence[tuple[str, str]], prepare: Prepare) -> None:
+    """Raise if a class cannot be balanced, with the setting that leaves all such classes as they are."""
     if not faults:
         return
-    more = f" (and {len(faults) - SHOWN_FAULTS} more)" if len(faults) > SHOWN_FAULTS else ""
+    reasons: dict[str, str] = {}
+    for name, reason in faults:
+        reasons.setdefault(name, reason)  # a class may fail in every run over folds
+    shown = list(reasons.values())[:SHOWN_FAULTS]
+    more = f" (and {len(faults) - len(shown)} more)" if len(faults) > len(shown) else ""
+    leave = json.dumps([*prepare.balance_leave, *reasons], ensure_ascii=False)
+    mixed = any(method in MIXED for method in prepare.balance)
     raise UserError(
-        f"cannot balance: {'; '.join(faults[:SHOWN_FAULTS])}{more}. Leave the class as it is with --set "
-        "balance_leave=NAME, or name the protocols to balance with --set balance_protocols=NAME"
+        f"cannot balance: {'; '.join(shown)}{more}. Leave what fails as it is with --set 'balance_leave={leave}', or "
+        "name the protocols to balance with --set balance_protocols=NAME"
         + ("; fewer rows are enough with a lower balance_neighbours" if mixed else "")
     )
 

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 
 def _split_commas(value: object) -> object:
+    if isinstance(value, (bool, float)):  # what stands behind --set is read as YAML
+        raise ValueError(  # noqa: TRY004 - pydantic makes a message of this one alone
+            f"read as {value}, which is no name; write no, nan and their like in quotes: '\"no\"'"
+        )
+    if isinstance(value, int):
+        return (str(value),)
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
+def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
+
+
 Names = Annotated[tuple[str, ...], BeforeValidator(_split_commas)]
+DistinctNames = Annotated[Names, AfterValidator(_each_once)]
 
 BALANCE_KEYS = {
     "balance",
@@ -55,7 +66,7 @@ class Prepare(BaseModel):
     annotator: str | None = Field(default=None, description="suffix of the annotation files of the dataset wfdb")
     patients: str | None = Field(default=None, description="part of the patients: a share, 10%, or a range, 0-99")
     label_rule: str | None = Field(default=None, description="how labels are made, where a database offers several")
-    balance: Names = Field(
+    balance: DistinctNames = Field(
         default=(), description="how training rows are balanced: smote, adasyn, over, under; several with commas"
     )
     samples_per_class: int = Field(
@@ -64,8 +75,8 @@ class Prepare(BaseModel):
         le=1_000_000_000,
         description="rows that each class is brought to: fewer are kept, or more are made",
     )
-    balance_protocols: Names = Field(default=(), description="protocols that are balanced; all by default")
-    balance_leave: Names = Field(default=(), description="classes that are left as they are")
+    balance_protocols: DistinctNames = Field(default=(), description="protocols that are balanced; all by default")
+    balance_leave: DistinctNames = Field(default=(), description="classes that are left as they are")
     balance_neighbours: int = Field(default=5, ge=1, description="neighbours of a row that SMOTE and ADASYN draw from")
     balance_copies: float | None = Field(
         default=None,

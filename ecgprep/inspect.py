@@ -151,7 +151,12 @@ def _print_balances(console: Console, balances: Mapping[str, Mapping[str, Any]])
     for path, facts in balances.items():
         by_classes.setdefault(tuple(facts["classes"]), []).append(path)
     for classes, paths in by_classes.items():
-        table = Table(Column("balance", no_wrap=True), *classes, title="Training rows by class × replication")
+        if len(classes) > SHOWN_CLASSES:
+            shown = ", ".join(path.partition("/")[2] for path in paths)
+            console.print(f"{shown}: {len(classes)} classes, counted in their facts", highlight=False, markup=False)
+            continue
+        names = (Column(name, overflow="fold") for name in ("balance", *classes))
+        table = Table(*names, title="Training rows by class × replication")
         for path in paths:
             table.add_row(path.partition("/")[2], *(_replication(balances[path], name) for name in classes))
         console.print(table)

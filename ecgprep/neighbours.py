@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from store.errors import EcgError
 
-QUERY_ROWS = 1024  # of more, scikit-learn takes another way, which orders rows at one distance otherwise
+BLOCK_ROWS = 1025  # of fewer scikit-learn takes another way, which orders rows at one distance otherwise
 
 Advance = Callable[[int], None]
 
@@ -147,7 +147,8 @@ def draw_adasyn(
         n_other = np.sum(classes[around] != number, axis=1)
         if not n_other.any():
             raise NoHardNeighboursError(number)
-        n_of_row = np.rint(n_other / n_other.sum() * n).astype(np.int64)
+        share = n_other / n_neighbours
+        n_of_row = np.rint(share / share.sum() * n).astype(np.int64)  # in its order: halves round by the last bit
         near = find_neighbours(rows[members], rows[members], n_neighbours, advance)
         first = np.repeat(np.arange(len(members)), n_of_row)
         neighbour = generator.choice(n_neighbours, size=len(first))
@@ -162,7 +163,8 @@ def find_neighbours(
 ) -> NDArray[np.int64]:
     """Return the nearest neighbours of each of `rows`, which are themselves `among` them, without the row itself.
 
-    Distances are found by blocks, so that memory does not grow with the product of the numbers of rows.
+    They are found by blocks, each of which scikit-learn searches as it would all rows at once, on one thread: so rows
+    at one distance come in the order in which imbalanced-learn has them there. (On several threads it has others.)
 
     Parameters
     ----------
@@ -184,10 +186,9 @@ def find_neighbours(
     from threadpoolctl import threadpool_limits
 
     finder = NearestNeighbors(n_neighbors=n_neighbours + 1, algorithm="brute").fit(among)
-    found = np.empty((len(rows), n_neighbours), np.int64)
-    with threadpool_limits(limits=1):  # among rows at one distance the first is taken, however many cores there are
-        for start in range(0, len(rows), QUERY_ROWS):
-            block = rows[start : start + QUERY_ROWS]
-            found[start : start + len(block)] = finder.kneighbors(block, return_distance=False)[:, 1:]
+    found = []
+    with threadpool_limits(limits=1):
+        for block in np.array_split(rows, max(1, len(rows) // BLOCK_ROWS)):
+            found.append(finder.kneighbors(block, return_distance=False)[:, 1:])
             advance(len(block))
-    return found
+    return np.concatenate(found)

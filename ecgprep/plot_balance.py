@@ -13,6 +13,8 @@ from store.balance import Balance, mix_rows
 from store.read import Store, damage_named
 
 SHOWN_BEATS = 12
+SHOWN_CLASSES = 6
+LONG_NAME = 6  # letters; longer ones have a line of their own, or stand upright
 REAL, SYNTHETIC = "#404040", "#c03028"
 
 
@@ -37,11 +39,14 @@ def plot_balance(store: Store, balance: Balance, place: Path) -> None:
     from matplotlib.figure import Figure
 
     classes = balance.facts["classes"]
-    made = [number for number in range(len(classes)) if (balance.classes == number).any()]
-    figure = Figure(figsize=(3.2 + 2.6 * max(len(made), 1), 5.2), layout="constrained")
+    made = _most_made(balance)
+    upright = any(len(name) > LONG_NAME for name in classes)
+    width_counts = max(3.2, 0.6 * sum(n > 0 for n in balance.facts["before"].values()))
+    figure = Figure(figsize=(width_counts + 2.6 * max(len(made), 1), 6.6 if upright else 5.2), layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.add_gridspec(2, 1 + len(made), width_ratios=[1.3, *([1.0] * len(made))])
-    _draw_counts(figure.add_subplot(grid[:, 0]), balance)
+    grid = figure.add_gridspec(2, 1 + len(made), width_ratios=[width_counts / 2.6, *([1.0] * len(made))])
+    _draw_counts(figure.add_subplot(grid[:, 0]), balance, upright)
+    space = "\n" if upright else " "
     shared = None
     for column, number in enumerate(made, start=1):
         for line, (signals_mv, colour, what) in enumerate(_beats(store, balance, number)):
@@ -50,14 +55,22 @@ def plot_balance(store: Store, balance: Balance, place: Path) -> None:
             axis.plot(
                 np.arange(signals_mv.shape[1]) / store.fs_hz, signals_mv.T, color=colour, linewidth=0.6, alpha=0.7
             )
-            axis.set(title=f"{classes[number]}, {what}", xlabel="s", ylabel=f"{store.leads[0]} (mV)")
+            axis.set(title=f"{classes[number]},{space}{what}", xlabel="s", ylabel=f"{store.leads[0]} (mV)")
     run = "" if balance.fold is None else f", run {balance.fold}"
     mark = "SYNTHETIC recordings, " if store.synthetic else ""
-    figure.suptitle(f"{mark}{balance.protocol}{run}: training rows balanced by {balance.name}")
+    figure.suptitle(f"{mark}{balance.protocol}{run}: training rows balanced by {balance.name}", wrap=True)
     save(figure, place)
 
 
-def _draw_counts(axis: Any, balance: Balance) -> None:
+def _most_made(balance: Balance) -> list[int]:
+    """Return the classes that rows were made of, ascending; of many those whose rows count most often."""
+    facts = balance.facts
+    made = np.unique(balance.classes).tolist()
+    made.sort(key=lambda number: -facts["replication"][facts["classes"][number]])
+    return sorted(made[:SHOWN_CLASSES])
+
+
+def _draw_counts(axis: Any, balance: Balance, upright: bool) -> None:
     """Draw the rows of each class before and after, with how often each row counts."""
     before, after = balance.facts["before"], balance.facts["after"]
     names = [name for name in balance.facts["classes"] if before[name]]
@@ -68,7 +81,9 @@ def _draw_counts(axis: Any, balance: Balance) -> None:
         axis.text(at, max(before[name], after[name]) * 1.08, f"×{after[name] / before[name]:.3g}", ha="center")
     axis.set(yscale="log", ylabel="training rows", xticks=places, xticklabels=names)
     axis.margins(y=0.12)
-    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.06), ncols=2, frameon=False)
+    if upright:
+        axis.tick_params(axis="x", rotation=90)
+    axis.figure.legend(loc="outside lower left", ncols=2, frameon=False)
 
 
 def _beats(store: Store, balance: Balance, number: int) -> list[tuple[NDArray[np.floating[Any]], str, str]]:
@@ -80,5 +95,5 @@ def _beats(store: Store, balance: Balance, number: int) -> list[tuple[NDArray[np
     mixed = mix_rows(first, second, balance.weights[shown])
     return [
         (first[:, 0] * store.scale_mv, REAL, "real"),
-        (mixed[:, 0] * store.scale_mv, SYNTHETIC, "synthetic"),
+        (mixed[:, 0] * store.scale_mv, SYNTHETIC, "copied" if balance.facts["method"] == "over" else "synthetic"),
     ]

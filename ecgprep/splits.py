@@ -118,13 +118,6 @@ def patient_parts(
     return parts
 
 
-def patient_folds(
-    stratum: NDArray[np.int64], patients: NDArray[Any], usable: NDArray[np.bool_], n_folds: int, seed: int
-) -> NDArray[np.int8] | None:
-    """Return `patient_parts` of equal shares."""
-    return patient_parts(stratum, patients, usable, (1 / n_folds,) * n_folds, seed)
-
-
 def patient_protocols(
     rows: Rows, scheme: str, score_classes: Sequence[str], usable: NDArray[np.bool_], seed: int
 ) -> list[Protocol]:

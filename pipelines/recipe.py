@@ -115,7 +115,7 @@ def _parse_value(text: str) -> Any:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise RecipeError(f"cannot read the value {text!r}: {' '.join(str(error).split())}") from error
-    if isinstance(value, str):  # YAML 1.1 reads 3e-4 as text
+    if isinstance(value, str) and value == text.strip():  # YAML 1.1 reads 3e-4 as text; quotes mean it
         try:
             return float(value)
         except ValueError:

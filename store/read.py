@@ -301,7 +301,8 @@ class Store:
         split = self.split(protocol).of_fold(fold)
         groups = self._balance_groups(split.protocol, fold)
         if name not in groups:
-            make = f"Make one: ecgprep build --balance {name}"
+            method, *keys = name.split("-")
+            make = f"Make one: ecgprep build --balance {method}" + (" --samples-per-class N" if keys else "")
             raise UnknownNameError(f"balance of {split.protocol} of {self.name}", name, sorted(groups), make)
         path = groups[name]
         parts = {part: self._values(self._array(f"{path}/{part}")) for part in ("parent", "weight", "class", "keep")}

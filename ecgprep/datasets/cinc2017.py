@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from ecgprep.config import Prepare
 from ecgprep.datasets.base import Database, Found, RecordRef, is_synthetic, unnamed_note
 from ecgprep.records import Record
-from ecgprep.splits import Protocol, Rows, patient_folds, patient_protocols, strata
+from ecgprep.splits import Protocol, Rows, patient_parts, patient_protocols, strata
 from store.errors import MissingDataError, RecordError, UserError
 from store.plan import Values
-from store.vocabulary import RHYTHM4_CLASSES, RHYTHM4_SCORE_CLASSES, TEST, TRAIN, UNUSED, VALIDATION
+from store.vocabulary import RHYTHM4_CLASSES, RHYTHM4_SCORE_CLASSES
 
 SUFFIXES = (".hea", ".mat")
 MAT_HEADER_BYTES = 24
@@ -113,11 +113,10 @@ class Cinc2017(Database):
         """Return the split of reference 2 and the usual draws; every record counts as its own patient."""
         usable = self.usable(rows, facts, prepare)
         drawn = patient_protocols(rows, "rhythm4", RHYTHM4_SCORE_CLASSES, usable, prepare.seed)
-        twentieth = patient_folds(strata(rows.labels["rhythm4"]), rows.columns["patient"], usable, 20, prepare.seed)
-        if twentieth is None:
+        shares, patients = (0.75, 0.05, 0.20), rows.columns["patient"]
+        values = patient_parts(strata(rows.labels["rhythm4"]), patients, usable, shares, prepare.seed)
+        if values is None:
             return drawn
-        part = np.where(twentieth < 15, TRAIN, np.where(twentieth == 15, VALIDATION, TEST))
-        values = np.where(twentieth == UNUSED, UNUSED, part).astype(np.int8)
         rule = f"records drawn at random into 75/5/20 %, classes spread evenly, seed {prepare.seed}"
         return [Protocol("record-75-5-20", values, "rhythm4", RHYTHM4_SCORE_CLASSES, rule, unit="record"), *drawn]
 

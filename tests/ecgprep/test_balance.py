@@ -19,6 +19,8 @@ import ecgprep.additions
 from ecgprep.balance import BalanceTask, draw_balance, plan_balances, read_rows
 from ecgprep.build import BuildResult, build
 from ecgprep.config import Prepare
+from ecgprep.inspect import SHOWN_CLASSES, print_store
+from pipelines.recipe import override
 from pipelines.workspace import Workspace
 from store.balance import Balance, mix_rows
 from store.errors import UnknownNameError, UserError
@@ -222,6 +224,25 @@ def test_other_parameters_make_another_balance(build_in: Build, raw: Path) -> No
     assert left["after"]["F"] == left["before"]["F"]
 
 
+@pytest.mark.parametrize("n_classes", [7, 9])
+def test_table_of_many_classes_and_long_names_fits_on_a_terminal(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], n_classes: int
+) -> None:
+    classes = [f"Atrial flutter, type {number}" for number in range(n_classes)]
+    facts = {"classes": classes, "before": dict.fromkeys(classes, 1234), "after": dict.fromkeys(classes, 4321)}
+    path = "synthetic/patient-70-15-15-over-100-without-Irregular sinus rhythm+Sinus tachycardia"
+    monkeypatch.setattr(Store, "balance_facts", {path: facts})
+    monkeypatch.setenv("COLUMNS", "80")
+    print_store(store)
+    shown = capsys.readouterr().out
+    lines = shown.splitlines()
+    assert max(map(len, lines)) <= 80
+    if n_classes > SHOWN_CLASSES:
+        assert "9 classes, counted" in " ".join(shown.split())
+    else:
+        assert any(line.count("1,234") == line.count("│") - 2 == 7 for line in lines)
+
+
 def test_slash_in_a_class_does_not_nest_the_balance() -> None:
     values = values_of(np.repeat([0, 1], 6), np.zeros(12), score_classes=["N", "A/B"])
     label = values["label/aami"]
@@ -290,10 +311,49 @@ def tasks_of(method: str, n_v: int, **keys: Any) -> list[BalanceTask]:
 
 @pytest.mark.parametrize(("method", "n_v"), [("smote", 5), ("adasyn", 5), ("smote", 1), ("over", 0), ("under", 0)])
 def test_class_with_too_few_rows_is_refused_with_the_way_out(method: str, n_v: int) -> None:
-    with pytest.raises(UserError, match=r"class V has .*in p.*balance_leave=NAME"):
+    with pytest.raises(UserError, match=r"class V has .*in p.*--set 'balance_leave=\[\"V\"\]'"):
         tasks_of(method, n_v)
     (task,) = tasks_of(method, n_v, balance_leave="V")
     assert task.left == ("S", "V")
+
+
+def test_refusal_names_every_class_once_and_its_advice_is_enough() -> None:
+    """Three classes, one of them of another scheme, that most runs over folds lack."""
+    label = np.repeat([0, 1, 2], [20, 1, 1])
+    values = values_of(label, np.arange(22) % 5, kind="folds", score_classes=["N", "S", "V"])
+    other = {"classes": ["N", "flutter, typical"], "multilabel": False}
+    values["label/rhythm"] = Values((label == 2).astype(np.int8), other)
+    values["split/q"] = Values(np.arange(22) % 5, {**values["split/p"].attributes, "scheme": "rhythm"})
+    values["split/q"].attributes["score_classes"] = other["classes"]
+    ask: dict[str, Any] = {"dataset": "mitdb", "unit": "record", "balance": "over"}
+    with pytest.raises(UserError, match=r"class S has .*class V has .*class flutter, typical has ") as caught:
+        plan_balances(values, Prepare.model_validate(ask))
+    advice = str(caught.value).partition("--set '")[2].partition("'")[0]
+    prepare = Prepare.model_validate(override(ask, [advice], "prepare"))
+    assert prepare.balance_leave == ("S", "V", "flutter, typical")
+    assert len(plan_balances(values, prepare)) == 10
+    with pytest.raises(UnknownNameError, match=r"mean 'flutter, typical'\? Write names with commas .* as a list"):
+        plan_balances(values, Prepare.model_validate({**ask, "balance_leave": "flutter, typical"}))
+
+
+@pytest.mark.parametrize(
+    ("text", "names"), [("1", ("1",)), ("0,1", ("0", "1")), ('"no"', ("no",)), ('"nan"', ("nan",))]
+)
+def test_class_that_looks_like_a_value_can_be_left(text: str, names: tuple[str, ...]) -> None:
+    section = override({"dataset": "wfdb"}, [f"balance_leave={text}"], "prepare")
+    assert Prepare.model_validate(section).balance_leave == names
+
+
+@pytest.mark.parametrize("text", ["no", "nan", "1.5"])
+def test_class_that_is_read_as_a_value_is_refused_with_the_way_out(text: str) -> None:
+    section = override({"dataset": "wfdb"}, [f"balance_leave={text}"], "prepare")
+    with pytest.raises(ValidationError, match=r"no name.*in quotes"):
+        Prepare.model_validate(section)
+
+
+def test_what_is_named_twice_is_drawn_once() -> None:
+    (task,) = tasks_of("over,over", 6, balance_protocols="p,p", balance_leave="S,S")
+    assert task.path == "synthetic/p-over-without-S"
 
 
 def test_fewer_neighbours_need_fewer_rows() -> None:

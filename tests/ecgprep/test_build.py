@@ -201,6 +201,13 @@ class TestPtbxl:
         assert (~has).sum() == sum(i % len(SCP_CODES) == 5 for i in range(1, 25))
         assert store.column("sex")[:4].tolist() == ["male", "male", "female", "female"]
 
+    def test_records_of_one_patient_stay_together(self, raw: Path, build_in: Build) -> None:
+        store = built(build_in(raw, dataset="ptbxl"))
+        patients = [f"ptbxl/{1000 + (number - 1) // 2}" for number in range(1, 25)]
+        assert store.column("patient").tolist() == patients
+        split = store.split("patient-70-15-15").values
+        assert all(len({int(part) for part in split[here : here + 2] if part >= 0}) <= 1 for here in range(0, 24, 2))
+
     def test_leads_by_any_spelling_and_order(self, raw: Path, build_in: Build) -> None:
         store = built(build_in(raw, dataset="ptbxl", leads="avr,V6,i"))
         assert store.leads == ("aVR", "V6", "I")

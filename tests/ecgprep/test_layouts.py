@@ -113,6 +113,11 @@ class TestCinc2017:
         shares = [float((split.values == part).mean()) for part in range(3)]
         assert shares == pytest.approx([0.75, 0.05, 0.20], abs=0.02)
         assert split.leaks == ()
+        classes = store.label("rhythm4").values
+        for part, share in enumerate((0.75, 0.05, 0.20)):
+            for number in range(4):
+                here = int(((classes == number) & (split.values == part)).sum())
+                assert here == pytest.approx(share * (classes == number).sum(), abs=1)
 
     def test_layout_of_the_archive_gives_the_same_rows(self, layouts: Path, tmp_path: Path, build_in: Build) -> None:
         place = tmp_path / "raw/challenge-2017/training2017"

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from imblearn.over_sampling import ADASYN, SMOTE
+from threadpoolctl import threadpool_limits
 
-import ecgprep.neighbours
-from ecgprep.neighbours import NoHardNeighboursError, Pairs, draw_adasyn, draw_smote, find_neighbours
+from ecgprep.neighbours import BLOCK_ROWS, NoHardNeighboursError, Pairs, draw_adasyn, draw_smote, find_neighbours
 
 ORACLES: list[tuple[Callable[..., Pairs], Callable[..., Any]]] = [
     (draw_smote, lambda wanted, k, seed: SMOTE(sampling_strategy=wanted, k_neighbors=k, random_state=seed)),
@@ -26,6 +26,7 @@ def mixed(rows: np.ndarray, pairs: Pairs) -> np.ndarray:
 
 
 @settings(max_examples=20, deadline=None)
+@example(n_rows=[24, 31], n_neighbours=5, spread=300, seed=936)  # shares of halves, which ADASYN rounds
 @given(
     n_rows=st.lists(st.integers(7, 60), min_size=2, max_size=4),
     n_neighbours=st.integers(1, 6),
@@ -66,16 +67,28 @@ def test_adasyn_without_hard_neighbours_says_of_which_class() -> None:
     assert caught.value.number == 1
 
 
-@pytest.mark.parametrize("n_block", [100, 256, 512])
-def test_blocks_change_no_neighbour(monkeypatch: pytest.MonkeyPatch, n_block: int) -> None:
-    generator = np.random.default_rng(0)
-    rows = generator.integers(-4, 4, (1300, 3)).astype(np.float32)  # 512 places for 1,300 rows: ties everywhere
-    whole = find_neighbours(rows, rows, 5, lambda n: None)
-    monkeypatch.setattr(ecgprep.neighbours, "QUERY_ROWS", n_block)
+@pytest.mark.parametrize("n_rows", [1024, 1025, 2049, 2050, 4000])
+@pytest.mark.parametrize(("draw", "oracle"), ORACLES, ids=["smote", "adasyn"])
+def test_rows_at_one_distance_are_taken_in_imbalanced_learns_order(
+    draw: Callable[..., Pairs], oracle: Callable[..., Any], n_rows: int
+) -> None:
+    """512 places for all rows, so ties are everywhere; on one thread, since on several it is not even its own equal."""
+    generator = np.random.default_rng(n_rows)
+    rows = np.zeros((n_rows + 300, 20))
+    rows[:, :3] = generator.integers(-4, 4, (n_rows + 300, 3))
+    classes = np.repeat([0, 1], [n_rows, 300])
+    with threadpool_limits(limits=1):
+        expected, _ = oracle({0: n_rows + 5000, 1: 2000}, 5, 42).fit_resample(rows, classes)
+    pairs = draw(rows.astype(np.float32), classes, {0: 5000, 1: 1700}, 5, 42)
+    np.testing.assert_array_equal(mixed(rows, pairs), expected[len(rows) :])
+
+
+def test_progress_of_the_search_adds_up_to_its_rows() -> None:
+    rows = np.random.default_rng(0).normal(size=(5000, 3)).astype(np.float32)
     told: list[int] = []
-    np.testing.assert_array_equal(find_neighbours(rows, rows, 5, told.append), whole)
-    assert sum(told) == 1300
-    assert max(told) <= n_block
+    find_neighbours(rows, rows, 5, told.append)
+    assert sum(told) == 5000
+    assert len(told) == 5000 // BLOCK_ROWS
 
 
 def test_neighbours_are_the_nearest() -> None:

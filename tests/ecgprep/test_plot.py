@@ -14,6 +14,7 @@ from ecgprep.config import Prepare
 from ecgprep.plot import choose_row, plot_row
 from ecgprep.plot_balance import plot_balance
 from pipelines.workspace import Workspace
+from store.balance import Balance
 from store.errors import UnknownNameError, UserError
 from store.read import Store, open_store
 
@@ -105,6 +106,24 @@ def test_balance_is_drawn_with_its_counts_and_beats(beats: Store, tmp_path: Path
         f"{name}, {what}" for name in made for what in ("real", "synthetic")
     ]
     assert figure.get_suptitle() == "kfold-5, run 1: training rows balanced by smote-60-k2"
+
+
+def test_long_names_of_many_classes_do_not_overlap(beats: Store, tmp_path: Path, drawn: list[Figure]) -> None:
+    """As LUDB's rhythms: names stand upright, and of the classes those whose rows count most often are shown."""
+    names = [f"Atrial flutter, type {number}" for number in range(9)]
+    few = dict(zip(names, range(1, 10), strict=True))
+    rows = np.repeat(beats.split("kfold-5").of_fold(1).rows(0)[:9], 2).reshape(9, 2)
+    facts = {"method": "over", "classes": names, "before": few, "after": dict.fromkeys(names, 10)}
+    facts["replication"] = {name: 10 / n for name, n in few.items()}
+    keep = np.zeros(beats.n_rows, bool)
+    balance = Balance("kfold-5", 1, "over-10", rows, np.zeros(9, np.float32), np.arange(9, dtype=np.int8), keep, facts)
+    plot_balance(beats, balance, tmp_path / "balance.png")
+    (figure,) = drawn
+    counts, *others = figure.axes
+    assert [axis.get_title() for axis in others[1::2]] == [f"{name},\ncopied" for name in names[:6]]
+    boxes = [text.get_window_extent() for text in counts.get_xticklabels()]
+    boxes += [axis.title.get_window_extent() for axis in others[::2]]
+    assert not any(box.overlaps(other) for i, box in enumerate(boxes) for other in boxes[:i])
 
 
 def test_image_that_cannot_be_written(beats: Store, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecgprep.datasets.mitdb import DS1, DS1_VALIDATION, DS2, PACED
-from ecgprep.splits import Rows, patient_folds, patient_protocols, random_rows, strata
+from ecgprep.splits import Rows, patient_parts, patient_protocols, random_rows, strata
 from store.plan import Values
 from store.vocabulary import TEST, TRAIN, UNUSED, VALIDATION
 
@@ -56,7 +56,7 @@ def test_every_fold_is_used_and_the_shares_are_near_70_15_15() -> None:
 def test_fewer_patients_than_folds_give_no_protocol() -> None:
     rows, usable = make_rows([(patient, 0, True) for patient in range(4)])
     assert patient_protocols(rows, "aami", "NSVF", usable, 0) == []
-    assert patient_folds(np.zeros(4, np.int64), np.array(list("abcd")), np.zeros(4, bool), 2, 0) is None
+    assert patient_parts(np.zeros(4, np.int64), np.array(list("abcd")), np.zeros(4, bool), (0.5, 0.5), 0) is None
 
 
 @given(

@@ -1,11 +1,11 @@
 """Build in this process and be killed at chosen moments: run by the tests, never imported.
 
-``build_that_dies.py SOURCE HOME START REPS SHARE REPLACE``: each build starts from a copy of the workspace START, if
-one is named. The first, in ``HOME/whole``, is left alone. The moments are the changes that it makes (a file opened for
-writing, a name made, renamed or removed), noted by an audit hook. Those of one kind differ in numbers and in the names
-of arrays alone; the first of every SHARE-th kind gets a child of its own, which is killed there, and the build is then
-done again to its end. SHARE 0 kills none. Prints the number of moments that were tried and the distinct manifests that
-came out, as JSON. The children are forked before a codec has run.
+``build_that_dies.py SOURCE HOME START KEYS SHARE REPLACE``: KEYS are those of the recipe, as JSON. Each build starts
+from a copy of the workspace START, if one is named. The first, in ``HOME/whole``, is left alone. The moments are the
+changes that it makes (a file opened for writing, a name made, renamed or removed), noted by an audit hook. Those of
+one kind differ in numbers and in the names of arrays alone; the first of every SHARE-th kind gets a child of its own,
+which is killed there, and the build is then done again to its end. SHARE 0 kills none. Prints the number of moments
+that were tried and the distinct manifests that came out, as JSON. The children are forked before a codec has run.
 """
 
 from __future__ import annotations
@@ -34,15 +34,16 @@ from store.manifest import MANIFEST_NAME
 from store.verify import find_damage
 
 CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "shutil.copyfile"}
-ARRAY = re.compile(r"/(column|label|rep|split)/[^/]+")
+ARRAY = re.compile(r"/(column|label|rep|split|synthetic)/[^/]+")
 NUMBER = re.compile(r"[0-9a-f]{6,}|\d+")
 
 Change = tuple[str, str]
 
 
-def run(source: Path, home: Path, reps: str, replace: bool) -> None:
+def run(source: Path, home: Path, keys: str, replace: bool) -> None:
     store.schema.MAX_TASK_ROWS = 16  # several tasks
-    build(Prepare(dataset="mitdb", workers=0, reps=reps), Workspace(home), source, replace)
+    prepare = Prepare.model_validate({"dataset": "mitdb", "workers": 0, **json.loads(keys)})
+    build(prepare, Workspace(home), source, replace)
 
 
 def watch(home: Path, changing: Callable[[Change], None]) -> None:
@@ -97,7 +98,7 @@ def manifest_of(home: Path) -> str:
 
 
 def main() -> None:
-    source, home, start, reps, share, replace = sys.argv[1:]
+    source, home, start, keys, share, replace = sys.argv[1:]
 
     def begin(name: str) -> Path:
         place = Path(home) / name
@@ -106,7 +107,7 @@ def main() -> None:
         return place
 
     def build_at(place: Path) -> None:
-        run(Path(source), place, reps, replace == "replace")
+        run(Path(source), place, keys, replace == "replace")
 
     def noted(place: Path) -> None:
         changes: list[Change] = []

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -35,10 +36,10 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def kill(
-    source: Path, home: Path, reps: str, share: int, start: Path | None = None, replace: bool = False
+    source: Path, home: Path, keys: Mapping[str, str], share: int, start: Path | None = None, replace: bool = False
 ) -> dict[str, list[str]]:
     """Return what `build_that_dies.py` found: how many moments it tried, and the distinct manifests."""
-    arguments = [source, home, start or "", reps, share, "replace" if replace else ""]
+    arguments = [source, home, start or "", json.dumps(keys), share, "replace" if replace else ""]
     command = [sys.executable, str(SCRIPT), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -56,7 +57,7 @@ def build(source: Path, home: Path, *options: str) -> Path:
 @pytest.fixture(scope="module")
 def manifest(source: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The manifest of an uninterrupted build with the script's tasks."""
-    (manifest,) = kill(source, tmp_path_factory.mktemp("whole"), REPS, share=0)["manifests"]
+    (manifest,) = kill(source, tmp_path_factory.mktemp("whole"), {"reps": REPS}, share=0)["manifests"]
     return manifest
 
 
@@ -67,23 +68,33 @@ def whole(source: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_killed_at_every_kind_of_moment(source: Path, tmp_path: Path, manifest: str) -> None:
-    found = kill(source, tmp_path / "killed", REPS, share=4)
+    found = kill(source, tmp_path / "killed", {"reps": REPS}, share=4)
     assert found["tried"] > 15
     assert found["manifests"] == [manifest]
 
 
 def test_killed_while_pictures_are_added(source: Path, tmp_path: Path, manifest: str) -> None:
-    kill(source, tmp_path / "start", "gaf:size=16", share=0)
-    found = kill(source, tmp_path / "killed", REPS, share=4, start=tmp_path / "start/whole")
+    kill(source, tmp_path / "start", {"reps": "gaf:size=16"}, share=0)
+    found = kill(source, tmp_path / "killed", {"reps": REPS}, share=4, start=tmp_path / "start/whole")
     assert found["tried"] > 10
     assert found["manifests"] == [manifest]
+
+
+def test_killed_while_balances_are_added(source: Path, tmp_path: Path) -> None:
+    keys = {"balance": "over,under", "samples_per_class": "10", "balance_protocols": "intrapatient"}
+    kill(source, tmp_path / "start", {}, share=0)
+    (whole,) = kill(source, tmp_path / "whole", keys, share=0)["manifests"]
+    assert "synthetic/intrapatient-under-10/zarr.json" in whole
+    found = kill(source, tmp_path / "killed", keys, share=4, start=tmp_path / "start/whole")
+    assert found["tried"] > 10
+    assert found["manifests"] == [whole]
 
 
 def test_killed_while_a_store_is_replaced(source: Path, tmp_path: Path, manifest: str) -> None:
     other = tmp_path / "other"
     write_mitdb(other, ("100", "102"), seconds=20, seed=3)
-    kill(other, tmp_path / "start", "gaf:size=16", share=0)
-    found = kill(source, tmp_path / "killed", REPS, share=5, start=tmp_path / "start/whole", replace=True)
+    kill(other, tmp_path / "start", {"reps": "gaf:size=16"}, share=0)
+    found = kill(source, tmp_path / "killed", {"reps": REPS}, share=5, start=tmp_path / "start/whole", replace=True)
     assert found["tried"] > 10
     assert found["manifests"] == [manifest]
 

@@ -155,6 +155,8 @@ def test_unknown_balance_names_the_nearest(store_place: Path) -> None:
         open_store(store_place).balance("interpatient", "smoke")
     with pytest.raises(UnknownNameError, match="ecgprep build --balance smote"):
         open_store(store_place).balance("random", "smote")
+    with pytest.raises(UnknownNameError, match=r"ecgprep build --balance smote --samples-per-class N$"):
+        open_store(store_place).balance("interpatient", "smote-500")
 
 
 # folds
