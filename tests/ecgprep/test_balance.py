@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from ecgprep.balance import BalanceTask, draw_balance, plan_balances, read_rows
 from ecgprep.build import BuildResult, build
 from ecgprep.config import Prepare
 from ecgprep.inspect import SHOWN_CLASSES, print_store
+from ecgprep.synth import write_cinc2017, write_mitdb, write_svdb
 from pipelines.recipe import override
 from pipelines.workspace import Workspace
 from store.balance import Balance, mix_rows
@@ -112,8 +114,45 @@ def test_every_protocol_and_fold_is_balanced_as_imbalanced_learn_balances_its_tr
 
 
 def test_no_synthetic_row_has_a_parent_outside_its_training_rows(store: Store) -> None:
+    assert_parents_train(store)
+
+
+@pytest.mark.parametrize(
+    ("write", "section", "protocols"),
+    [
+        pytest.param(
+            (partial(write_mitdb, n_minutes=0.3), partial(write_svdb, n_minutes=0.4, n_records=12)),
+            {"dataset": "mitdb,svdb", "balance": ("smote", "over")},
+            {"cross-mitdb-svdb", "cross-svdb-mitdb", "patient-70-15-15", "kfold-10"},
+            id="two databases",
+        ),
+        pytest.param(
+            (partial(write_cinc2017, n_records=60),),
+            {"dataset": "cinc2017", "balance": "over,under"},
+            {"record-75-5-20", "patient-70-15-15", "kfold-10"},
+            id="records",
+        ),
+    ],
+)
+def test_no_row_of_other_databases_has_a_parent_outside_its_training_rows(
+    write: Sequence[Callable[[Path], object]],
+    section: Mapping[str, Any],
+    protocols: set[str],
+    tmp_path: Path,
+    build_in: Build,
+) -> None:
+    for write_database in write:
+        write_database(tmp_path / "raw")
+    given = {**REQUEST, **section, "samples_per_class": 30, "balance_leave": ["F", "Q"] if len(write) > 1 else []}
+    store = open_store(build_in(tmp_path / "raw", **given).place)
+    assert_parents_train(store)
+    assert protocols <= {facts["protocol"] for facts in store.balance_facts.values()}
+
+
+def assert_parents_train(store: Store) -> None:
     """By hand, from the columns and values alone: the reader's own check is not asked."""
     patients = store.column("patient")
+    assert store.balance_facts
     for path, facts in store.balance_facts.items():
         split = store.split(facts["protocol"])
         parents, keep = np.asarray(store.group[f"{path}/parent"][:]), np.asarray(store.group[f"{path}/keep"][:])
