@@ -16,8 +16,8 @@ from store.errors import UserError
 
 Array = Any
 
-PIXELS_IN_CACHE = 12 * 224 * 224
-"""Pixels that are drawn together on a processor: their intermediate arrays stay near its cache."""
+PREPARED_IN_CACHE = 12 * 224 * 224
+"""Numbers that are prepared together on a processor: they stay near its cache."""
 
 PIXELS_ON_GPU = 512 * 224 * 224
 """Pixels that are drawn together on a GPU: about 1 GB of intermediate arrays."""
@@ -60,6 +60,8 @@ class Representation(BaseModel, ABC):
     kind_name: ClassVar[str]
     shorthands: ClassVar[dict[str, tuple[str, ...]]] = {}
     """Keys, or values of a key, that a request may hold and `resolve` turns into fields."""
+    prepared: ClassVar[float] = 1.0
+    """Numbers that `drawer` prepares for a plane, as a share of its pixels."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_-]*$", description="name of the array in the store")
 
@@ -208,8 +210,9 @@ def _per_plane(valid_n: Array, leading: tuple[int, ...]) -> Array:
 
 
 def _planes_together(reps: Sequence[Representation], signal: Array) -> int:
-    pixels = max(rep.shape[0] * rep.shape[1] for rep in reps)
-    return max(1, (PIXELS_ON_GPU if is_on_gpu(signal) else PIXELS_IN_CACHE) // pixels)
+    if is_on_gpu(signal):
+        return max(1, PIXELS_ON_GPU // max(rep.shape[0] * rep.shape[1] for rep in reps))
+    return max(1, int(PREPARED_IN_CACHE / max(rep.prepared * rep.shape[0] * rep.shape[1] for rep in reps)))
 
 
 def render_all(

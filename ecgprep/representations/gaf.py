@@ -42,6 +42,7 @@ class GramianAngularField(Representation):
     """
 
     kind_name: ClassVar[str] = "gaf"
+    prepared: ClassVar[float] = 0.25  # factors alone
     shorthands: ClassVar[dict[str, tuple[str, ...]]] = {"method": ("both",)}
 
     size: int = Field(ge=2, le=4096, description="side of the picture")

@@ -45,6 +45,7 @@ class MarkovTransitionField(Representation):
     """
 
     kind_name: ClassVar[str] = "mtf"
+    prepared: ClassVar[float] = 0.25  # factors alone
 
     size: int = Field(ge=2, le=4096, description="side of the picture")
     n_bins: int = Field(8, ge=2, le=64, description="number of bins")
