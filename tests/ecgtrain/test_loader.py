@@ -142,6 +142,23 @@ def test_reading_ahead_takes_none_of_the_models_threads(beats_store, monkeypatch
         torch.set_num_threads(before)
 
 
+@pytest.mark.parametrize(("read_bytes", "most_reads"), [(1, 1.0), (2**30, 0.2)], ids=["one by one", "together"])
+@pytest.mark.parametrize("placement", ["host", "streamed"])
+def test_small_batches_are_read_together_and_hold_the_same(placement, read_bytes, most_reads, beats_store, monkeypatch):
+    some = {"batch_size": 7, "placement": placement}
+    expected, n_reads, take = batches(loaders(beats_store, **some).train), [], RowReader.take
+    monkeypatch.setattr("ecgtrain.loader.READ_BYTES", read_bytes)
+    monkeypatch.setattr(RowReader, "take", lambda self, rows: n_reads.append(len(rows)) or take(self, rows))
+    found = batches(loaders(beats_store, **some).train)
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(ours.rows, theirs.rows)
+        assert torch.equal(ours.target, theirs.target)
+        assert all(torch.equal(ours.inputs[name], theirs.inputs[name]) for name in theirs.inputs)
+    assert len({len(batch.rows) for batch in found}) > 1
+    assert sum(n_reads) == sum(len(batch.rows) for batch in found)
+    assert len(n_reads) <= most_reads * len(found)
+
+
 @pytest.mark.parametrize("ahead", [1, 3, WINDOW_BLOCKS, 3 * WINDOW_BLOCKS])
 def test_rows_in_order_are_read_once_however_long_before_they_are_expected(ahead, beats_store, monkeypatch):
     stored, reads = StoredRows(beats_store.signal, [0]), []
