@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from itertools import compress
+from itertools import compress, permutations
 from pathlib import Path
 from typing import Any
 
@@ -301,12 +301,24 @@ def index_databases(
     databases = _databases(prepare, workspace, source)
     prepare, own = resolve(prepare, databases)
     folders = [find_raw(database, workspace, source) for database in databases]
+    _check_apart(databases, folders, workspace)
     if prepare.noise:
         for folder in folders:
             check_noise_is_here(parse_noise(prepare.noise), folder)
     found = [_find(*known) for known in zip(databases, folders, own, strict=True)]
     indexes = [_index(*known, runner, progress) for known in zip(databases, found, own, strict=True)]
     return indexes, _without_path(prepare, databases, folders)
+
+
+def _check_apart(databases: Sequence[Database], folders: Sequence[Path], workspace: Workspace) -> None:
+    """Refuse databases of which one lies in another's folder: the same recordings would be patients of both."""
+    for (one, inner), (other, outer) in permutations(zip(databases, folders, strict=True), 2):
+        if inner.resolve().is_relative_to(outer.resolve()):
+            places = " and ".join(str(workspace.raw / database.folder) for database in (one, other))
+            raise UserError(
+                f"{inner}, the folder of {one.name}, is in {outer}, that of {other.name}: its recordings would be in "
+                f"the store twice; put or link the two to {places}, and leave --from out"
+            )
 
 
 def _without_path(prepare: Prepare, databases: Sequence[Database], folders: Sequence[Path]) -> Prepare:

@@ -102,11 +102,12 @@ def parse_unit(text: str) -> Unit:
 
 
 def _options(text: str, parts: list[str], known: str) -> Mapping[str, float]:
-    options = {}
+    options: dict[str, float] = {}
     for part in parts:
         key, _, value = part.partition("=")
-        if key != known:
-            raise UserError(f"--unit {text}: {part!r} is not of the form {known}=SECONDS")
+        if key != known or options:
+            why = "is given twice" if key == known else f"is not of the form {known}=SECONDS"
+            raise UserError(f"--unit {text}: {part!r} {why}")
         options[key] = _seconds(text, value)
     return options
 

@@ -278,3 +278,16 @@ class TestSeveral:
     ) -> None:
         with pytest.raises(UserError, match=message):
             build_in(synthetic, **section)
+
+    def test_a_folder_that_holds_the_other_databases_is_refused(self, synthetic: Path, build_in: Build) -> None:
+        """A folder of one's own is the whole of what --from names, with the other database in it."""
+        with pytest.raises(UserError, match="would be in the store twice"):
+            build_in(synthetic, dataset="mitdb,wfdb")
+
+    def test_a_folder_of_ones_own_goes_beside_a_database(self, tmp_path: Path) -> None:
+        home = Workspace(tmp_path)
+        write_mitdb(home.raw, n_minutes=0.3, records=["100", "101"])
+        own = write_mitdb(tmp_path / "elsewhere", n_minutes=0.3, records=["103", "105"])
+        (home.raw / "wfdb").symlink_to(own)
+        store = open_store(build(Prepare(dataset="mitdb,wfdb", workers=0), home).place)
+        assert set(store.column("record").astype(str)) == {"mitdb/100", "mitdb/101", "wfdb/103", "wfdb/105"}

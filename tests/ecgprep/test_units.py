@@ -51,7 +51,20 @@ def test_word_is_read_and_written_in_one_way(text: str, unit: object) -> None:
     assert parse_unit(str(unit)) == unit
 
 
-@pytest.mark.parametrize("text", ["window", "window:0", "window:-1", "window:nan", "window:10:5", "record:30", "beat"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "window",
+        "window:0",
+        "window:-1",
+        "window:nan",
+        "window:10:5",
+        "window:10:step=5:step=4",
+        "record:30",
+        "record:max=30:max=30",
+        "beat",
+    ],
+)
 def test_what_is_no_unit_is_refused(text: str) -> None:
     with pytest.raises(UserError):
         parse_unit(text)
