@@ -25,11 +25,12 @@ def add_noise(
     fs_hz: float,
     start_s: float = 300.0,
     period_s: float = 120.0,
+    first: int = 0,
 ) -> NDArray[np.float64]:
     """Add noise to a recording, each lead scaled for itself.
 
     By default the first five minutes stay clean, then noisy and clean stretches of two minutes alternate. The signal
-    has no step where a stretch begins or ends: the noise goes on from the level that the one before has left.
+    has no step where a stretch begins or ends, or the noise starts again: it goes on from the level that it had.
 
     Parameters
     ----------
@@ -45,6 +46,8 @@ def add_noise(
         Sampling rate of both.
     start_s, period_s : float
         Start of the first noisy stretch, and length of every stretch; infinity for noise up to the end.
+    first : int
+        The sample of the noise that belongs to the recording's first.
 
     Returns
     -------
@@ -55,11 +58,12 @@ def add_noise(
     .. [1] WFDB Applications Guide, nst(1). It writes whole ADC counts; this does not round.
     """
     n_leads, n_samples = signal_mv.shape
-    lead = np.arange(n_leads) % len(noise_mv)
-    gain = np.sqrt(qrs_power_mv2(signal_mv, r_peaks, fs_hz) / noise_power(noise_mv, fs_hz)[lead] / 10 ** (snr_db / 10))
-    noise = noise_mv[lead][:, np.arange(n_samples) % noise_mv.shape[1]]
+    lead, place = np.arange(n_leads) % len(noise_mv), (first + np.arange(n_samples)) % noise_mv.shape[1]
+    noise = noise_mv[:, place]
+    gain = np.sqrt(qrs_power_mv2(signal_mv, r_peaks, fs_hz) / noise_power(noise, fs_hz)[lead] / 10 ** (snr_db / 10))
+    noise = noise[lead]
     stretch = np.floor_divide(np.arange(n_samples) / fs_hz - start_s, period_s)
-    is_noisy = (stretch >= 0) & (stretch % 2 == 0)
+    is_noisy = (stretch >= 0) & (stretch % 2 == 0) & (place > 0)
     steps = np.diff(noise, axis=1, prepend=noise[:, :1]) * is_noisy
     noisy: NDArray[np.float64] = signal_mv + gain[:, None] * np.cumsum(steps, axis=1)
     return noisy

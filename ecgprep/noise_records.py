@@ -113,10 +113,9 @@ def add_recorded_noise(
         If the noise cannot be read, or the recording has no QRS complex to scale it by.
     """
     recorded = _read_noise(beside.parent / FOLDER / noise.record, fs_hz)
-    start = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) % recorded.shape[1]
-    stretch = recorded[:, (start + np.arange(signal_mv.shape[1])) % recorded.shape[1]]
+    first = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) % recorded.shape[1]
     try:
-        return add_noise(signal_mv, stretch, noise.snr_db, r_peaks, fs_hz, start_s=0.0, period_s=math.inf)
+        return add_noise(signal_mv, recorded, noise.snr_db, r_peaks, fs_hz, start_s=0.0, period_s=math.inf, first=first)
     except ValueError as error:
         raise RecordError("noise", str(error)) from error
 

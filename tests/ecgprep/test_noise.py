@@ -55,6 +55,16 @@ def test_short_noise_starts_again_in_time_and_in_leads() -> None:
     assert added[2] == pytest.approx(added[0] / 4)
 
 
+def test_nothing_jumps_where_the_noise_starts_again() -> None:
+    rising = np.linspace(0, 9, 40_000)[None] + make_noise(n_leads=1)[:, :40_000] / 100
+    added = add_noise(make_clean_mv(1), rising, 6, PEAKS, FS_HZ, start_s=0, period_s=np.inf, first=25_000)
+    added -= make_clean_mv(1)
+    steps = np.abs(np.diff(added))
+    assert steps.max() < 3 * np.sort(steps)[0, -100]
+    scaled = np.diff(added)[:, 15_000:54_999] / np.diff(rising)  # a whole pass, between the two ends of the noise
+    assert scaled == pytest.approx(np.full_like(scaled, scaled[0, 0]), rel=1e-6)
+
+
 def test_a_recording_without_a_beat_has_no_signal_power() -> None:
     with pytest.raises(ValueError, match="no QRS complex"):
         add_noise(make_clean_mv(), make_noise(), 6, np.array([], np.int64), FS_HZ)
