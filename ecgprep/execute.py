@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
@@ -114,6 +115,7 @@ def default_workers() -> int:
 def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
     import dask
     from distributed import Client, LocalCluster
+    from distributed.utils import LoopRunner
 
     # What goes wrong is said once, by the error that is raised; asyncio would show what an attempt that ran out of
     # time has left behind.
@@ -140,9 +142,16 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
             yield started.enter_context(Client(cluster))
         return
     try:
+        LoopRunner().run_sync(_greet, scheduler)
         client = Client(scheduler, timeout=CONNECT_S)
     except (OSError, ValueError) as error:
-        raise UserError(f"--scheduler {scheduler}: no Dask scheduler answers there ({error})") from error
+        reason = str(error) or f"no answer in {CONNECT_S:g} s"
+        raise UserError(f"--scheduler {scheduler}: no Dask scheduler answers there ({reason})") from error
+    except (MemoryError, TypeError) as error:  # Dask takes a web page's first bytes for a length; a worker knows less
+        raise UserError(
+            f"--scheduler {scheduler}: no Dask scheduler answers there, but another program, such as a dashboard or a "
+            "worker, or another version of Dask"
+        ) from error
     with client:
         until = time.monotonic() + CONNECT_S
         while not _n_workers(client):
@@ -150,6 +159,16 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
                 raise UserError(f"--scheduler {scheduler}: the cluster has no workers")
             time.sleep(0.1)
         yield client
+
+
+async def _greet(scheduler: str) -> None:
+    """Shake hands with a scheduler in a limited time: `Client` waits for ever for a program that is none and silent."""
+    from distributed.comm import connect
+    from distributed.security import Security
+
+    connecting = connect(scheduler, **Security().get_connection_args("client"))
+    comm = await asyncio.wait_for(connecting, CONNECT_S)
+    await comm.close()
 
 
 @contextmanager
