@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from multiprocessing import resource_tracker
 from typing import Any, TypeVar
@@ -20,13 +22,28 @@ from store.errors import ResourceError, UserError
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 
+SOFTWARE = (
+    "ecgprep",
+    "numpy",
+    "scipy",
+    "zarr",
+    "zarrs",
+    "scikit-learn",
+    "wfdb",
+    "pyts",
+    "PyWavelets",
+)  # makes the bytes
+
 IN_FLIGHT_PER_WORKER = 2
 CONNECT_S = 10
 POLL_S = 1.0
 LOST_S = 60.0  # workers that a cluster has lost for longer are not waited for
 ANSWER_S = 5.0  # in which a scheduler says how many workers it has
 UNANSWERED = ("the scheduler has not answered", "start it anew")
-NO_WORKERS = ("the cluster has had no workers", "start some")
+NO_WORKERS = (
+    "the cluster has had no workers",
+    "start some in this environment (the logs of others say why they ended)",
+)
 WORTH_PROCESSES = 8  # fewer tasks are done before worker processes have started
 KEPT_MESSAGES = 10  # Dask keeps the last 1,000 to each worker, with all that tasks were given: hundreds of MB
 
@@ -114,6 +131,7 @@ def default_workers() -> int:
 def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
     import dask
     from distributed import Client, LocalCluster
+    from distributed.utils import LoopRunner
 
     # What goes wrong is said once, by the error that is raised; asyncio would show what an attempt that ran out of
     # time has left behind.
@@ -140,16 +158,47 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
             yield started.enter_context(Client(cluster))
         return
     try:
+        LoopRunner().run_sync(_greet, scheduler)
         client = Client(scheduler, timeout=CONNECT_S)
     except (OSError, ValueError) as error:
-        raise UserError(f"--scheduler {scheduler}: no Dask scheduler answers there ({error})") from error
+        reason = str(error) or f"no answer in {CONNECT_S:g} s"
+        raise UserError(f"--scheduler {scheduler}: no Dask scheduler answers there ({reason})") from error
+    except (MemoryError, TypeError) as error:  # Dask takes a web page's first bytes for a length; a worker knows less
+        raise UserError(
+            f"--scheduler {scheduler}: no Dask scheduler answers there, but another program, such as a dashboard or a "
+            "worker, or another version of Dask"
+        ) from error
     with client:
         until = time.monotonic() + CONNECT_S
         while not _n_workers(client):
             if time.monotonic() > until:
                 raise UserError(f"--scheduler {scheduler}: the cluster has no workers")
             time.sleep(0.1)
+        _check_software(client, scheduler)
         yield client
+
+
+async def _greet(scheduler: str) -> None:
+    """Shake hands with a scheduler in a limited time: `Client` waits for ever for a program that is none and silent."""
+    from distributed.comm import connect
+    from distributed.security import Security
+
+    connecting = connect(scheduler, **Security().get_connection_args("client"))
+    comm = await asyncio.wait_for(connecting, CONNECT_S)
+    await comm.close()
+
+
+def _check_software(client: Any, scheduler: str) -> None:
+    """Raise if a worker of a cluster would make other bytes: it has another version of what makes them, or none."""
+    for name in SOFTWARE:
+        here = version(name)
+        for worker, there in client.run(version, name, on_error="return").items():
+            lacks = isinstance(there, PackageNotFoundError)
+            if lacks or (isinstance(there, str) and there != here):  # another error: of a worker that is lost
+                raise UserError(
+                    f"--scheduler {scheduler}: the worker {worker} has {'no ' if lacks else ''}{name}"
+                    f"{'' if lacks else f' {there}'}, here is {here}; start the workers in the same environment"
+                )
 
 
 @contextmanager

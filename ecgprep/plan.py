@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ecgprep import croissant
 from ecgprep.beats import BeatPreset
 from ecgprep.config import NOT_IN_HASH, Prepare
+from ecgprep.execute import SOFTWARE
 from ecgprep.index import Quarantined
 from ecgprep.representations import Representation, parse_reps
 from ecgprep.rows import Index, make_rows
@@ -25,7 +26,6 @@ from store.schema import SCHEMA_VERSION, representation_spec, signal_spec
 from store.vocabulary import SPLIT_NAMES, TEST, TRAIN, UNUSED, VALIDATION
 
 BEATS_GIVEN = GivenRows("beat")
-SOFTWARE = ("ecgprep", "numpy", "scipy", "zarr", "zarrs", "scikit-learn", "wfdb", "pyts", "PyWavelets")
 
 
 def resolve_reps(prepare: Prepare, n_samples: int) -> tuple[Representation, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -107,9 +108,12 @@ def lay_out(
     pictures = find_pictures(store, config.inputs)
     rendered = pictures if pictures and are_rendered(store, pictures, config, device) else []
     read = [] if rendered else pictures
-    stored = {one.name: StoredRows(store.representation(one.name), leads) for one in read}
+    arrays = {one.name: store.representation(one.name) for one in read}
     if SIGNAL in config.inputs or rendered:
-        stored = {SIGNAL: StoredRows(store.signal, leads), **stored}
+        arrays = {SIGNAL: store.signal, **arrays}
+    stored = {
+        name: StoredRows(array, leads, partial(store.check_unchanged, array.path)) for name, array in arrays.items()
+    }
     place, line = choose_place(sum(one.nbytes for one in stored.values()), config.placement, device)
     sources = {name: make_source(one, place, block_rows, device) for name, one in stored.items()}
     by = standardisation(store, config.standardise)

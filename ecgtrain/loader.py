@@ -374,5 +374,5 @@ def _check_parts(store: Store, split: Split, label: Label, parts: Mapping[int, R
         raise UserError(
             f"all {len(parts[TRAIN]):,} training rows of protocol {split.protocol!r} of {store.name} have one "
             f"{split.scheme} label, {label.classes[classes[0]]}: there is nothing to learn; name other labels by "
-            "--set scheme=NAME, or build the store with others"
+            "--set scheme=NAME, build the store with others, or learn without labels by --model cpc/resnet18v2_1d"
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
 from typing import Any, Protocol
@@ -33,11 +33,14 @@ class StoredRows:
         The array.
     leads : sequence of int
         Which places of its second axis.
+    check : callable
+        Raises where the array is no longer the one that was opened; called after each reading.
     """
 
-    def __init__(self, array: zarr.Array[Any], leads: Sequence[int]) -> None:
+    def __init__(self, array: zarr.Array[Any], leads: Sequence[int], check: Callable[[], None] = lambda: None) -> None:
         self.array = array
         self.leads = list(leads)
+        self.check = check
         self.n_rows = array.shape[0]
         self.row_shape = (len(leads), *array.shape[2:])
 
@@ -59,13 +62,14 @@ class StoredRows:
         Raises
         ------
         DamagedStoreError
-            If a chunk fails its checksum.
+            If a chunk fails its checksum, or the store was removed or replaced.
         """
         if out is None:
             n_rows = len(range(self.n_rows)[rows]) if isinstance(rows, slice) else len(rows)
             out = np.empty((n_rows, *self.row_shape), dtype=self.array.dtype)
         with damage_named(str(self.array.store_path)):
             self._decode(rows, out)
+        self.check()
         return out
 
     def read_spans(self, spans: Sequence[slice], out: NDArray[Any]) -> None:

@@ -8,11 +8,15 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from zarr.abc.store import ByteRequest
+from zarr.abc.store import Store as ZarrStore
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.storage import FsspecStore, WrapperStore
 
 from store.balance import GROUP, Balance
 from store.codecs import check_not_forked, native_codecs
@@ -160,8 +164,9 @@ class Store:
     def __init__(self, location: str | Path) -> None:
         self.location = str(location)
         self.name = self.location.rstrip("/").replace("\\", "/").rpartition("/")[2]
+        self._identity = _identity(self.location)  # before it is read: a change meanwhile is found
         self.manifest = _read_manifest(self.location)
-        self.group = _open_group(self.location)
+        self.group = _open_group(self.location, self.manifest)
         self.attributes: dict[str, Any] = self.group.attrs.asdict()
         if self.attributes.get("schema") != SCHEMA_VERSION:
             found = self.attributes.get("schema")
@@ -358,6 +363,30 @@ class Store:
         self._check_files(path, array)
         return array
 
+    def check_unchanged(self, path: str) -> None:
+        """Raise if an array of a folder was removed or replaced since the store was opened.
+
+        Zarr reads files that are gone as fill value without a word. A URL is not asked: there reading itself raises.
+
+        Parameters
+        ----------
+        path : str
+            The array, such as ``signal``.
+
+        Raises
+        ------
+        DamagedStoreError
+            If the manifest is gone, or lists other files of the array.
+        """
+        identity = _identity(self.location)
+        if identity == self._identity:
+            return
+        if identity is None or not _same_files(path, self.manifest, _read_manifest(self.location)):
+            raise DamagedStoreError(
+                f"{self.location}: was removed or built anew while it was read; start again from a store that stays"
+            )
+        self._identity = identity  # pictures or a balance were added
+
     def _check_files(self, path: str, array: zarr.Array[Any]) -> None:
         """Raise if a file of an array, or its line, is gone: Zarr would read it as fill value without a word."""
         import fsspec
@@ -452,16 +481,55 @@ def _codecs_for(location: str) -> AbstractContextManager[object]:
     return nullcontext() if "://" in location else native_codecs(READ_THREADS)
 
 
-def _open_group(location: str) -> zarr.Group:
+class _ListedFiles(WrapperStore[ZarrStore]):
+    """A Zarr store that raises where a file that the manifest lists is gone: Zarr would take it for fill value."""
+
+    def __init__(self, store: ZarrStore, location: str, listed: Mapping[str, str]) -> None:
+        super().__init__(store)
+        self.location, self.listed = location, listed
+
+    def _with_store(self, store: ZarrStore) -> Self:
+        return type(self)(store, self.location, self.listed)
+
+    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
+        found = await super().get(key, prototype, byte_range)
+        if found is None and key in self.listed:
+            raise DamagedStoreError(f"{self.location}: {key} has gone while the store was read; build it again")
+        return found
+
+
+def _open_group(location: str, manifest: Manifest) -> zarr.Group:
     with _host_named(location):
         try:
+            files: str | _ListedFiles = location
+            if "://" in location:
+                files = _ListedFiles(FsspecStore.from_url(location, read_only=True), location, manifest.digests)
             with _codecs_for(location):
-                return zarr.open_group(location, mode="r", use_consolidated=True)
+                return zarr.open_group(files, mode="r", use_consolidated=True)
         except (ValueError, KeyError, TypeError, OSError) as error:  # Zarr raises whatever the damage trips
             raise DamagedStoreError(
                 f"{location}: zarr.json cannot be opened ({' '.join(str(error).split())}); see `ecgprep verify`, "
                 "and build the store again"
             ) from error
+
+
+def _identity(location: str) -> tuple[int, int] | None:
+    """Return what a manifest of a folder is known by, which costs no reading; None if it is gone or at a URL."""
+    try:
+        facts = (Path(location) / MANIFEST_NAME).stat()
+    except OSError:
+        return None
+    return facts.st_ino, facts.st_mtime_ns
+
+
+def _same_files(path: str, before: Manifest, now: Manifest) -> bool:
+    """Tell whether two manifests list the same files of an array."""
+
+    def files(manifest: Manifest) -> dict[str, str]:
+        listed = {**manifest.digests, **dict.fromkeys(manifest.empty, "")}
+        return {name: digest for name, digest in listed.items() if name.startswith(f"{path}/")}
+
+    return files(before) == files(now)
 
 
 def _read_manifest(location: str) -> Manifest:

@@ -139,8 +139,9 @@ class Building:
                 raise DamagedStoreError(f"{self.place.location}/{chunk}: is gone (failing disk?); run it again")
 
     def _files(self) -> list[str]:
-        """Return the names of all files but those that only the building needs."""
-        return [name for name in self.place.files() if not name.startswith((f"{JOURNAL}/", SCRATCH, PLAN_NAME))]
+        """Return the names of all files to list: not the manifest, which another build at a URL may have put."""
+        others = (f"{JOURNAL}/", SCRATCH, PLAN_NAME, MANIFEST_NAME)
+        return [name for name in self.place.files() if not name.startswith(others)]
 
     def _whole_chunks(self) -> Iterable[str]:
         return (_whole_chunk(path, item.values) for path, item in self.plan.values.items())

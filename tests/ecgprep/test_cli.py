@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 import ecgprep.execute
 from ecgprep.build import BuildResult
+from ecgprep.execute import TaskRunner
 from store.errors import UserError
 
 COMMANDS = ("datasets", "download", "plan", "build", "inspect", "verify", "plot", "synth")
@@ -223,6 +226,24 @@ def test_scheduler_that_does_not_answer(
     for address in ("tcp://127.0.0.1:9", "nonsense"):
         with pytest.raises(UserError, match=f"--scheduler {address}: no Dask scheduler answers there"):
             build_in(raw, dataset="mitdb", scheduler=address)
+
+
+@pytest.mark.parametrize(
+    ("greeting", "said"),
+    [
+        pytest.param(b"", "no answer in 0.5 s", id="silent"),
+        pytest.param(b"HTTP/1.1 400 Bad Request\r\n\r\n", "but another program, such as a dashboard", id="web page"),
+    ],
+)
+def test_scheduler_that_is_another_program(greeting: bytes, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ecgprep.execute, "CONNECT_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor() as threads:
+        address = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        connected = threads.submit(lambda: listener.accept()[0])
+        connected.add_done_callback(lambda accepted: accepted.result().sendall(greeting))
+        with TaskRunner(None, address) as runner, pytest.raises(UserError, match=f"{address}: .*{said}"):
+            list(runner.run(abs, [1], 1))
+        connected.result().close()
 
 
 def test_build_inspect_verify_plot(raw: Path, home: Path, tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ from ecgtrain.rr import FEATURES
 from ecgtrain.samplers import WINDOW_BLOCKS
 from ecgtrain.sources import HostSource, StoredRows, StreamedSource, choose_place, moments
 from store.errors import DamagedStoreError, LeakError, UnknownNameError, UserError
+from store.files import write_whole
+from store.manifest import MANIFEST_NAME
 from store.read import open_store
 from store.vocabulary import TEST, TRAIN, VALIDATION
 
@@ -330,3 +332,30 @@ def test_a_changed_byte_of_the_signals_is_named(beats_store, tmp_path):
     shard.write_bytes(content)
     with pytest.raises(DamagedStoreError, match=r"signal.*damaged"):
         loaders(open_store(place))
+
+
+def test_a_store_that_is_removed_while_it_is_streamed_is_named(records_store, tmp_path):
+    """Zarr reads what is gone as fill value."""
+    place = Path(shutil.copytree(records_store.location, tmp_path / "records.zarr"))
+    data = loaders(open_store(place), placement="streamed")
+    shutil.rmtree(place)
+    with pytest.raises(DamagedStoreError, match=r"records\.zarr: was removed"):
+        batches(data.train)
+
+
+def test_a_store_may_be_added_to_while_it_is_streamed(records_store, tmp_path):
+    place = Path(shutil.copytree(records_store.location, tmp_path / "records.zarr"))
+    data = loaders(open_store(place), placement="streamed")
+    manifest = (place / MANIFEST_NAME).read_text()
+    write_whole(place / MANIFEST_NAME, f"{'0' * 64}  rep/another/zarr.json\n{manifest}")
+    assert len(batches(data.train)) == data.train.n_batches
+
+
+def test_a_store_that_is_built_anew_while_it_is_streamed_is_named(records_store, tmp_path):
+    place = Path(shutil.copytree(records_store.location, tmp_path / "records.zarr"))
+    data = loaders(open_store(place), placement="streamed")
+    manifest = (place / MANIFEST_NAME).read_text()
+    shard = next(line for line in manifest.splitlines() if line.endswith("signal/c/0/0/0"))
+    write_whole(place / MANIFEST_NAME, manifest.replace(shard, f"{'0' * 64}  signal/c/0/0/0"))
+    with pytest.raises(DamagedStoreError, match="built anew"):
+        batches(data.train)

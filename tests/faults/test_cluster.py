@@ -20,7 +20,7 @@ from distributed import Client, wait
 
 import ecgprep.execute
 from ecgprep.execute import TaskRunner
-from store.errors import ResourceError
+from store.errors import ResourceError, UserError
 from store.write import read_manifest
 from tests.recordings import write_mitdb
 
@@ -71,7 +71,7 @@ class Cluster:
     def tasks_begun(self) -> Counter[str]:
         return Counter(self.notes.read_text().split()) if self.notes.exists() else Counter()
 
-    def add_worker(self) -> None:
+    def add_worker(self, packages: Path = ROOT) -> None:
         options = [
             "--nthreads",
             "1",
@@ -80,7 +80,7 @@ class Cluster:
             "--preload",
             str(ROOT / "tests/faults/count_fills.py"),
         ]
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "ECG_TEST_NOTES": str(self.notes)}
+        environment = os.environ | {"PYTHONPATH": f"{packages}{os.pathsep}{ROOT}", "ECG_TEST_NOTES": str(self.notes)}
         self.workers.append(dask("worker", self.address, *options, folder=self.folder, environment=environment))
 
 
@@ -214,6 +214,22 @@ def test_scheduler_that_stops_answering_is_given_up(tmp_path: Path, monkeypatch:
         cluster.scheduler.send_signal(signal.SIGSTOP)
         with pytest.raises(ResourceError, match="the scheduler has not answered for 1 s"):
             list(results)
+
+
+def test_worker_with_other_software_is_refused(tmp_path: Path) -> None:
+    facts = tmp_path / "scipy-1.0.dist-info" / "METADATA"
+    facts.parent.mkdir()
+    facts.write_text("Metadata-Version: 2.1\nName: scipy\nVersion: 1.0\n")
+    with cluster_of(1, tmp_path / "cluster") as cluster, TaskRunner(None, cluster.address) as runner:
+        assert list(runner.run(abs, [-1], 1)) == [1]
+        cluster.add_worker(tmp_path)
+        with Client(cluster.address) as client:
+            client.wait_for_workers(2)
+        with (
+            TaskRunner(None, cluster.address) as another,
+            pytest.raises(UserError, match=r"the worker tcp://\S+ has scipy 1\.0, here is"),
+        ):
+            list(another.run(abs, [-1], 1))
 
 
 def test_workers_that_do_not_start_are_one_line(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from store.errors import (
 )
 from store.plan import Values
 from store.read import Split, check_patients, open_store
+from store.schema import SIGNAL_FILL
 from store.vocabulary import TEST, TRAIN, VALIDATION
 from tests.small_stores import make_blocks, make_plan, make_values, write_store
 
@@ -202,6 +203,15 @@ def test_shard_that_is_missing_over_http_is_an_error(store_place: Path, server: 
     (store_place / "signal/c/1/0/0").unlink()
     with pytest.raises(DamagedStoreError, match="signal/c/1/0/0 is missing"):
         _ = open_store(f"{server}/{store_place.name}").signal
+
+
+def test_shard_that_goes_missing_while_it_is_read_over_http_is_an_error(store_place: Path, server: str) -> None:
+    """Zarr reads what is gone as fill value."""
+    signal = open_store(f"{server}/{store_place.name}").signal
+    (store_place / "signal/c/1/0/0").unlink()
+    assert signal[0, 0, 0] > SIGNAL_FILL, "the others are read"
+    with pytest.raises(DamagedStoreError, match="signal/c/1/0/0 has gone"):
+        signal[:]
 
 
 def test_no_store_at_a_url(server: str) -> None:

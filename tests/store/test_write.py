@@ -219,6 +219,15 @@ def test_leftovers_of_a_stopped_write_do_not_reach_the_manifest(tmp_path: Path) 
     assert not list((tmp_path / plan.name).rglob("*.partial"))
 
 
+def test_manifest_of_another_build_of_the_same_store_is_not_listed(tmp_path: Path) -> None:
+    """At a URL nothing keeps two builds apart: one may put its manifest while the other makes its own."""
+    plan = make_plan()
+    building = Building(tmp_path / ".building-s", plan)
+    building.prepare()
+    fill(building, make_blocks(plan))
+    assert building._seal() == building._seal()
+
+
 def test_incomplete_store_is_refused_under_any_name(tmp_path: Path) -> None:
     plan = make_plan()
     building = Building(tmp_path / ".building", plan)
