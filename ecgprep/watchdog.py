@@ -20,7 +20,7 @@ from threading import Lock
 from typing import Any
 
 START_LIMIT_S = 60.0
-ORPHAN_FACTOR = 3  # a helper whose caller has died ends itself after this many time limits
+ORPHAN_FACTOR = 1.2  # a helper whose caller has died ends itself after this many time limits
 
 
 class TimeLimitError(TimeoutError):
@@ -94,7 +94,12 @@ class Helper:
             with theirs:
                 command = [sys.executable, "-c", f"from ecgprep.watchdog import serve; serve({theirs.fileno()})"]
                 environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-                self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=environment)
+                self._process = subprocess.Popen(
+                    command,
+                    pass_fds=[theirs.fileno()],
+                    env=environment,
+                    stdout=subprocess.DEVNULL,  # who reads what the program prints must not wait for an orphan
+                )
             if not self._pipe.poll(START_LIMIT_S):
                 self.stop()
                 raise HelperDiedError("its process does not start")

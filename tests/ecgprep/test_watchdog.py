@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,6 +77,28 @@ def test_a_crash_and_an_exception_come_back(helper: Helper, faulty: ModuleType) 
     with pytest.raises(HelperDiedError):
         helper.call(10, faulty.crash)
     assert helper.call(10, faulty.pid) > 0
+
+
+def test_who_reads_what_a_killed_program_printed_does_not_wait_for_its_helper(
+    faulty: ModuleType, tmp_path: Path
+) -> None:
+    code = (
+        "import os, threading, faulty_detectors\n"
+        "from ecgprep.watchdog import Helper\n"
+        "helper = Helper()\n"
+        "print(helper.call(10, faulty_detectors.pid), flush=True)\n"
+        "threading.Thread(target=helper.call, args=(600.0, faulty_detectors.hang), daemon=True).start()\n"
+        "threading.Event().wait(0.5)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])}
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=environment, text=True) as run:
+        assert run.stdout is not None
+        orphan = int(run.stdout.readline())
+        try:
+            assert run.communicate(timeout=20)[0] == ""
+        finally:
+            os.kill(orphan, signal.SIGKILL)
 
 
 @pytest.mark.parametrize(
