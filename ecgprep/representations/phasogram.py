@@ -52,20 +52,20 @@ class Phasogram(WaveletPicture):
 
     def drawer(self, block: Block, gain: float, offset: float) -> Drawer:
         """Prepare a block."""
-        xp, parts = block.xp, self.coefficients(block)
+        real, imaginary = self.coefficients(block)
+        return lambda few: self._planes(block, (real[few], imaginary[few]), gain, offset)
 
-        def draw(few: slice) -> Array:
-            real, imaginary = (block.resized(part[few], self.height, ("phasogram", i)) for i, part in enumerate(parts))
-            power = xp.multiply(real, real, out=block.empty("planes", real.shape))
-            power += xp.multiply(imaginary, imaginary, out=block.empty("tap", real.shape))
-            noise = power <= FLOOR**2 * xp.max(power, axis=(-2, -1), keepdims=True)
-            phase = xp.atan2(imaginary, real, out=power)
-            phase *= gain / (2 * np.pi)
-            phase += 0.5 * gain + offset
-            phase[noise] = NO_PHASE * gain + offset
-            return phase
-
-        return draw
+    def _planes(self, block: Block, parts: tuple[Array, Array], gain: float, offset: float) -> Array:
+        xp = block.xp
+        real, imaginary = (block.resized(part, self.height, ("phasogram", i)) for i, part in enumerate(parts))
+        power = xp.multiply(real, real, out=block.empty("planes", real.shape))
+        power += xp.multiply(imaginary, imaginary, out=block.empty("tap", real.shape))
+        noise = power <= FLOOR**2 * xp.max(power, axis=(-2, -1), keepdims=True)
+        phase = xp.atan2(imaginary, real, out=power)
+        phase *= gain / (2 * np.pi)
+        phase += 0.5 * gain + offset
+        phase[noise] = NO_PHASE * gain + offset
+        return phase
 
     def reference_plane(self, signal_mv: np.ndarray, valid_n: int) -> np.ndarray:
         """Draw one plane with PyWavelets."""

@@ -92,22 +92,20 @@ class Spectrogram(Representation):
 
     def drawer(self, block: Block, gain: float, offset: float) -> Drawer:
         """Prepare a block."""
-        xp = block.xp
-        cos, sin = _windowed_waves(self.window, self.nfft, self.height, xp, block.device)
         even, odd = _even_and_odd_frames(block, self.window, self.hop)
+        return lambda few: self._planes(block, even[few], odd[few], gain, offset)
 
-        def draw(few: slice) -> Array:
-            shape = (*even[few].shape[:2], self.height)
-            power = xp.matmul(even[few], cos, out=block.empty("power", shape))
-            power *= power
-            imaginary = xp.matmul(odd[few], sin, out=block.empty("tap", shape))
-            imaginary *= imaginary
-            power += imaginary
-            # Magnitude has no range: its gain is 1 and its offset 0.
-            planes = _decibels(xp, power, gain, offset) if self.scale == "db" else xp.sqrt(power, out=power)
-            return xp.matrix_transpose(block.resized(planes, self.width, "planes"))
-
-        return draw
+    def _planes(self, block: Block, even: Array, odd: Array, gain: float, offset: float) -> Array:
+        xp, shape = block.xp, (*even.shape[:2], self.height)
+        cos, sin = _windowed_waves(self.window, self.nfft, self.height, xp, block.device)
+        power = xp.matmul(even, cos, out=block.empty("power", shape))
+        power *= power
+        imaginary = xp.matmul(odd, sin, out=block.empty("tap", shape))
+        imaginary *= imaginary
+        power += imaginary
+        # Magnitude has no range: its gain is 1 and its offset 0.
+        planes = _decibels(xp, power, gain, offset) if self.scale == "db" else xp.sqrt(power, out=power)
+        return xp.matrix_transpose(block.resized(planes, self.width, "planes"))
 
     def reference_plane(self, signal_mv: np.ndarray, valid_n: int) -> np.ndarray:
         """Draw one plane with SciPy."""
