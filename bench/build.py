@@ -136,11 +136,9 @@ def _parts(folder: Path) -> None:
 
 
 def _chunks(block: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    """Yield what the store compresses as one piece: some rows of one lead's pictures, or of all leads' signals."""
-    rows = chunk_rows(block[0].nbytes // (block.shape[1] if block.ndim == 4 else 1), len(block))
-    for first in range(0, len(block), rows):
-        leads = range(block.shape[1]) if block.ndim == 4 else (slice(None),)
-        yield from (np.ascontiguousarray(block[first : first + rows, lead]) for lead in leads)
+    """Yield what the store compresses as one piece."""
+    rows = chunk_rows(block[0].nbytes, len(block))
+    yield from (block[first : first + rows] for first in range(0, len(block), rows))
 
 
 def _write_s(folder: Path, blocks: Mapping[str, NDArray[Any]]) -> float:

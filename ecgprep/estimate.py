@@ -24,6 +24,7 @@ from store.codecs import ZSTD_LEVEL
 from store.plan import StorePlan, Task
 
 SAMPLES = 24  # places in the store, evenly spread
+LEAST_ROWS = 8  # of a place, where a row is a chunk
 ARRAY_BYTES = 1_700  # of an array's metadata, its copy in the group's and its manifest lines, without its attributes
 BALANCE_BYTES = 11_000  # the same of a balance's five nodes, with their attributes and their part of croissant.json
 
@@ -95,19 +96,16 @@ def estimate(
 
 
 def _samples(plan: StorePlan) -> list[Task]:
-    """Return runs of rows, as long as the smallest chunk, evenly spread over the store."""
-    n = min(min(spec.chunks[0] for spec in plan.filled), plan.n_rows)
+    """Return runs of rows, as long as the smallest chunk or `LEAST_ROWS`, evenly spread over the store."""
+    n = min(max(min(spec.chunks[0] for spec in plan.filled), LEAST_ROWS), plan.n_rows)
     places = np.unique(np.linspace(0, plan.n_rows - n, min(SAMPLES, ceil(plan.n_rows / n))).astype(int))
     return [Task(number, int(start), int(start) + n) for number, start in enumerate(places)]
 
 
 def _compressed(block: NDArray[Any], chunks: Sequence[int]) -> int:
-    """Return the bytes of a block whose trailing axes are cut as chunks are."""
-    pieces = [block]
-    for axis in range(1, block.ndim):
-        n = ceil(block.shape[axis] / chunks[axis])
-        pieces = [part for piece in pieces for part in np.array_split(piece, n, axis=axis)]
-    return sum(_zstd_bytes(np.ascontiguousarray(piece).tobytes()) for piece in pieces)
+    """Return the bytes of a block of rows that are cut as chunks are."""
+    rows = chunks[0]
+    return sum(_zstd_bytes(block[first : first + rows].tobytes()) for first in range(0, len(block), rows))
 
 
 def _zstd_bytes(data: bytes) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,14 +14,13 @@ import torch
 import zarr
 from numpy.typing import NDArray
 from torch import Tensor
-from zarr.buffer.cpu import NDBuffer
 from zarr.storage import LocalStore
 
 from ecgtrain.samplers import WINDOW_BLOCKS, Rows, distinct
 from store.read import damage_named
+from store.rows import read_rows
 
 MOST_BLOCKS = 2 * WINDOW_BLOCKS  # that are kept: a batch may lie in two windows
-CONNECTIONS = 4  # to a store at a URL
 MEMORY_SHARES = {"device": 0.5, "host": 0.25}
 
 
@@ -49,13 +49,18 @@ class StoredRows:
         """Bytes of all rows."""
         return self.n_rows * int(np.prod(self.row_shape)) * self.array.dtype.itemsize
 
+    @property
+    def are_chunks(self) -> bool:
+        """Whether each row is a chunk of its own, at hand, so that any of them are read without others."""
+        return self.array.chunks[0] == 1 and isinstance(self.array.store, LocalStore)
+
     def read(self, rows: slice | Rows, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return rows, decoding no more chunks than hold them.
 
         Parameters
         ----------
         rows : slice or ndarray of int64
-            Which; numbers ascend.
+            Which, in any order.
         out : ndarray, optional
             Where they are put; new memory takes as long to get as to fill.
 
@@ -64,36 +69,24 @@ class StoredRows:
         DamagedStoreError
             If a chunk fails its checksum, or the store was removed or replaced.
         """
+        numbers = np.arange(self.n_rows)[rows] if isinstance(rows, slice) else rows
         if out is None:
-            n_rows = len(range(self.n_rows)[rows]) if isinstance(rows, slice) else len(rows)
-            out = np.empty((n_rows, *self.row_shape), dtype=self.array.dtype)
+            out = np.empty((len(numbers), *self.row_shape), dtype=self.array.dtype)
         with damage_named(str(self.array.store_path)):
-            self._decode(rows, out)
+            self._decode(numbers, out)
         self.check()
         return out
 
-    def read_spans(self, spans: Sequence[slice], out: NDArray[Any]) -> None:
-        """Put the rows of some ascending spans of whole chunks one after the other into `out`. Raises as `read`.
-
-        Native codecs read them by one call, since each costs a millisecond of Python. Zarr's own, which read what is at
-        a URL, take seven times as long for numbers as for slices, and a connection waits: so those are read side by
-        side.
-        """
-        if isinstance(self.array.store, LocalStore):
-            self.read(np.concatenate([np.arange(span.start, span.stop) for span in spans]), out)
-            return
-        parts = np.split(out, np.cumsum([span.stop - span.start for span in spans[:-1]]))
-        with ThreadPoolExecutor(max_workers=CONNECTIONS) as readers:
-            list(readers.map(self.read, spans, parts))
-
-    def _decode(self, rows: slice | Rows, out: NDArray[Any]) -> None:
+    def _decode(self, rows: Rows, out: NDArray[Any]) -> None:
         if self.leads == list(range(self.array.shape[1])):
-            self.array.get_orthogonal_selection((rows,), out=NDBuffer.from_numpy_array(out))
-        elif self.array.chunks[1] == 1:
-            for i, lead in enumerate(self.leads):
-                out[:, i] = self.array.oindex[rows, lead]
-        else:
-            out[:] = np.asarray(self.array.oindex[rows])[:, self.leads]
+            read_rows(self.array, rows, out)
+            return
+        size = (self.array.shards or self.array.chunks)[0]  # all leads of more rows might not fit into memory
+        whole = np.empty((min(len(rows), size), *self.array.shape[1:]), dtype=out.dtype)
+        for start in range(0, len(rows), size):
+            here = rows[start : start + size]
+            read_rows(self.array, here, whole[: len(here)])
+            out[start : start + size] = whole[: len(here), self.leads]
 
 
 class RowSource(Protocol):
@@ -146,6 +139,39 @@ class DeviceSource:
 
     def expect(self, rows: Rows) -> None:
         """Do nothing: they are here."""
+
+
+class DirectSource:
+    """Rows that are chunks of their own, read from the store when they are asked for, straight into a batch.
+
+    A batch that nobody holds any more leaves its memory to a later one: to get new memory takes a third as long as to
+    read.
+
+    Parameters
+    ----------
+    stored : StoredRows
+        The rows.
+    """
+
+    def __init__(self, stored: StoredRows) -> None:
+        self.stored = stored
+        self.spare: list[NDArray[Any]] = []
+
+    def take(self, rows: Rows) -> Tensor:
+        """Return the rows in the order asked for."""
+        return torch.from_numpy(self.stored.read(rows, self._memory(len(rows))))
+
+    def _memory(self, n_rows: int) -> NDArray[Any]:
+        """Return memory for some rows, which is spare again when the returned array is gone."""
+        whole = self.spare.pop() if self.spare else np.empty((0, *self.stored.row_shape), self.stored.array.dtype)
+        if len(whole) < n_rows:
+            whole = np.empty((n_rows, *whole.shape[1:]), dtype=whole.dtype)
+        part = whole[:n_rows]
+        weakref.finalize(part, self.spare.append, whole).atexit = False
+        return part
+
+    def expect(self, rows: Rows) -> None:
+        """Do nothing: what is asked for is all that is read."""
 
 
 class StreamedSource:
@@ -256,7 +282,7 @@ class StreamedSource:
         n_rows = sum(span.stop - span.start for span in spans)
         if len(memory) < n_rows:
             memory = np.empty((n_rows, *memory.shape[1:]), dtype=memory.dtype)
-        self.stored.read_spans(spans, memory[:n_rows])
+        self.stored.read(np.concatenate([np.arange(span.start, span.stop) for span in spans]), memory[:n_rows])
         return memory
 
 
@@ -290,7 +316,7 @@ def choose_place(n_bytes: int, wanted: str, device: torch.device) -> tuple[str, 
 def make_source(stored: StoredRows, place: str, block_rows: int, device: torch.device) -> RowSource:
     """Return a source of rows for one of the places of `choose_place`; `block_rows` are read as one piece."""
     if place == "streamed":
-        return StreamedSource(stored, block_rows)
+        return DirectSource(stored) if stored.are_chunks else StreamedSource(stored, block_rows)
     return DeviceSource(stored, device) if place == "device" else HostSource(stored)
 
 

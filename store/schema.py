@@ -18,7 +18,7 @@ SCALE_MV = 0.001
 SIGNAL_FILL = -32768
 CLIP_COUNT = 32767
 
-CHUNK_BYTES = 512 * 1024  # reading speed levels off near this size
+CHUNK_BYTES = 256 * 1024  # reading speed levels off near this size
 TASK_BYTES = 1024 * 1024  # of signal; pictures of the same rows are some tens of times larger
 MOST_TASK_BYTES = 256 * 1024 * 1024  # of signal, which a task holds whole: of rows that are days, fewer than the least
 MIN_TASK_ROWS, MAX_TASK_ROWS = 64, 4096
@@ -104,7 +104,9 @@ def representation_spec(
     dtype: str,
     attributes: Mapping[str, Any],
 ) -> ArraySpec:
-    """Return the spec of ``rep/<name>``: (row, lead, height, width), one lead a chunk.
+    """Return the spec of ``rep/<name>``: (row, lead, height, width), all leads of a row a chunk or more.
+
+    Rows of more than 128 KiB are a chunk each, so that any of them are read without others.
 
     Parameters
     ----------
@@ -122,13 +124,13 @@ def representation_spec(
     assert signal.shards is not None
     rows = signal.shards[0]
     n_rows, n_leads = signal.shape[:2]
-    plane_bytes = picture[0] * picture[1] * np.dtype(dtype).itemsize
+    row_bytes = n_leads * picture[0] * picture[1] * np.dtype(dtype).itemsize
     return ArraySpec(
         path=f"rep/{name}",
         shape=(n_rows, n_leads, *picture),
         dtype=dtype,
         fill=0 if dtype == "uint8" else float("nan"),
-        chunks=(chunk_rows(plane_bytes, rows), 1, *picture),
+        chunks=(chunk_rows(row_bytes, rows), n_leads, *picture),
         shards=(rows, n_leads, *picture),
         dimensions=("row", "lead", "height", "width"),
         attributes={"leads": signal.attributes["leads"], **attributes},

@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import zarr
 
 from ecgtrain.loader import loaders
 from ecgtrain.reading import RowReader
 from ecgtrain.rr import FEATURES
 from ecgtrain.samplers import WINDOW_BLOCKS
-from ecgtrain.sources import HostSource, StoredRows, StreamedSource, choose_place, moments
+from ecgtrain.sources import DirectSource, HostSource, StoredRows, StreamedSource, choose_place, make_source, moments
+from store.codecs import native_codecs
 from store.errors import DamagedStoreError, LeakError, UnknownNameError, UserError
 from store.files import write_whole
 from store.manifest import MANIFEST_NAME
@@ -210,6 +212,41 @@ def test_streamed_rows_are_the_stored_ones_in_any_order(records_store, scheme):
             rows = generator.permutation(len(expected))[:n]
             np.testing.assert_array_equal(source.take(rows).numpy(), expected[rows])
         assert sum(len(kept.result()) for kept in source.kept.values()) <= 2 * 2 * WINDOW_BLOCKS
+
+
+@pytest.fixture
+def rows_that_are_chunks(tmp_path):
+    """Three leads of 40 rows, each a chunk, as the store opens them, and their values."""
+    values = np.random.default_rng(0).integers(0, 255, (40, 3, 4, 5), dtype=np.uint8)
+    shape = {"chunks": (1, 3, 4, 5), "shards": (16, 3, 4, 5)}
+    zarr.create_array(tmp_path / "array", shape=values.shape, dtype="uint8", **shape)[:] = values
+    with native_codecs(2):
+        return zarr.open_array(tmp_path / "array", mode="r"), values
+
+
+@pytest.mark.parametrize("leads", [[0, 1, 2], [2, 0], [1]])
+def test_rows_that_are_chunks_are_read_alone(leads, rows_that_are_chunks):
+    array, values = rows_that_are_chunks
+    source = make_source(StoredRows(array, leads), "streamed", 16, torch.device("cpu"))
+    assert isinstance(source, DirectSource)
+    generator = np.random.default_rng(0)
+    for n in (1, 20, 40, 0, 7):
+        rows = generator.permutation(len(values))[:n]
+        np.testing.assert_array_equal(source.take(rows).numpy(), values[rows][:, leads])
+
+
+def test_a_batch_keeps_its_memory_as_long_as_a_part_of_it_is_held(rows_that_are_chunks):
+    array, values = rows_that_are_chunks
+    source = DirectSource(StoredRows(array, [0, 1, 2]))
+    first = source.take(np.arange(8))
+    second = source.take(np.arange(8, 16))
+    kept, place = first[2:3], first.data_ptr()
+    del first
+    third = source.take(np.arange(16, 24))
+    for taken, rows in ((kept, [2]), (second, range(8, 16)), (third, range(16, 24))):
+        np.testing.assert_array_equal(taken.numpy(), values[list(rows)])
+    del kept
+    assert source.take(np.arange(7)).data_ptr() == place, "the memory of a batch that nobody holds is filled again"
 
 
 def test_beats_are_standardised_by_their_record(beats_store):
