@@ -507,7 +507,8 @@ def _what_differs(had: Mapping[str, Any], has: Mapping[str, Any]) -> str:
     versions = [(name, had["software"].get(name), now) for name, now in has["software"].items()]
     if changed := [f"{name} {then} then, {now} now" for name, then, now in versions if then != now]:
         return f"with other software ({'; '.join(changed)})"
-    return f"from other raw data or by another version ({_records_used(had['card'])} records then, {_records_used(has['card'])} now)"
+    then, now = (_records_used(attributes["card"]) for attributes in (had, has))
+    return f"from other raw data or by another version ({then} records then, {now} now)"
 
 
 def _records_used(card: Mapping[str, Any]) -> int:

@@ -430,7 +430,7 @@ def test_other_software_needs_replace_and_is_named(few: Path, build_in: Build, m
 def test_other_raw_data_needs_replace(few: Path, tmp_path: Path, build_in: Build) -> None:
     place = build_in(few, dataset="mitdb").place
     write_mitdb(tmp_path / "other", ("100", "102"), seconds=20, seed=5)
-    with pytest.raises(UserError, match=r"from other raw data or by another version \(3 records then, 2 now.*--replace"):
+    with pytest.raises(UserError, match=r"other raw data or by another version \(3 records then, 2 now.*--replace"):
         build_in(tmp_path / "other", dataset="mitdb")
     replaced = build_in(tmp_path / "other", dataset="mitdb", replace=True)
     assert (replaced.place, replaced.state) == (place, "built")
