@@ -6,7 +6,6 @@ Python. Here the codecs are given runs of rows as slices, each with its place in
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,39 +13,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.buffer.cpu import NDBuffer
 from zarr.core.buffer import default_buffer_prototype
-from zarr.core.indexing import ChunkProjection
 from zarr.core.sync import sync
-
-
-class _Runs:
-    """Runs of consecutive rows, as Zarr's indexers give what is read of each file and where it is put.
-
-    Parameters
-    ----------
-    rows : ndarray of int64
-        Numbers of the rows, in the order wanted.
-    rows_a_file : int
-        Rows of a shard, or of a chunk where there are none.
-    row_shape : tuple of int
-        Shape of a row.
-    """
-
-    drop_axes: tuple[int, ...] = ()
-
-    def __init__(self, rows: NDArray[np.int64], rows_a_file: int, row_shape: tuple[int, ...]) -> None:
-        self.shape = (len(rows), *row_shape)
-        file, within = np.divmod(rows, rows_a_file)
-        goes_on = (np.diff(rows) == 1) & (np.diff(file) == 0)
-        first = np.flatnonzero(np.concatenate([[True], ~goes_on])) if len(rows) else np.zeros(0, np.int64)
-        length = np.diff([*first, len(rows)])
-        self.runs = zip(file[first].tolist(), within[first].tolist(), first.tolist(), length.tolist(), strict=True)
-
-    def __iter__(self) -> Iterator[ChunkProjection]:
-        whole = tuple(slice(0, size, 1) for size in self.shape[1:])
-        coordinates = (0,) * len(whole)
-        for file, within, first, n in self.runs:
-            read, put = slice(within, within + n, 1), slice(first, first + n, 1)
-            yield ChunkProjection((file, *coordinates), (read, *whole), (put, *whole), False)
 
 
 def read_rows(array: zarr.Array[Any], rows: NDArray[np.int64], out: NDArray[Any]) -> None:
@@ -61,9 +28,25 @@ def read_rows(array: zarr.Array[Any], rows: NDArray[np.int64], out: NDArray[Any]
     out : ndarray, shape (n, …)
         Where they are put.
     """
-    runs = _Runs(rows, (array.shards or array.chunks)[0], array.shape[1:])
-    sync(
-        array.async_array._get_selection(  # what Zarr's public selections call; they take no runs
-            runs, prototype=default_buffer_prototype(), out=NDBuffer.from_numpy_array(out)
-        )
-    )
+    if len(rows) == 0:
+        return
+    whole = tuple(slice(0, size, 1) for size in array.shape[1:])
+    corner = (0,) * len(whole)
+    reader, facts = array.async_array, array.metadata
+    spec = facts.get_chunk_spec((0, *corner), reader.config, default_buffer_prototype())
+    number, within, first, length = _runs(rows, spec.shape[0])
+    files = {n: array.store_path / facts.encode_chunk_key((n, *corner)) for n in set(number)}
+    wanted = [
+        (files[n], spec, (slice(start, start + size, 1), *whole), (slice(place, place + size, 1), *whole), False)
+        for n, start, place, size in zip(number, within, first, length, strict=True)
+    ]
+    sync(reader.codec_pipeline.read(wanted, NDBuffer.from_numpy_array(out)))
+
+
+def _runs(rows: NDArray[np.int64], rows_a_file: int) -> list[list[int]]:
+    """Return, of each run of consecutive rows, the number of its file, its place there, that in `rows`, its length."""
+    number, within = np.divmod(rows, rows_a_file)
+    begins = (np.diff(rows) != 1) | (np.diff(number) != 0)
+    first = np.concatenate([[0], np.flatnonzero(begins) + 1])
+    length = np.diff(first, append=len(rows))
+    return [column.tolist() for column in (number[first], within[first], first, length)]
