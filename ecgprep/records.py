@@ -227,6 +227,10 @@ def _check_files(path: Path, header: wfdb.Record) -> None:
         raise RecordError("read", "has no samples")
     files = tuple(dict.fromkeys(header.file_name))
     _check_here(path, files)
+    if "61" in header.fmt and max(header.samps_per_frame) > 1:
+        raise RecordError(
+            "read", "has several samples a frame in format 61; write it anew in format 16, by WFDB's xform"
+        )
     for file in files:
         own = [i for i, name in enumerate(header.file_name) if name == file]
         bytes_per_sample = BYTES_PER_SAMPLE.get(header.fmt[own[0]])
