@@ -5,7 +5,8 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ from store.manifest import file_digest
 COLUMNS = ("record", "label", "patient", "age", "sex")
 NEEDED = ("record", "label")
 DELIMITERS = ",\t;"
+REMARK = "#"  # begins a line above those of the records; no record has a name with it
 SEVERAL = ";"  # between the labels of one record
 NO_LABELS = "none"  # in place of a file
 UNLABELLED = "unlabelled"  # the one class of all records then, so that they can be split by patient
 MAX_CLASSES = 127  # their numbers are int8
+MAX_AGE = 130.0  # years; databases write 300 for "over 89", and −1 for unknown
 SEXES = {"m": "male", "male": "male", "f": "female", "female": "female"}
 
 
@@ -152,7 +155,7 @@ def read_label_table(labels: str, folder: Path) -> LabelTable:
     """
     path = find_label_file(labels, folder)
     names = _column_names(labels)
-    rows = _read_rows(path)
+    rows = _read_rows(path, names.values())
     header = _spelled_as(names.values(), rows[0]) if rows else []
     first: tuple[str, ...] = ()
     if not set(names.values()).isdisjoint(header) or labels != labels.split(":")[0]:
@@ -168,9 +171,9 @@ def read_label_table(labels: str, folder: Path) -> LabelTable:
     return replace(table, first=first)
 
 
-def _read_rows(path: Path) -> list[list[str]]:
-    """Return the lines of a CSV file that are not blank."""
-    text = _read_text(path)
+def _read_rows(path: Path, names: Iterable[str]) -> list[list[str]]:
+    """Return the lines of a CSV file that are not blank, without the remarks before them."""
+    text = _without_remarks(_read_text(path), {name.lower() for name in names})
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text.partition("\n")[0]))
     try:
         return [row for row in reader if any(cell.strip() for cell in row)]
@@ -187,6 +190,21 @@ def _read_text(path: Path) -> str:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError:
         return raw.decode("latin-1")
+
+
+def _without_remarks(text: str, names: Collection[str]) -> str:
+    """Return a file's text from the first line that is no remark, such as ``# of ward 3``, or is one with the names."""
+    lines = text.splitlines(keepends=True)
+    n_remarks = next((i for i, line in enumerate(lines) if not line.startswith(REMARK)), len(lines))
+    for i, line in enumerate(lines[:n_remarks]):
+        header = max(line, line.lstrip(f"{REMARK} "), key=lambda text: _n_named(text, names))
+        if _n_named(header, names):
+            return "".join([header, *lines[i + 1 :]])
+    return "".join(lines[n_remarks:])
+
+
+def _n_named(line: str, names: Collection[str]) -> int:
+    return sum(cell.strip().lower() in names for cell in re.split(f"[{DELIMITERS}]", line))
 
 
 def _spelled_as(names: Iterable[str], header: Sequence[str]) -> list[str]:
@@ -236,11 +254,16 @@ def _table(path: Path, rows: Sequence[Mapping[str, str]]) -> LabelTable:
     return LabelTable(lines, classes, multilabel)
 
 
+def age_in_years(text: str) -> float:
+    """Return the age that a text states in years; NaN where it is none of a person's."""
+    try:
+        age = float(text)
+    except ValueError:
+        return float("nan")
+    return age if 0.0 <= age <= MAX_AGE else float("nan")
+
+
 def _person(row: Mapping[str, str]) -> dict[str, Any]:
     if "age" not in row and "sex" not in row:
         return {}
-    try:
-        age = float(row.get("age", ""))
-    except ValueError:
-        age = float("nan")
-    return {"age": age, "sex": SEXES.get(row.get("sex", "").lower(), "")}
+    return {"age": age_in_years(row.get("age", "")), "sex": SEXES.get(row.get("sex", "").lower(), "")}

@@ -13,6 +13,7 @@ from ecgprep.build import BuildResult, build
 from ecgprep.config import Prepare
 from ecgprep.datasets.base import person_in
 from ecgprep.inspect import print_result
+from pipelines.recipe import override
 from pipelines.workspace import Workspace
 from store.errors import MissingDataError, UserError
 from store.read import open_store
@@ -106,6 +107,34 @@ class TestLabelFile:
         label = open_store(build_in(folder, dataset="wfdb", labels="sheet.csv").place).label()
         assert label.classes == ("b", "né, 1")
         assert sorted(label.values.tolist()) == [-1] * 22 + [0, 1]
+
+    @pytest.mark.parametrize(
+        ("first", "columns"),
+        [
+            ("# of ward 3, by hand\nrecord\tlabel", ""),
+            ("# name\tdiagnosis", ""),
+            ("#\n# of ward 3\n# Record\tLabel", ""),
+            ("#name\tdiagnosis", ":record=name:label=diagnosis"),
+            ("#name\tdiagnosis", ":record=#name:label=diagnosis"),
+        ],
+    )
+    def test_remarks_above_the_records_are_none_of_them(
+        self, folder: Path, build_in: Build, first: str, columns: str
+    ) -> None:
+        (folder / "remarks.csv").write_text(f"{first}\nr00\ta\nr01\tb\n")
+        result = build_in(folder, dataset="wfdb", labels=f"remarks.csv{columns}")
+        label = open_store(result.place).label()
+        assert label.classes == ("a", "b")
+        assert sorted(label.values.tolist()) == [-1] * 22 + [0, 1]
+
+    def test_age_that_no_person_has_is_unknown(self, folder: Path, build_in: Build) -> None:
+        ages = ["-1", "300", "inf", "6 months", "0", "74.5"]
+        lines = [f"r{i:02d},{'ab'[i % 2]},{age}" for i, age in enumerate(ages)]
+        (folder / "ages.csv").write_text("\n".join(["record,label,age", *lines]))
+        store = open_store(build_in(folder, dataset="wfdb", labels="ages.csv").place)
+        by_record = dict(zip(store.column("record").tolist(), store.column("age").tolist(), strict=True))
+        found = [by_record[f"wfdb/ward{i % 2}/r{i:02d}"] for i in range(len(ages))]
+        np.testing.assert_equal(found, [np.nan] * 4 + [0.0, 74.5])
 
     def test_line_with_a_records_path_is_of_no_other(self, folder: Path, build_in: Build) -> None:
         write_ptbxl_record(folder / "r00", 100, np.random.default_rng(0))
@@ -201,6 +230,13 @@ class TestAnnotations:
         write_mitdb_record(tmp_path, "slp01a", signal_mv, ("ECG", "EEG (C4-A1)"))
         options = {"leads": leads} if leads else {}
         assert open_store(build_in(tmp_path, dataset="wfdb", labels="none", **options).place).leads == expected
+
+    def test_lead_with_a_comma_is_named_in_a_list(self, tmp_path: Path, build_in: Build) -> None:
+        raw = write_mitdb(tmp_path / "raw", ("100",), seconds=20, leads={"100": ("ECG, lead II", "V1")})
+        with pytest.raises(UserError, match=r"""named by --set 'leads=\["ECG, lead II"\]'"""):
+            build_in(raw, dataset="wfdb", leads="ECG, lead II")
+        options = override({"dataset": "wfdb"}, ['leads=["ECG, lead II"]'], "prepare")
+        assert open_store(build_in(raw, **options).place).leads == ("ECG, lead II",)
 
     @pytest.mark.parametrize("leads", [None, "all", "mlii,v1"])
     def test_leads_of_other_case_are_the_same(self, tmp_path: Path, build_in: Build, leads: str | None) -> None:
@@ -340,6 +376,12 @@ class TestAnnotations:
     [
         ("<age>: 65 <sex>: F <diagnoses> 3", 65.0, "female"),
         ("Age: 74\nSex: Male", 74.0, "male"),
+        ("Age: -1", np.nan, ""),
+        ("Age: 300", np.nan, ""),
+        ("Age: 6 months", np.nan, ""),
+        ("Age: 10.5 weeks", np.nan, ""),
+        ("Age: 74.5", 74.5, ""),
+        ("Age - 074Y", 74.0, ""),
         ("Age:\n12 leads\nSex:\nF waves", np.nan, ""),
     ],
 )
