@@ -247,8 +247,6 @@ def resolve(prepare: Prepare, databases: Sequence[Database]) -> tuple[Prepare, l
     UserError
         If a name is unknown, or the databases share no label scheme or lead.
     """
-    if prepare.patients is not None:
-        choose_patients(prepare.patients, 0)
     if prepare.fs is not None and not RATES_HZ[0] <= prepare.fs <= RATES_HZ[1]:
         raise UserError(f"--fs {prepare.fs:g}: name a rate from {RATES_HZ[0]:,.0f} to {RATES_HZ[1]:,.0f} Hz")
     rules = dict.fromkeys(rule for database in databases for rule in database.label_rules)
