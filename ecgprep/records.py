@@ -384,7 +384,8 @@ def check_quality(signal_mv: NDArray[np.float64], leads: Sequence[str], fs_hz: f
         raise RecordError(
             "quality",
             f"lead {leads[widest]} spans {range_mv[widest]:.3g} mV in a typical second, which no ECG does "
-            f"({MIN_RANGE_MV:g} to {MAX_RANGE_MV:g} mV): the unit or the gain in the header is wrong",
+            f"({MIN_RANGE_MV:g} to {MAX_RANGE_MV:g} mV): the unit or the gain in the header is wrong, or the "
+            "unit of an array not mV",
         )
 
 

@@ -317,6 +317,26 @@ def test_labels_may_be_true_and_false(tmp_path: Path, build_in: Build) -> None:
     np.testing.assert_array_equal(store.label("superclass").values, has)
 
 
+@pytest.mark.parametrize(
+    ("factor", "row", "message"),
+    [
+        (1, 3, "lead II of row 3 has no values"),
+        (1000, None, "which no ECG does .*, or the unit of an array not mV"),
+    ],
+)
+def test_rows_that_will_not_do_are_named(
+    tmp_path: Path, build_in: Build, factor: int, row: int | None, message: str
+) -> None:
+    beats = make_beats(10, 186) * factor
+    if row is not None:
+        beats[row] = np.nan
+    (tmp_path / "arrays").mkdir()
+    np.save(tmp_path / "arrays/X_train.npy", beats)
+    np.save(tmp_path / "arrays/y_train.npy", np.arange(10) % 5)
+    with pytest.raises(NothingLeftError, match=message):
+        build_in(tmp_path, dataset="arrays", fs=125)
+
+
 def test_folder_without_arrays_says_what_files_are_read(tmp_path: Path, build_in: Build) -> None:
     np.save(tmp_path / "x_train.npy", make_beats(10, 186))
     with pytest.raises(MissingDataError, match=r"by --from DIR: \*\.csv of 188 columns, X_\*\.npy with y_\*\.npy"):
