@@ -174,7 +174,8 @@ def read_label_table(labels: str, folder: Path) -> LabelTable:
 def _read_rows(path: Path, names: Iterable[str]) -> list[list[str]]:
     """Return the lines of a CSV file that are not blank, without the remarks before them."""
     text = _without_remarks(_read_text(path), {name.lower() for name in names})
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text.partition("\n")[0]))
+    delimiter = _delimiter(text.partition("\n")[0])
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
     try:
         return [row for row in reader if any(cell.strip() for cell in row)]
     except csv.Error as error:

@@ -93,7 +93,7 @@ class WfdbFolder(AnnotatedDatabase):
         MissingDataError
             If there is no annotation file where labels come from them.
         """
-        if "/" in (prepare.annotator or ""):
+        if not {"/", "."}.isdisjoint(prepare.annotator or ""):
             raise UserError(
                 f"--annotator {prepare.annotator}: write the suffix of the annotation files alone, such as atr"
             )

@@ -136,6 +136,11 @@ class TestLabelFile:
         found = [by_record[f"wfdb/ward{i % 2}/r{i:02d}"] for i in range(len(ages))]
         np.testing.assert_equal(found, [np.nan] * 4 + [0.0, 74.5])
 
+    def test_quoted_cells_may_stand_behind_a_space(self, folder: Path, build_in: Build) -> None:
+        (folder / "spaced.csv").write_text('record, label\nr00, "a, old"\nr01, "b"\n')
+        store = open_store(build_in(folder, dataset="wfdb", labels="spaced.csv").place)
+        assert store.label().classes == ("a, old", "b")
+
     def test_line_with_a_records_path_is_of_no_other(self, folder: Path, build_in: Build) -> None:
         write_ptbxl_record(folder / "r00", 100, np.random.default_rng(0))
         (folder / "paths.csv").write_text("r00,a\nward1/r01,b\n")
@@ -348,9 +353,10 @@ class TestAnnotations:
         assert store.protocols
         assert store.split().leaks == ("patient",)
 
-    def test_annotator_is_a_suffix_alone(self, folder: Path, build_in: Build) -> None:
-        with pytest.raises(UserError, match="--annotator notes/atr: write the suffix of the annotation files alone"):
-            build_in(folder, dataset="wfdb", annotator="notes/atr")
+    @pytest.mark.parametrize("annotator", ["notes/atr", ".atr"])
+    def test_annotator_is_a_suffix_alone(self, folder: Path, build_in: Build, annotator: str) -> None:
+        with pytest.raises(UserError, match=f"--annotator {annotator}: write the suffix of the annotation files alone"):
+            build_in(folder, dataset="wfdb", annotator=annotator)
 
     def test_labels_of_another_database_are_refused(self, raw: Path, build_in: Build) -> None:
         with pytest.raises(UserError, match="--labels: mitdb has labels of its own"):
