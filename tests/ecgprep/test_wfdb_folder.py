@@ -211,6 +211,31 @@ class TestAnnotations:
         np.testing.assert_array_equal(plain.signal[:], np.asarray(own.signal[:])[rows])
         np.testing.assert_array_equal(plain.label("aami").values, own.label("aami").values[rows])
 
+    def test_patients_come_from_a_file_and_labels_from_annotations(
+        self, tmp_path: Path, build_in: Build, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        names = [str(100 + i) for i in range(12)]
+        raw = write_mitdb(tmp_path / "raw", names, seconds=20, leads=dict.fromkeys(names, ("MLII", "V1")))
+        lines = [f"{name},p{i // 2},{40 + i}" for i, name in enumerate(names)]
+        (raw / "patients.csv").write_text("\n".join(["record,patient,age", *lines]))
+        section = {"dataset": "wfdb", "unit": "beat:centred186", "leads": "MLII"}
+        result = build_in(raw, labels="patients.csv:label=none", **section)
+        store = open_store(result.place)
+        assert store.schemes == ["aami", "aami_bxb"]
+        assert len(set(store.column("patient"))) == 6
+        assert store.column("age")[0] == 40.0
+        assert store.protocols
+        assert all(store.split(protocol).leaks == () for protocol in store.protocols)
+        print_result(result)
+        assert "label file" not in capsys.readouterr().err
+        (raw / "patients.csv").write_text("\n".join(["record,patient,age", *lines[:-1]]))
+        partly = build_in(raw, "partly", labels="patients.csv:label=none", **section)
+        assert open_store(partly.place).split().leaks == ("patient",)
+        print_result(partly)
+        assert "1 of 12 records have no line in it, such as 'wfdb/111'" in " ".join(capsys.readouterr().err.split())
+        with pytest.raises(UserError, match=r"'label'.* label=none where annotations label the records"):
+            build_in(raw, labels="patients.csv", **section)
+
     def test_leads_are_by_default_those_of_most_records(self, tmp_path: Path, build_in: Build) -> None:
         raw = write_mitdb(tmp_path / "raw", ("100", "101", "102"), seconds=20)
         result = build_in(raw, dataset="wfdb")
