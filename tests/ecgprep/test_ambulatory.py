@@ -293,10 +293,11 @@ class TestSeveral:
         ("section", "message"),
         [
             ({"dataset": "mitdb,ptbxl"}, "share no label scheme"),
+            ({"dataset": "mitdb,arrays"}, "arrays holds rows ready cut, .* build it by itself"),
             ({"dataset": "mitdb,icentia11k"}, "unknown lead of icentia11k 'MLII'"),
             ({"dataset": "mitdb,incartbd"}, "Did you mean 'incartdb'"),
         ],
-        ids=["labels", "leads", "name"],
+        ids=["labels", "rows", "leads", "name"],
     )
     def test_what_does_not_go_together_is_refused(
         self, synthetic: Path, build_in: Build, section: dict[str, str], message: str
