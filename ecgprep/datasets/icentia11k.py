@@ -50,7 +50,8 @@ class Icentia11k(AnnotatedDatabase):
     def find(self, folder: Path, prepare: Prepare) -> Found:
         """Return the segments that are here."""
         files = (file for file in folder.glob("p??/p?????/*") if file.suffix in ATR_SUFFIXES)
-        names = {file.relative_to(folder).with_suffix("").as_posix() for file in files}
+        shown = (file for file in files if not file.name.startswith("."))  # other systems leave hidden ones beside them
+        names = {file.relative_to(folder).with_suffix("").as_posix() for file in shown}
         segments = sorted(filter(_is_segment, names))
         refs = tuple(self._ref(folder, name) for name in segments)
         synthetic = is_synthetic(folder)

@@ -199,6 +199,7 @@ class TestIcentia:
         for file in (raw / "p11/p11000").iterdir():
             file.rename(file.with_name(file.name.replace("10999", "11000")))
         n_here = len({file.stem for file in raw.glob("p10/*/*")})
+        (raw / "p10/p10999/._p10999_s00.hea").touch()
         result = build_in(tmp_path, dataset="icentia11k")
         assert len(set(open_store(result.place).column("record"))) == n_here
         print_result(result)
