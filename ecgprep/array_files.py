@@ -97,7 +97,7 @@ def read_labels(path: Path) -> NDArray[np.int64]:
     labels = _read(source)["labels" if source == path else "samples"]
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
-    if labels.ndim not in (1, 2) or labels.dtype.kind not in "fiu":
+    if labels.ndim not in (1, 2) or labels.dtype.kind not in "fiub":
         raise RecordError("label", f"{source.name} holds {labels.dtype} of shape {labels.shape}, not class numbers")
     number = labels.astype(np.float64)
     wrong = ~((number >= 0) & (number <= MOST_CLASSES) & (number == np.rint(number)))
@@ -129,10 +129,22 @@ def _read_once(path: Path, mtime_ns: int, n_bytes: int) -> dict[str, NDArray[np.
 def _read_csv(path: Path) -> dict[str, NDArray[np.generic]]:
     import pandas as pd
 
-    table = pd.read_csv(path, header=None, dtype=np.float32).to_numpy()
+    with path.open(encoding="utf-8-sig") as file:
+        header = 0 if _names_columns(file.readline()) else None
+    table = pd.read_csv(path, header=header, dtype=np.float32).to_numpy()
     if table.shape[1] != CSV_COLUMNS:
         raise RecordError("read", f"{path.name} has {table.shape[1]} columns, not 187 samples and a label")
     return {"samples": table[:, :-1], "labels": table[:, -1]}
+
+
+def _names_columns(line: str) -> bool:
+    """Tell whether the first line of a table numbers the columns from 0, or has a word for that of the labels."""
+    cells = [cell.strip().strip('"') for cell in line.split(",")]
+    try:
+        float(cells[-1] or 0)
+    except ValueError:
+        return True
+    return cells == [str(i) for i in range(len(cells))]
 
 
 def _read_npy(path: Path) -> dict[str, NDArray[np.generic]]:

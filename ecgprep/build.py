@@ -247,13 +247,13 @@ def resolve(prepare: Prepare, databases: Sequence[Database]) -> tuple[Prepare, l
     UserError
         If a name is unknown, or the databases share no label scheme or lead.
     """
-    if prepare.patients is not None:
-        choose_patients(prepare.patients, 0)
     if prepare.fs is not None and not RATES_HZ[0] <= prepare.fs <= RATES_HZ[1]:
         raise UserError(f"--fs {prepare.fs:g}: name a rate from {RATES_HZ[0]:,.0f} to {RATES_HZ[1]:,.0f} Hz")
     rules = dict.fromkeys(rule for database in databases for rule in database.label_rules)
     if prepare.label_rule is not None and prepare.label_rule not in rules:
         raise UnknownNameError(f"label rule of {prepare.dataset}", prepare.label_rule, rules)
+    if len(databases) > 1 and (cut_rows := [database.name for database in databases if database.ready_cut]):
+        raise UserError(f"{cut_rows[0]} holds rows ready cut, which stand beside no recordings: build it by itself")
     whole = databases[0].resolve(_for_database(databases[0], prepare))
     own = [database.resolve(_for_database(database, whole)) for database in databases]
     if prepare.detector is not None and not any(item.detector for item in own):

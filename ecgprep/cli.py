@@ -84,6 +84,7 @@ def download(
         str | None, typer.Option(help="Only these records or folders of records, such as 100,101.")
     ] = None,
     fs: Rate = None,
+    patients: Patients = None,
     settings: Settings = None,
     check: Annotated[bool, typer.Option("--check", help="Read every file again; repair those that are wrong.")] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Ask nothing but --from; say what is missing.")] = False,
@@ -102,7 +103,7 @@ def download(
     wishes = []
     for name in dict.fromkeys(databases):
         database = get_database(name)
-        prepare = database.resolve(_read_section({"dataset": name, "fs": fs}, None, settings))
+        prepare = database.resolve(_read_section({"dataset": name, "fs": fs, "patients": patients}, None, settings))
         wishes.append(Wish(database, prepare, Workspace.at(home).raw / database.folder))
     names = tuple(name.strip() for name in (records or "").split(",") if name.strip())
     options = Options(mirror, offline, check, names, optional, yes, connections)
@@ -332,12 +333,13 @@ def synth(
     like: Annotated[str, typer.Option(help="Database whose file layout is written, such as mitdb or ptbxl.")],
     minutes: Annotated[float | None, typer.Option(help="Length of each record, where it is not fixed.")] = None,
     records: Annotated[int | None, typer.Option(help="Number of records, where it is not fixed.")] = None,
+    fs: Annotated[int | None, typer.Option(help="Sampling rate, where there are several: 100 or 500 of ptbxl.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all that is drawn.")] = 0,
 ) -> None:
     """Write synthetic recordings in a database's own file layout; all that is made of them says SYNTHETIC."""
     from ecgprep.synth import write_like
 
-    typer.echo(write_like(like, folder, n_minutes=minutes, n_records=records, seed=seed))
+    typer.echo(write_like(like, folder, n_minutes=minutes, n_records=records, fs=fs, seed=seed))
 
 
 def _say(line: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -181,7 +181,7 @@ def clean_record(
     chosen = choose_leads(record, prepare.leads, substitutes)
     shape = chosen.signal_mv.shape
     apart = (-1, record.row_samples or shape[1])  # nothing passes from one row into the next
-    names = np.repeat(chosen.sources, chosen.signal_mv.size // apart[1] // len(chosen.sources)).tolist()
+    names = _names_of_rows(chosen.sources, chosen.signal_mv.size // apart[1] // len(chosen.sources))
     filled_mv, is_filled = fill_gaps(chosen.signal_mv.reshape(apart), names, record.fs_hz, prepare.fill_gaps_s)
     filled_mv, is_filled = filled_mv.reshape(shape), is_filled.reshape(shape)
     check_quality(filled_mv, chosen.sources, record.fs_hz)
@@ -190,6 +190,11 @@ def clean_record(
     counts, n_clipped = _counts(clean_mv, record.fs_hz, prepare.fs)
     n_filled = int(is_filled.any(axis=0).sum())
     return CleanRecord(counts, chosen.sources, chosen.substituted, n_clipped, n_filled, clean_mv, record.fs_hz, {})
+
+
+def _names_of_rows(leads: Sequence[str], n_rows: int) -> list[str]:
+    """Return the names of the leads of rows ready cut, lead by lead; of a recording, which is one row, the leads'."""
+    return list(leads) if n_rows == 1 else [f"{lead} of row {row}" for lead in leads for row in range(n_rows)]
 
 
 def _counts(clean_mv: NDArray[np.float64], fs_from: float, fs_to: float) -> tuple[NDArray[np.int16], int]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ from store.manifest import file_digest
 COLUMNS = ("record", "label", "patient", "age", "sex")
 NEEDED = ("record", "label")
 DELIMITERS = ",\t;"
+REMARK = "#"  # begins a line above those of the records; no record has a name with it
 SEVERAL = ";"  # between the labels of one record
-NO_LABELS = "none"  # in place of a file
+NO_LABELS = "none"  # in place of a file, or of its column of labels
 UNLABELLED = "unlabelled"  # the one class of all records then, so that they can be split by patient
 MAX_CLASSES = 127  # their numbers are int8
+MAX_AGE = 130.0  # years; databases write 300 for "over 89", and −1 for unknown
 SEXES = {"m": "male", "male": "male", "f": "female", "female": "female"}
 
 
@@ -108,6 +111,11 @@ def find_label_file(labels: str, folder: Path) -> Path:
     raise UserError(f"--labels {name}: no such file, neither here nor in {folder}")
 
 
+def has_labels(labels: str | None) -> bool:
+    """Tell whether a request for labels names any for records; ``FILE:label=none`` names their patients alone."""
+    return labels is not None and _column_names(labels)["label"] != NO_LABELS
+
+
 def label_request_digest(labels: str, folder: Path) -> str:
     """Return what a store keeps of a request for labels: the file's SHA-256 in place of its path, and the columns."""
     if labels == NO_LABELS:
@@ -140,8 +148,9 @@ def read_label_table(labels: str, folder: Path) -> LabelTable:
     Parameters
     ----------
     labels : str
-        ``FILE``, or ``FILE:label=diagnosis:patient=subject`` where columns have other names than `COLUMNS`. A file
-        whose first line names no such column holds records and labels alone.
+        ``FILE``, or ``FILE:label=diagnosis:patient=subject`` where columns have other names than `COLUMNS`, or
+        ``FILE:label=none`` where it says whose the records are and no label. A file whose first line names no such
+        column holds records and labels alone.
     folder : Path
         Of the records.
 
@@ -152,26 +161,30 @@ def read_label_table(labels: str, folder: Path) -> LabelTable:
     """
     path = find_label_file(labels, folder)
     names = _column_names(labels)
-    rows = _read_rows(path)
+    rows = _read_rows(path, names.values())
     header = _spelled_as(names.values(), rows[0]) if rows else []
     first: tuple[str, ...] = ()
     if not set(names.values()).isdisjoint(header) or labels != labels.split(":")[0]:
         needed = [column for column in COLUMNS if column in NEEDED or names[column] != column]  # or named on purpose
+        if not has_labels(labels):
+            needed.remove("label")
         if absent := [column for column in needed if names[column] not in header]:
             say = f"Say which it is: --labels {path.name}:{absent[0]}=NAME"
+            say += f", or label={NO_LABELS} where annotations label the records" if absent[0] == "label" else ""
             raise UnknownNameError(f"column of {path.name}", names[absent[0]], header, say)
         rows = rows[1:]
     else:
         first, header = tuple(header), list(NEEDED)
     place = {column: header.index(name) for column, name in names.items() if name in header}
-    table = _table(path, [{column: _cell(row, i) for column, i in place.items()} for row in rows])
-    return replace(table, first=first)
+    lines = _lines(path, [{column: _cell(row, i) for column, i in place.items()} for row in rows])
+    return replace(_table(path, lines) if has_labels(labels) else LabelTable(lines), first=first)
 
 
-def _read_rows(path: Path) -> list[list[str]]:
-    """Return the lines of a CSV file that are not blank."""
-    text = _read_text(path)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text.partition("\n")[0]))
+def _read_rows(path: Path, names: Iterable[str]) -> list[list[str]]:
+    """Return the lines of a CSV file that are not blank, without the remarks before them."""
+    text = _without_remarks(_read_text(path), {name.lower() for name in names})
+    delimiter = _delimiter(text.partition("\n")[0])
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
     try:
         return [row for row in reader if any(cell.strip() for cell in row)]
     except csv.Error as error:
@@ -187,6 +200,21 @@ def _read_text(path: Path) -> str:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError:
         return raw.decode("latin-1")
+
+
+def _without_remarks(text: str, names: Collection[str]) -> str:
+    """Return a file's text from the first line that is no remark, such as ``# of ward 3``, or is one with the names."""
+    lines = text.splitlines(keepends=True)
+    n_remarks = next((i for i, line in enumerate(lines) if not line.startswith(REMARK)), len(lines))
+    for i, line in enumerate(lines[:n_remarks]):
+        header = max(line, line.lstrip(f"{REMARK} "), key=lambda text: _n_named(text, names))
+        if _n_named(header, names):
+            return "".join([header, *lines[i + 1 :]])
+    return "".join(lines[n_remarks:])
+
+
+def _n_named(line: str, names: Collection[str]) -> int:
+    return sum(cell.strip().lower() in names for cell in re.split(f"[{DELIMITERS}]", line))
 
 
 def _spelled_as(names: Iterable[str], header: Sequence[str]) -> list[str]:
@@ -217,13 +245,17 @@ def _cell(row: Sequence[str], place: int) -> str:
     return row[place].strip() if place < len(row) else ""
 
 
-def _table(path: Path, rows: Sequence[Mapping[str, str]]) -> LabelTable:
+def _lines(path: Path, rows: Sequence[Mapping[str, str]]) -> dict[str, LabelLine]:
     lines: dict[str, LabelLine] = {}
     for number, row in enumerate(rows, start=1):
         if row["record"] in lines:
             raise UserError(f"{path}: record {row['record']!r} is there twice, the second time as entry {number}")
-        labels = tuple(label.strip() for label in row["label"].split(SEVERAL) if label.strip())
+        labels = tuple(label.strip() for label in row.get("label", "").split(SEVERAL) if label.strip())
         lines[row["record"]] = LabelLine(labels, row.get("patient", ""), _person(row))
+    return lines
+
+
+def _table(path: Path, lines: Mapping[str, LabelLine]) -> LabelTable:
     classes = tuple(sorted({label for line in lines.values() for label in line.label}))
     if len(classes) < 2:
         raise UserError(f"{path}: labels need two classes or more, found {', '.join(classes) or 'none'}")
@@ -236,11 +268,16 @@ def _table(path: Path, rows: Sequence[Mapping[str, str]]) -> LabelTable:
     return LabelTable(lines, classes, multilabel)
 
 
+def age_in_years(text: str) -> float:
+    """Return the age that a text states in years; NaN where it is none of a person's."""
+    try:
+        age = float(text)
+    except ValueError:
+        return float("nan")
+    return age if 0.0 <= age <= MAX_AGE else float("nan")
+
+
 def _person(row: Mapping[str, str]) -> dict[str, Any]:
     if "age" not in row and "sex" not in row:
         return {}
-    try:
-        age = float(row.get("age", ""))
-    except ValueError:
-        age = float("nan")
-    return {"age": age, "sex": SEXES.get(row.get("sex", "").lower(), "")}
+    return {"age": age_in_years(row.get("age", "")), "sex": SEXES.get(row.get("sex", "").lower(), "")}

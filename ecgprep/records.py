@@ -227,6 +227,10 @@ def _check_files(path: Path, header: wfdb.Record) -> None:
         raise RecordError("read", "has no samples")
     files = tuple(dict.fromkeys(header.file_name))
     _check_here(path, files)
+    if "61" in header.fmt and max(header.samps_per_frame) > 1:
+        raise RecordError(
+            "read", "has several samples a frame in format 61; write it anew in format 16, by WFDB's xform"
+        )
     for file in files:
         own = [i for i, name in enumerate(header.file_name) if name == file]
         bytes_per_sample = BYTES_PER_SAMPLE.get(header.fmt[own[0]])
@@ -380,7 +384,8 @@ def check_quality(signal_mv: NDArray[np.float64], leads: Sequence[str], fs_hz: f
         raise RecordError(
             "quality",
             f"lead {leads[widest]} spans {range_mv[widest]:.3g} mV in a typical second, which no ECG does "
-            f"({MIN_RANGE_MV:g} to {MAX_RANGE_MV:g} mV): the unit or the gain in the header is wrong",
+            f"({MIN_RANGE_MV:g} to {MAX_RANGE_MV:g} mV): the unit or the gain in the header is wrong, or the "
+            "unit of an array not mV",
         )
 
 

@@ -89,7 +89,10 @@ class Arrays(Database):
 
     def how_to_get(self) -> str:
         """Return how to name a folder."""
-        return "Name the folder of the files by --from DIR"
+        return (
+            "Name the folder of the files by --from DIR: *.csv of 188 columns, X_*.npy with y_*.npy beside it, *.pt, "
+            "or signals/*.npy with labels/*.npy"
+        )
 
     def find(self, folder: Path, prepare: Prepare) -> Found:
         """Return the files of signals that are here; of the public tables those that hold the wanted classes.

@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from ecgprep.annotations import Annotations, read_annotations
 from ecgprep.beats import BeatPreset
 from ecgprep.config import Prepare
+from ecgprep.label_table import age_in_years
 from ecgprep.records import Record, read_record
 from ecgprep.rpeaks import DEFAULT_DETECTOR, DETECTORS
 from ecgprep.splits import Protocol, Rows, strata
 from ecgprep.units import EXAMPLES, GivenRows, Unit, parse_unit
 from store.errors import RecordError, UnknownNameError, UserError
+from store.patients import choose_patients
 from store.plan import Values
 from store.vocabulary import SYNTHETIC_MARK, lead_key, same_leads
 
@@ -200,10 +202,11 @@ class Database(ABC):
 
     def how_to_get(self) -> str:
         """Return, for an error message, where the recordings come from."""
+        rate = f"; for the files at {max(self.rates_hz):g} Hz add --fs {max(self.rates_hz):g}"
         return (
             f"Get them ({self.download_size}, {self.licence}; {self.url}) by `ecgprep download {self.name}`, or "
             f"name the folder that holds {self.folder}/ by --from DIR; or make synthetic ones: "
-            f"ecgprep synth DIR --like {self.name}"
+            f"ecgprep synth DIR --like {self.name}{rate if len(self.rates_hz) > 1 else ''}"
         )
 
     @property
@@ -230,8 +233,10 @@ class Database(ABC):
         Raises
         ------
         UserError
-            If a unit, rate, lead or rule is not one that this database has.
+            If a unit, rate, lead or rule is not one that this database has, or part of the patients is named wrongly.
         """
+        if prepare.patients is not None:
+            choose_patients(prepare.patients, 0)
         unit = parse_unit(prepare.unit or self.default_unit)
         if isinstance(unit, GivenRows) != self.ready_cut:
             holds = "rows ready cut; leave --unit out" if self.ready_cut else f"recordings; write {EXAMPLES}"
@@ -272,7 +277,9 @@ class Database(ABC):
         spelling = {lead_key(lead): lead for lead in self.leads}
         for lead in wanted:
             if not any(lead_key(name) in spelling or name in self.substitutes for name in same_leads(lead)):
-                raise UnknownNameError(f"lead of {self.name}", lead, self.leads)
+                with_comma = next((name for name in self.leads if "," in name), None)
+                hint = f"One with a comma is named by --set 'leads=[\"{with_comma}\"]'" if with_comma else ""
+                raise UnknownNameError(f"lead of {self.name}", lead, self.leads, hint)
         leads = tuple(spelling.get(lead_key(lead), lead) for lead in wanted)
         if len(set(leads)) < len(leads):
             raise UserError(f"--leads {','.join(wanted)}: a lead is named twice")
@@ -284,7 +291,10 @@ class Database(ABC):
         return name
 
 
-AGE = re.compile(r"\bage\b[^\w\n]*(\d+)", re.IGNORECASE)  # on one line: the next may begin with a number of its own
+# on one line: the next may begin with a number of its own; of years, and not below zero, which stands for unknown
+AGE = re.compile(
+    r"\bage\b[^\w\n]*(?<!-)(\d+(?:\.\d+)?)(?![\d.]*\s*(?:mo(?:nth)?s?|w(?:ee)?ks?|days?)\b)", re.IGNORECASE
+)
 SEX = re.compile(r"\bsex\b[^\w\n]*(male|female|M|F)\b", re.IGNORECASE)
 
 
@@ -292,7 +302,7 @@ def person_in(comments: str) -> dict[str, Any]:
     """Return age and sex from a header's comments such as ``<age>: 65 <sex>: F``."""
     age, sex = AGE.search(comments), SEX.search(comments)
     said = {"m": "male", "f": "female"}
-    return {"age": float(age[1]) if age else float("nan"), "sex": said[sex[1][0].lower()] if sex else ""}
+    return {"age": age_in_years(age[1]) if age else float("nan"), "sex": said[sex[1][0].lower()] if sex else ""}
 
 
 def is_synthetic(folder: Path) -> bool:

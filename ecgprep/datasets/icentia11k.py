@@ -9,7 +9,7 @@ References
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from store.patients import choose_patients
 
 N_PATIENTS = 11_000
 SEGMENT = re.compile(r"p(\d\d)/p(\1\d{3})/p\2_s\d\d")
+LAYOUT = "p00/p00000/p00000_s00"
 FRAME_S = 16.384  # 4096 samples
 
 
@@ -49,10 +50,13 @@ class Icentia11k(AnnotatedDatabase):
     def find(self, folder: Path, prepare: Prepare) -> Found:
         """Return the segments that are here."""
         files = (file for file in folder.glob("p??/p?????/*") if file.suffix in ATR_SUFFIXES)
-        names = {file.relative_to(folder).with_suffix("").as_posix() for file in files}
-        refs = [self._ref(folder, name) for name in sorted(names) if SEGMENT.fullmatch(name)]
+        shown = (file for file in files if not file.name.startswith("."))  # other systems leave hidden ones beside them
+        names = {file.relative_to(folder).with_suffix("").as_posix() for file in shown}
+        segments = sorted(filter(_is_segment, names))
+        refs = tuple(self._ref(folder, name) for name in segments)
         synthetic = is_synthetic(folder)
-        return Found(tuple(refs), self.published_records, "(synthetic)" if synthetic else "1.0", synthetic)
+        version, note = "(synthetic)" if synthetic else "1.0", _unknown_note(names.difference(segments))
+        return Found(refs, self.published_records, version, synthetic, note)
 
     def _ref(self, folder: Path, name: str) -> RecordRef:
         patient = name.split("/")[1].removeprefix("p")
@@ -61,6 +65,10 @@ class Icentia11k(AnnotatedDatabase):
     def patients(self, records: Sequence[RecordRef]) -> Sequence[str]:
         """Return all 11,000, whoever is here, so that a share is the same one everywhere."""
         return [f"{self.name}/{number:05d}" for number in range(N_PATIENTS)]
+
+    def how_to_get(self) -> str:
+        """Return what a folder has to look like, and where the recordings come from."""
+        return f"Its segments are {LAYOUT}.hea, .dat and .atr and so on, no .pkl.gz or .npz. {super().how_to_get()}"
 
     def wants(self, path: str, prepare: Prepare) -> bool:
         """Leave out the segments of patients who are not asked for."""
@@ -74,6 +82,19 @@ class Icentia11k(AnnotatedDatabase):
     def person(self, ref: RecordRef, record: Record) -> Mapping[str, Any]:
         """Return nothing but that age and sex are unknown."""
         return {"age": float("nan"), "sex": ""}
+
+
+def _is_segment(name: str) -> bool:
+    segment = SEGMENT.fullmatch(name)
+    return segment is not None and int(segment[2]) < N_PATIENTS
+
+
+def _unknown_note(names: Collection[str]) -> str:
+    """Return which records here are no segments of the database; "" if none."""
+    if not names:
+        return ""
+    last = f"p{N_PATIENTS - 1:05d}"
+    return f"left alone are {len(names)} records of other names than {LAYOUT} up to {last}, such as {min(names)!r}"
 
 
 @lru_cache(maxsize=4)

@@ -14,7 +14,7 @@ from ecgprep.config import Prepare
 from ecgprep.datasets.annotated import AnnotatedDatabase
 from ecgprep.datasets.base import Found, RecordRef, is_synthetic, person_in
 from ecgprep.folders import files_below
-from ecgprep.label_table import NO_LABELS, LabelLine, LabelTable, read_labels
+from ecgprep.label_table import NO_LABELS, LabelLine, LabelTable, has_labels, read_labels
 from ecgprep.records import Record, number_repeated, read_record
 from ecgprep.wfdb_files import lead_names, parse_header, parse_segments, read_header_text, samples_a_frame, signal_files
 from store.errors import MissingDataError, UserError
@@ -81,7 +81,7 @@ class WfdbFolder(AnnotatedDatabase):
 
     def annotator(self, prepare: Prepare) -> str | None:
         """Return the annotator that was named; ``atr`` where labels come from nowhere else."""
-        return prepare.annotator or (None if prepare.labels else "atr")
+        return prepare.annotator or (None if has_labels(prepare.labels) else "atr")
 
     def find(self, folder: Path, prepare: Prepare) -> Found:
         """Return a record for each header, with its line of the label file.
@@ -93,7 +93,7 @@ class WfdbFolder(AnnotatedDatabase):
         MissingDataError
             If there is no annotation file where labels come from them.
         """
-        if "/" in (prepare.annotator or ""):
+        if not {"/", "."}.isdisjoint(prepare.annotator or ""):
             raise UserError(
                 f"--annotator {prepare.annotator}: write the suffix of the annotation files alone, such as atr"
             )
@@ -108,13 +108,13 @@ class WfdbFolder(AnnotatedDatabase):
                 "suffix of its annotation files by --annotator, or say --labels none"
             )
         refs.sort(key=lambda ref: ref.record.encode())
-        if table.lines and refs and not any(ref.facts["label"] for ref in refs):
+        if table.lines and refs and not lines:
             theirs, ours = next(iter(table.lines)), refs[0].record.removeprefix("wfdb/")
             raise UserError(
                 f"--labels {prepare.labels}: none of its {len(table.lines)} records (such as {theirs!r}) is one of the "
                 f"{len(refs)} here (such as {ours!r}); write each as its path below {folder}, without a suffix"
             )
-        note = _unmatched(table, refs) if table.lines else ""
+        note = _unmatched(table, lines, refs) if table.lines else ""
         return Found(tuple(refs), len(refs), "", is_synthetic(folder), note)
 
     def read(self, ref: RecordRef, prepare: Prepare) -> Record:
@@ -127,7 +127,7 @@ class WfdbFolder(AnnotatedDatabase):
 
     def schemes(self, prepare: Prepare) -> tuple[str, ...]:
         """Return the label file's scheme, then those of the annotations."""
-        from_file = (LABEL,) if prepare.labels else ()
+        from_file = (LABEL,) if has_labels(prepare.labels) else ()
         return from_file + (super().schemes(prepare) if self.annotator(prepare) else ())
 
     def labels(
@@ -135,7 +135,7 @@ class WfdbFolder(AnnotatedDatabase):
     ) -> dict[str, Values]:
         """Return the label of each row's record, and what its annotations say."""
         rule = "no labels" if prepare.labels == NO_LABELS else "the label file's word for the record"
-        from_file = {LABEL: _record_labels(facts, rule)} if prepare.labels else {}
+        from_file = {LABEL: _record_labels(facts, rule)} if has_labels(prepare.labels) else {}
         return from_file | (super().labels(facts, marks, prepare) if self.annotator(prepare) else {})
 
     def unknown_patients(self, facts: Sequence[Mapping[str, Any]]) -> str:
@@ -233,15 +233,19 @@ def _ref(
     return RecordRef(f"wfdb/{name}", f"wfdb/{patient}", folder, suffixes, facts, beside)
 
 
-def _unmatched(table: LabelTable, refs: Sequence[RecordRef]) -> str:
-    """Return which lines of a label file are of no record here, and which records have no label; "" if none."""
+def _unmatched(table: LabelTable, lines: Mapping[str, LabelLine], refs: Sequence[RecordRef]) -> str:
+    """Return which lines of a label file are of no record here, and which records have no label; "" if none.
+
+    In a file without labels those count that have no line.
+    """
     paths = {ref.record.removeprefix("wfdb/") for ref in refs}
     known = paths | {path.rpartition("/")[2] for path in paths}
     absent = [record for record in table.lines if record not in known]
-    silent = [ref.record for ref in refs if not ref.facts["label"]]
+    what, named = ("label", {path for path in lines if lines[path].label}) if table.classes else ("line", lines.keys())
+    silent = [ref.record for ref in refs if ref.record.removeprefix("wfdb/") not in named]
     said = [
         f"{len(absent)} of its {len(table.lines)} records are not here, such as {absent[0]!r}" if absent else "",
-        f"{len(silent)} of {len(refs)} records have no label in it, such as {silent[0]!r}" if silent else "",
+        f"{len(silent)} of {len(refs)} records have no {what} in it, such as {silent[0]!r}" if silent else "",
     ]
     return f"label file: {'; '.join(filter(None, said))}" if any(said) else ""
 

@@ -32,7 +32,11 @@ LIKE: Mapping[str, Callable[..., Path]] = {
     "ptbxl": write_ptbxl,
     "svdb": write_svdb,
 }
-OPTIONS = {"n_minutes": "length of its records", "n_records": "number of its records"}
+OPTIONS = {
+    "n_minutes": ("--minutes", "length"),
+    "n_records": ("--records", "number"),
+    "rates": ("--fs", "rate"),
+}
 
 __all__ = [
     "LIKE",
@@ -49,7 +53,9 @@ __all__ = [
 ]
 
 
-def write_like(name: str, folder: Path, *, n_minutes: float | None, n_records: int | None, seed: int) -> Path:
+def write_like(
+    name: str, folder: Path, *, n_minutes: float | None, n_records: int | None, seed: int, fs: int | None = None
+) -> Path:
     """Write synthetic recordings in the layout of a database; None takes its default.
 
     Parameters
@@ -62,6 +68,8 @@ def write_like(name: str, folder: Path, *, n_minutes: float | None, n_records: i
         Length of each record in minutes.
     n_records : int or None
         Number of records.
+    fs : int, optional
+        Sampling rate in Hz, of those that a database is published at.
     seed : int
         Same seed, same bytes.
 
@@ -77,10 +85,10 @@ def write_like(name: str, folder: Path, *, n_minutes: float | None, n_records: i
     """
     if name not in LIKE:
         raise UnknownNameError("database to imitate", name, LIKE)
-    asked = {"n_minutes": n_minutes, "n_records": n_records}
+    asked = {"n_minutes": n_minutes, "n_records": n_records, "rates": None if fs is None else (fs,)}
     given = {key: value for key, value in asked.items() if value is not None}
     for key in given:
         if key not in inspect.signature(LIKE[name]).parameters:
-            option = key.removeprefix("n_")
-            raise UserError(f"--{option}: the layout of {name} fixes the {OPTIONS[key]}; leave --{option} out")
+            option, what = OPTIONS[key]
+            raise UserError(f"{option}: the layout of {name} fixes the {what} of its records; leave {option} out")
     return LIKE[name](folder, seed=seed, **given)

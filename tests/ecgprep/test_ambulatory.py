@@ -13,10 +13,11 @@ import wfdb
 from ecgprep.build import BuildResult, build
 from ecgprep.config import Prepare
 from ecgprep.datasets import get_database
+from ecgprep.inspect import print_result
 from ecgprep.records import Record
 from ecgprep.synth import write_icentia11k, write_incartdb, write_mitdb, write_svdb
 from pipelines.workspace import Workspace
-from store.errors import UserError
+from store.errors import MissingDataError, UserError
 from store.patients import choose_patients
 from store.read import Store, open_store
 from store.vocabulary import BEAT_SCHEMES, TEST, TRAIN, UNUSED, VALIDATION
@@ -189,6 +190,31 @@ class TestIcentia:
         shutil.copytree(patient, raw / "p99" / patient.name)
         assert len(database.find(raw, prepare).records) == n_records
 
+    def test_records_of_no_patient_are_left_alone_and_said(
+        self, synthetic: Path, tmp_path: Path, build_in: Build, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        folder = get_database("icentia11k").folder
+        raw = shutil.copytree(synthetic / folder / "p10", tmp_path / folder / "p10").parent
+        shutil.copytree(raw / "p10/p10999", raw / "p11/p11000")
+        for file in (raw / "p11/p11000").iterdir():
+            file.rename(file.with_name(file.name.replace("10999", "11000")))
+        n_here = len({file.stem for file in raw.glob("p10/*/*")})
+        (raw / "p10/p10999/._p10999_s00.hea").touch()
+        result = build_in(tmp_path, dataset="icentia11k")
+        assert len(set(open_store(result.place).column("record"))) == n_here
+        print_result(result)
+        said = " ".join(capsys.readouterr().err.split())
+        assert (
+            "3 records of other names than p00/p00000/p00000_s00 up to p10999, such as 'p11/p11000/p11000_s00'" in said
+        )
+
+    def test_folder_of_another_layout_is_told_which_is_read(self, tmp_path: Path, build_in: Build) -> None:
+        folder = tmp_path / get_database("icentia11k").folder
+        folder.mkdir()
+        (folder / "00000_batched.pkl.gz").touch()
+        with pytest.raises(MissingDataError, match=r"Its segments are p00/p00000/p00000_s00\.hea, .* no \.pkl\.gz"):
+            build_in(tmp_path, dataset="icentia11k")
+
     def test_a_range_of_patients(self, synthetic: Path, build_in: Build) -> None:
         store = open_store(build_in(synthetic, dataset="icentia11k", patients="0-2500").place)
         assert set(store.column("patient")) == {"icentia11k/00000", "icentia11k/01000", "icentia11k/02000"}
@@ -268,10 +294,11 @@ class TestSeveral:
         ("section", "message"),
         [
             ({"dataset": "mitdb,ptbxl"}, "share no label scheme"),
+            ({"dataset": "mitdb,arrays"}, "arrays holds rows ready cut, .* build it by itself"),
             ({"dataset": "mitdb,icentia11k"}, "unknown lead of icentia11k 'MLII'"),
             ({"dataset": "mitdb,incartbd"}, "Did you mean 'incartdb'"),
         ],
-        ids=["labels", "leads", "name"],
+        ids=["labels", "rows", "leads", "name"],
     )
     def test_what_does_not_go_together_is_refused(
         self, synthetic: Path, build_in: Build, section: dict[str, str], message: str

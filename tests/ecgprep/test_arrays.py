@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ecgprep.array_files import find_array_files, label_file, named_part, read_signals
-from store.errors import NothingLeftError, RecordError, UserError
+from store.errors import MissingDataError, NothingLeftError, RecordError, UserError
 from store.read import Store, open_store
 from store.vocabulary import TEST, TRAIN, VALIDATION
 from tests.ecgprep.conftest import Build
@@ -40,8 +40,8 @@ def tables(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def built(build_in: Build, source: Path, **section: object) -> Store:
-    return open_store(build_in(source, dataset="arrays", **section).place)
+def built(build_in: Build, source: Path, home: str = "home", **section: object) -> Store:
+    return open_store(build_in(source, home, dataset="arrays", **section).place)
 
 
 def test_arrays_below_a_linked_folder_are_read_once(tables: Path, tmp_path: Path, build_in: Build) -> None:
@@ -284,6 +284,63 @@ def test_table_with_other_columns_is_left_out(tables: Path, build_in: Build) -> 
         "arrays/notes",
         "notes.csv has 4 columns, not 187 samples and a label",
     )
+
+
+NUMBERED = ",".join(map(str, range(188)))
+
+
+@pytest.mark.parametrize("header", [NUMBERED, NUMBERED.replace("187", "label"), NUMBERED.replace(",", ",c")])
+def test_line_with_the_names_of_the_columns_is_no_beat(tables: Path, build_in: Build, header: str) -> None:
+    plain = built(build_in, tables, fs=125)
+    path = tables / "arrays/mitbih_train.csv"
+    path.write_text(f"{header}\n{path.read_text()}")
+    named = built(build_in, tables, "named", fs=125)
+    assert named.column("record").tolist() == plain.column("record").tolist()
+    np.testing.assert_array_equal(named.signal[:], plain.signal[:])
+
+
+@pytest.mark.parametrize("first_label", ["nan", ""])
+def test_damaged_first_line_is_no_header(tables: Path, build_in: Build, first_label: str) -> None:
+    path = tables / "arrays/mitbih_train.csv"
+    first, _, others = path.read_text().partition("\n")
+    path.write_text(f"{first.rpartition(',')[0]},{first_label}\n{others}")
+    (left_out,) = build_in(tables, dataset="arrays", fs=125).quarantined
+    assert left_out.reason == "mitbih_train.csv holds a label nan, which is no class number"
+
+
+def test_labels_may_be_true_and_false(tmp_path: Path, build_in: Build) -> None:
+    has = np.random.default_rng(0).integers(0, 2, (10, 5)).astype(bool)
+    (tmp_path / "arrays").mkdir()
+    np.save(tmp_path / "arrays/X_train.npy", make_beats(10, 186))
+    np.save(tmp_path / "arrays/y_train.npy", has)
+    store = built(build_in, tmp_path, fs=100, label_rule="superclass")
+    np.testing.assert_array_equal(store.label("superclass").values, has)
+
+
+@pytest.mark.parametrize(
+    ("factor", "row", "message"),
+    [
+        (1, 3, "lead II of row 3 has no values"),
+        (1000, None, "which no ECG does .*, or the unit of an array not mV"),
+    ],
+)
+def test_rows_that_will_not_do_are_named(
+    tmp_path: Path, build_in: Build, factor: int, row: int | None, message: str
+) -> None:
+    beats = make_beats(10, 186) * factor
+    if row is not None:
+        beats[row] = np.nan
+    (tmp_path / "arrays").mkdir()
+    np.save(tmp_path / "arrays/X_train.npy", beats)
+    np.save(tmp_path / "arrays/y_train.npy", np.arange(10) % 5)
+    with pytest.raises(NothingLeftError, match=message):
+        build_in(tmp_path, dataset="arrays", fs=125)
+
+
+def test_folder_without_arrays_says_what_files_are_read(tmp_path: Path, build_in: Build) -> None:
+    np.save(tmp_path / "x_train.npy", make_beats(10, 186))
+    with pytest.raises(MissingDataError, match=r"by --from DIR: \*\.csv of 188 columns, X_\*\.npy with y_\*\.npy"):
+        build_in(tmp_path, dataset="arrays", fs=125)
 
 
 def test_nothing_passes_from_one_row_into_the_next(tmp_path: Path, build_in: Build) -> None:

@@ -589,6 +589,11 @@ def test_ptbxl_records_that_the_table_does_not_name_are_said(tmp_path: Path, bui
     assert about["note"] == expected
 
 
+def test_files_of_the_other_rate_are_named_with_the_option_that_brings_them(raw: Path, build_in: Build) -> None:
+    with pytest.raises(MissingDataError, match=r"at 500 Hz is here.* for the files at 500 Hz add --fs 500"):
+        build_in(raw, dataset="ptbxl", fs=500)
+
+
 def test_ptbxl_of_records_built_at_500_hz(tmp_path: Path, build_in: Build) -> None:
     write_ptbxl(tmp_path / "raw", 2, rates_hz=(500,), n_rows=3)
     store = built(build_in(tmp_path / "raw", dataset="ptbxl", fs=500))

@@ -72,6 +72,10 @@ BUILD = ("build", "--from", RAW, "--dataset")
 
 MISTAKES = {
     "dataset": ((*BUILD, "mitbd"), "unknown dataset 'mitbd'. Did you mean 'mitdb'?"),
+    "patients to download": (
+        ("download", "mitdb", "--patients", "abc", "--offline", "--home", HOME),
+        "--patients abc: write a share",
+    ),
     "no dataset": (("build", "--from", RAW), "name a database: --dataset mitdb"),
     "representation": ((*BUILD, "mitdb", "--reps", "gfa"), "Did you mean 'gaf'?"),
     "parameter": ((*BUILD, "mitdb", "--reps", "gaf:siez=3"), "Did you mean 'size'?"),

@@ -223,6 +223,14 @@ def test_frames_of_several_samples_are_read_whole_and_slower_leads_put_beside_th
     assert np.flatnonzero(np.isnan(ours.signal_mv[0])).tolist() == list(range(397, 404))
 
 
+def test_frames_of_several_samples_in_format_61_are_refused(tmp_path: Path) -> None:
+    _write_frames(tmp_path, [np.arange(4000) % 500] * 2, [4, 4])
+    header = tmp_path / "frames.hea"
+    header.write_text(header.read_text().replace("16x4", "61x4"))
+    with pytest.raises(RecordError, match="several samples a frame in format 61; write it anew in format 16"):
+        read_record(tmp_path / "frames")
+
+
 def test_annotations_count_frames_which_hold_several_samples(tmp_path: Path) -> None:
     _write_frames(tmp_path, [np.arange(4000) % 500] * 2, [4, 4])
     wfdb.wrann("frames", "atr", np.array([10, 900]), ["N", "V"], write_dir=str(tmp_path))

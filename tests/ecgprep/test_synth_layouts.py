@@ -142,6 +142,13 @@ def test_same_seed_gives_the_same_bytes(tmp_path: Path, like: str) -> None:
     assert list((tmp_path / "a").glob(f"*/{SYNTHETIC_MARK}"))
 
 
+def test_ptbxl_is_written_at_the_rate_that_was_asked_for(tmp_path: Path) -> None:
+    place = write_like("ptbxl", tmp_path, n_minutes=None, n_records=40, seed=0, fs=500)
+    assert not (place / "records100").exists()
+    record = wfdb.rdheader(str(place / "records500/00000/00001_hr"))
+    assert (record.fs, record.sig_len) == (500, 5000)
+
+
 @pytest.mark.parametrize(
     ("like", "options", "message"),
     [
@@ -152,6 +159,8 @@ def test_same_seed_gives_the_same_bytes(tmp_path: Path, like: str) -> None:
         ("ludb", {"n_records": 0}, "ask for 1 or more"),
         ("nstdb", {"n_minutes": 0.1}, "too short"),
         ("nstdb", {"n_records": 5}, "fixes the number"),
+        ("ptbxl", {"fs": 250}, "PTB-XL has 100 and 500 Hz"),
+        ("mitdb", {"fs": 360}, "--fs: the layout of mitdb fixes the rate of its records"),
         ("ptbd", {}, "Did you mean 'ptbdb'"),
     ],
 )

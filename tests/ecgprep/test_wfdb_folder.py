@@ -13,6 +13,7 @@ from ecgprep.build import BuildResult, build
 from ecgprep.config import Prepare
 from ecgprep.datasets.base import person_in
 from ecgprep.inspect import print_result
+from pipelines.recipe import override
 from pipelines.workspace import Workspace
 from store.errors import MissingDataError, UserError
 from store.read import open_store
@@ -107,6 +108,39 @@ class TestLabelFile:
         assert label.classes == ("b", "né, 1")
         assert sorted(label.values.tolist()) == [-1] * 22 + [0, 1]
 
+    @pytest.mark.parametrize(
+        ("first", "columns"),
+        [
+            ("# of ward 3, by hand\nrecord\tlabel", ""),
+            ("# name\tdiagnosis", ""),
+            ("#\n# of ward 3\n# Record\tLabel", ""),
+            ("#name\tdiagnosis", ":record=name:label=diagnosis"),
+            ("#name\tdiagnosis", ":record=#name:label=diagnosis"),
+        ],
+    )
+    def test_remarks_above_the_records_are_none_of_them(
+        self, folder: Path, build_in: Build, first: str, columns: str
+    ) -> None:
+        (folder / "remarks.csv").write_text(f"{first}\nr00\ta\nr01\tb\n")
+        result = build_in(folder, dataset="wfdb", labels=f"remarks.csv{columns}")
+        label = open_store(result.place).label()
+        assert label.classes == ("a", "b")
+        assert sorted(label.values.tolist()) == [-1] * 22 + [0, 1]
+
+    def test_age_that_no_person_has_is_unknown(self, folder: Path, build_in: Build) -> None:
+        ages = ["-1", "300", "inf", "6 months", "0", "74.5"]
+        lines = [f"r{i:02d},{'ab'[i % 2]},{age}" for i, age in enumerate(ages)]
+        (folder / "ages.csv").write_text("\n".join(["record,label,age", *lines]))
+        store = open_store(build_in(folder, dataset="wfdb", labels="ages.csv").place)
+        by_record = dict(zip(store.column("record").tolist(), store.column("age").tolist(), strict=True))
+        found = [by_record[f"wfdb/ward{i % 2}/r{i:02d}"] for i in range(len(ages))]
+        np.testing.assert_equal(found, [np.nan] * 4 + [0.0, 74.5])
+
+    def test_quoted_cells_may_stand_behind_a_space(self, folder: Path, build_in: Build) -> None:
+        (folder / "spaced.csv").write_text('record, label\nr00, "a, old"\nr01, "b"\n')
+        store = open_store(build_in(folder, dataset="wfdb", labels="spaced.csv").place)
+        assert store.label().classes == ("a, old", "b")
+
     def test_line_with_a_records_path_is_of_no_other(self, folder: Path, build_in: Build) -> None:
         write_ptbxl_record(folder / "r00", 100, np.random.default_rng(0))
         (folder / "paths.csv").write_text("r00,a\nward1/r01,b\n")
@@ -177,6 +211,31 @@ class TestAnnotations:
         np.testing.assert_array_equal(plain.signal[:], np.asarray(own.signal[:])[rows])
         np.testing.assert_array_equal(plain.label("aami").values, own.label("aami").values[rows])
 
+    def test_patients_come_from_a_file_and_labels_from_annotations(
+        self, tmp_path: Path, build_in: Build, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        names = [str(100 + i) for i in range(12)]
+        raw = write_mitdb(tmp_path / "raw", names, seconds=20, leads=dict.fromkeys(names, ("MLII", "V1")))
+        lines = [f"{name},p{i // 2},{40 + i}" for i, name in enumerate(names)]
+        (raw / "patients.csv").write_text("\n".join(["record,patient,age", *lines]))
+        section = {"dataset": "wfdb", "unit": "beat:centred186", "leads": "MLII"}
+        result = build_in(raw, labels="patients.csv:label=none", **section)
+        store = open_store(result.place)
+        assert store.schemes == ["aami", "aami_bxb"]
+        assert len(set(store.column("patient"))) == 6
+        assert store.column("age")[0] == 40.0
+        assert store.protocols
+        assert all(store.split(protocol).leaks == () for protocol in store.protocols)
+        print_result(result)
+        assert "label file" not in capsys.readouterr().err
+        (raw / "patients.csv").write_text("\n".join(["record,patient,age", *lines[:-1]]))
+        partly = build_in(raw, "partly", labels="patients.csv:label=none", **section)
+        assert open_store(partly.place).split().leaks == ("patient",)
+        print_result(partly)
+        assert "1 of 12 records have no line in it, such as 'wfdb/111'" in " ".join(capsys.readouterr().err.split())
+        with pytest.raises(UserError, match=r"'label'.* label=none where annotations label the records"):
+            build_in(raw, labels="patients.csv", **section)
+
     def test_leads_are_by_default_those_of_most_records(self, tmp_path: Path, build_in: Build) -> None:
         raw = write_mitdb(tmp_path / "raw", ("100", "101", "102"), seconds=20)
         result = build_in(raw, dataset="wfdb")
@@ -201,6 +260,13 @@ class TestAnnotations:
         write_mitdb_record(tmp_path, "slp01a", signal_mv, ("ECG", "EEG (C4-A1)"))
         options = {"leads": leads} if leads else {}
         assert open_store(build_in(tmp_path, dataset="wfdb", labels="none", **options).place).leads == expected
+
+    def test_lead_with_a_comma_is_named_in_a_list(self, tmp_path: Path, build_in: Build) -> None:
+        raw = write_mitdb(tmp_path / "raw", ("100",), seconds=20, leads={"100": ("ECG, lead II", "V1")})
+        with pytest.raises(UserError, match=r"""named by --set 'leads=\["ECG, lead II"\]'"""):
+            build_in(raw, dataset="wfdb", leads="ECG, lead II")
+        options = override({"dataset": "wfdb"}, ['leads=["ECG, lead II"]'], "prepare")
+        assert open_store(build_in(raw, **options).place).leads == ("ECG, lead II",)
 
     @pytest.mark.parametrize("leads", [None, "all", "mlii,v1"])
     def test_leads_of_other_case_are_the_same(self, tmp_path: Path, build_in: Build, leads: str | None) -> None:
@@ -312,9 +378,10 @@ class TestAnnotations:
         assert store.protocols
         assert store.split().leaks == ("patient",)
 
-    def test_annotator_is_a_suffix_alone(self, folder: Path, build_in: Build) -> None:
-        with pytest.raises(UserError, match="--annotator notes/atr: write the suffix of the annotation files alone"):
-            build_in(folder, dataset="wfdb", annotator="notes/atr")
+    @pytest.mark.parametrize("annotator", ["notes/atr", ".atr"])
+    def test_annotator_is_a_suffix_alone(self, folder: Path, build_in: Build, annotator: str) -> None:
+        with pytest.raises(UserError, match=f"--annotator {annotator}: write the suffix of the annotation files alone"):
+            build_in(folder, dataset="wfdb", annotator=annotator)
 
     def test_labels_of_another_database_are_refused(self, raw: Path, build_in: Build) -> None:
         with pytest.raises(UserError, match="--labels: mitdb has labels of its own"):
@@ -340,6 +407,12 @@ class TestAnnotations:
     [
         ("<age>: 65 <sex>: F <diagnoses> 3", 65.0, "female"),
         ("Age: 74\nSex: Male", 74.0, "male"),
+        ("Age: -1", np.nan, ""),
+        ("Age: 300", np.nan, ""),
+        ("Age: 6 months", np.nan, ""),
+        ("Age: 10.5 weeks", np.nan, ""),
+        ("Age: 74.5", 74.5, ""),
+        ("Age - 074Y", 74.0, ""),
         ("Age:\n12 leads\nSex:\nF waves", np.nan, ""),
     ],
 )
