@@ -84,6 +84,7 @@ def download(
         str | None, typer.Option(help="Only these records or folders of records, such as 100,101.")
     ] = None,
     fs: Rate = None,
+    patients: Patients = None,
     settings: Settings = None,
     check: Annotated[bool, typer.Option("--check", help="Read every file again; repair those that are wrong.")] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Ask nothing but --from; say what is missing.")] = False,
@@ -98,11 +99,14 @@ def download(
     from ecgprep.download.databases import download as download_databases
     from ecgprep.progress import show_progress
     from pipelines.workspace import Workspace
+    from store.errors import UserError
 
     wishes = []
     for name in dict.fromkeys(databases):
         database = get_database(name)
-        prepare = database.resolve(_read_section({"dataset": name, "fs": fs}, None, settings))
+        if patients is not None and not database.patients_by_path:
+            raise UserError(f"--patients: the files of {name} do not say whose they are; download it whole")
+        prepare = database.resolve(_read_section({"dataset": name, "fs": fs, "patients": patients}, None, settings))
         wishes.append(Wish(database, prepare, Workspace.at(home).raw / database.folder))
     names = tuple(name.strip() for name in (records or "").split(",") if name.strip())
     options = Options(mirror, offline, check, names, optional, yes, connections)

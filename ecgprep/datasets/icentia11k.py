@@ -18,6 +18,7 @@ from ecgprep.config import Prepare
 from ecgprep.datasets.annotated import ATR_SUFFIXES, AnnotatedDatabase
 from ecgprep.datasets.base import Found, RecordRef, is_synthetic
 from ecgprep.records import Record
+from store.errors import UserError
 from store.patients import choose_patients
 
 N_PATIENTS = 11_000
@@ -40,6 +41,7 @@ class Icentia11k(AnnotatedDatabase):
     published_records = 541_794
     download_size = "1.1 TB; by --patients 1% about 11 GB"
     mean_record_bytes = 2_110_000
+    patients_by_path = True
     rates_hz = (250.0,)
     leads = ("ECG",)
     default_leads = ("ECG",)
@@ -78,7 +80,9 @@ class Icentia11k(AnnotatedDatabase):
 
 @lru_cache(maxsize=4)
 def _chosen(which: str) -> frozenset[int]:
-    return frozenset(choose_patients(which, N_PATIENTS).tolist())
+    if not len(chosen := choose_patients(which, N_PATIENTS)):
+        raise UserError(f"--patients {which}: Icentia11k has patients 0 to {N_PATIENTS - 1}")
+    return frozenset(chosen.tolist())
 
 
 DATABASE = Icentia11k()
