@@ -9,9 +9,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from multiprocessing import resource_tracker
@@ -44,6 +44,7 @@ NO_WORKERS = (
     "the cluster has had no workers",
     "start some in this environment (the logs of others say why they ended)",
 )
+SAME = "start the workers in the same environment"
 WORTH_PROCESSES = 8  # fewer tasks are done before worker processes have started
 KEPT_MESSAGES = 10  # Dask keeps the last 1,000 to each worker, with all that tasks were given: hundreds of MB
 
@@ -97,6 +98,8 @@ class TaskRunner:
         UserError
             If the scheduler does not answer.
         """
+        if self.scheduler is not None:
+            function = partial(_call_alike, function, _software())
         alone = self.workers == 0 or (self.workers is None and n_arguments < WORTH_PROCESSES)
         if alone and self.scheduler is None:
             yield from map(function, arguments)
@@ -195,10 +198,37 @@ def _check_software(client: Any, scheduler: str) -> None:
         for worker, there in client.run(version, name, on_error="return").items():
             lacks = isinstance(there, PackageNotFoundError)
             if lacks or (isinstance(there, str) and there != here):  # another error: of a worker that is lost
-                raise UserError(
-                    f"--scheduler {scheduler}: the worker {worker} has {'no ' if lacks else ''}{name}"
-                    f"{'' if lacks else f' {there}'}, here is {here}; start the workers in the same environment"
-                )
+                has = f"no {name}" if lacks else f"{name} {there}"
+                raise UserError(f"--scheduler {scheduler}: the worker {worker} has {has}, here is {here}; {SAME}")
+
+
+@lru_cache(maxsize=1)
+def _software() -> dict[str, str]:
+    """Return this process's versions of what makes the bytes."""
+    return {name: _version(name) for name in SOFTWARE}
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "absent"
+
+
+def _call_alike(function: Callable[[Argument], Result], software: Mapping[str, str], argument: Argument) -> Result:
+    """Call a function unless the software is another here: a worker may have joined after all were compared.
+
+    Raises
+    ------
+    UserError
+        If it is.
+    """
+    for name, wanted in software.items():
+        if (here := _software()[name]) != wanted:
+            from distributed import get_worker
+
+            raise UserError(f"the worker {get_worker().address} has {name} {here}, not {wanted}; {SAME}")
+    return function(argument)
 
 
 @contextmanager

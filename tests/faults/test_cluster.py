@@ -230,6 +230,9 @@ def test_worker_with_other_software_is_refused(tmp_path: Path) -> None:
             pytest.raises(UserError, match=r"the worker tcp://\S+ has scipy 1\.0, here is"),
         ):
             list(another.run(abs, [-1], 1))
+        cluster.workers[0].kill()  # the first build, which compared it alone, is left with the other
+        with pytest.raises(UserError, match=r"the worker tcp://\S+ has scipy 1\.0, not"):
+            list(runner.run(abs, [-1], 1))
 
 
 def test_workers_that_do_not_start_are_one_line(tmp_path: Path) -> None:
