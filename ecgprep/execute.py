@@ -45,6 +45,7 @@ NO_WORKERS = (
     "start some in this environment (the logs of others say why they ended)",
 )
 SAME = "start the workers in the same environment"
+ONE_THREAD = "with several the bytes differ: start the workers with --nthreads 1, one process for each core"
 WORTH_PROCESSES = 8  # fewer tasks are done before worker processes have started
 KEPT_MESSAGES = 10  # Dask keeps the last 1,000 to each worker, with all that tasks were given: hundreds of MB
 
@@ -177,6 +178,7 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
             if time.monotonic() > until:
                 raise UserError(f"--scheduler {scheduler}: the cluster has no workers")
             time.sleep(0.1)
+        _check_threads(client, scheduler)
         _check_software(client, scheduler)
         yield client
 
@@ -189,6 +191,13 @@ async def _greet(scheduler: str) -> None:
     connecting = connect(scheduler, **Security().get_connection_args("client"))
     comm = await asyncio.wait_for(connecting, CONNECT_S)
     await comm.close()
+
+
+def _check_threads(client: Any, scheduler: str) -> None:
+    """Raise if a worker of a cluster does several tasks at a time: codec and arithmetic are bound for a process."""
+    for worker, n_threads in client.nthreads().items():
+        if n_threads > 1:
+            raise UserError(f"--scheduler {scheduler}: the worker {worker} has {n_threads} threads; {ONE_THREAD}")
 
 
 def _check_software(client: Any, scheduler: str) -> None:
@@ -216,18 +225,21 @@ def _version(name: str) -> str:
 
 
 def _call_alike(function: Callable[[Argument], Result], software: Mapping[str, str], argument: Argument) -> Result:
-    """Call a function unless the software is another here: a worker may have joined after all were compared.
+    """Call a function on a worker that may have joined after all were looked at.
 
     Raises
     ------
     UserError
-        If it is.
+        If its software is another, or it does several tasks at a time.
     """
+    from distributed import get_worker
+
+    worker = get_worker()
     for name, wanted in software.items():
         if (here := _software()[name]) != wanted:
-            from distributed import get_worker
-
-            raise UserError(f"the worker {get_worker().address} has {name} {here}, not {wanted}; {SAME}")
+            raise UserError(f"the worker {worker.address} has {name} {here}, not {wanted}; {SAME}")
+    if worker.state.nthreads > 1:
+        raise UserError(f"the worker {worker.address} has {worker.state.nthreads} threads; {ONE_THREAD}")
     return function(argument)
 
 
