@@ -64,7 +64,7 @@ Download = Callable[[list[Wish]], object]
 
 RATES_HZ = (1.0, 1e6)  # that can be asked for; the filter of a resampling to others would not fit into memory
 REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
-HOME_ADVICE = "name a folder of your own by --home"
+STORE_ADVICE = "name a folder of your own by --home or --to"
 INDEX_BYTES = 2_000_000  # of raw data that one call of the first pass reads
 
 
@@ -188,11 +188,10 @@ def build(
         plan, reps = make_plan(indexes, prepare)
         tasks = plan_balances(plan.values, prepare)
         place = place_at(f"{_parent(target or workspace.stores)}/{plan.name}")
-        make_folder(workspace.stores, HOME_ADVICE)
-        if isinstance(place, Folder):
-            make_folder(place.path.parent, HOME_ADVICE)
-        lock_file = workspace.stores / f".{plan.name}.lock"
-        with locked(lock_file, "another build of this store is running", HOME_ADVICE), _refusals_named(place):
+        beside = place.path.parent if isinstance(place, Folder) else workspace.stores  # a bucket has no locks
+        make_folder(beside, STORE_ADVICE)
+        lock_file = beside / f".{plan.name}.lock"
+        with locked(lock_file, "another build of this store is running", STORE_ADVICE), _refusals_named(place):
             state, digest = _build_at(place, plan, indexes, prepare, reps, replace, runner, progress)
             balances = add_balances(place, plan, tasks, progress)
     if balances:
