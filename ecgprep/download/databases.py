@@ -305,7 +305,7 @@ def _right_files(
 
     with ThreadPoolExecutor() as pool:
         for done, (item, right) in enumerate(zip(unknown, pool.map(is_right, unknown), strict=True), start=1):
-            progress("checking files", done, len(unknown))
+            progress(f"checking files of {folder.name}", done, len(unknown))
             if right:
                 known.add(item.path)
                 if not ledger.holds(item):

@@ -552,6 +552,11 @@ def test_several_databases_share_one_progress(server: FaultyServer, wish: Wish, 
     download([wish, other], options, progress=lambda *step: steps.append(step))
     assert steps[-1] == ("downloading files", 20, 20)
     assert here(other.folder) == here(wish.folder) == wanted(published())
+    (wish.folder / "100.dat").unlink()
+    steps.clear()
+    download([wish, other], replace(options, check=True), progress=lambda *step: steps.append(step))
+    checked = {what: (done, total) for what, done, total in steps if what.startswith("checking")}
+    assert checked == {"checking files of mitdb": (9, 9), "checking files of other": (10, 10)}, "a bar has one total"
 
 
 class Huge(ThreeRecords):
