@@ -11,7 +11,7 @@ import errno
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from itertools import compress, permutations
 from pathlib import Path
@@ -25,8 +25,8 @@ from ecgprep.balance import check_methods, plan_balances
 from ecgprep.beats import cut
 from ecgprep.config import Prepare
 from ecgprep.datasets import get_database
-from ecgprep.datasets.base import Database, Found, RecordRef
-from ecgprep.download.databases import Wish, is_wanting
+from ecgprep.datasets.base import Database, Found, RecordRef, is_synthetic
+from ecgprep.download.databases import Wish, is_downloading
 from ecgprep.execute import TaskRunner
 from ecgprep.filters import parse_filters
 from ecgprep.index import Quarantined, read_clean
@@ -64,7 +64,7 @@ Download = Callable[[list[Wish]], object]
 
 RATES_HZ = (1.0, 1e6)  # that can be asked for; the filter of a resampling to others would not fit into memory
 REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
-HOME_ADVICE = "name a folder of your own by --home"
+STORE_ADVICE = "name a folder of your own by --home or --to"
 INDEX_BYTES = 2_000_000  # of raw data that one call of the first pass reads
 
 
@@ -188,11 +188,10 @@ def build(
         plan, reps = make_plan(indexes, prepare)
         tasks = plan_balances(plan.values, prepare)
         place = place_at(f"{_parent(target or workspace.stores)}/{plan.name}")
-        make_folder(workspace.stores, HOME_ADVICE)
-        if isinstance(place, Folder):
-            make_folder(place.path.parent, HOME_ADVICE)
-        lock_file = workspace.stores / f".{plan.name}.lock"
-        with locked(lock_file, "another build of this store is running", HOME_ADVICE), _refusals_named(place):
+        beside = place.path.parent if isinstance(place, Folder) else workspace.stores  # a bucket has no locks
+        make_folder(beside, STORE_ADVICE)
+        lock_file = beside / f".{plan.name}.lock"
+        with locked(lock_file, "another build of this store is running", STORE_ADVICE), _refusals_named(place):
             state, digest = _build_at(place, plan, indexes, prepare, reps, replace, runner, progress)
             balances = add_balances(place, plan, tasks, progress)
     if balances:
@@ -280,18 +279,27 @@ def _for_database(database: Database, prepare: Prepare) -> Prepare:
 
 
 def _to_download(prepare: Prepare, workspace: Workspace) -> list[Wish]:
-    """Return the published databases that are not in the workspace, or whose download was stopped."""
-    databases = [get_database(name) for name in prepare.databases]
-    places = {database.name: workspace.raw / database.folder for database in databases if database.published_path}
-    if not any(is_wanting(place) for place in places.values()):
+    """Return the published databases of which the workspace has none of the wanted records, or a stopped download."""
+    if not any(get_database(name).published_path for name in prepare.databases):
         return []
+    databases = _databases(prepare, workspace, None)
     _, own = resolve(prepare, databases)
-    wishes = zip(databases, own, strict=True)
-    return [
-        Wish(base, item, places[base.name])
-        for base, item in wishes
-        if base.name in places and is_wanting(places[base.name])
-    ]
+    wishes = [Wish(*known, workspace.raw / known[0].folder) for known in zip(databases, own, strict=True)]
+    return [wish for wish in wishes if wish.database.published_path and _is_wanting(wish)]
+
+
+def _is_wanting(wish: Wish) -> bool:
+    """Tell whether a database is not here, or only another part of it, such as another rate or other patients."""
+    if not wish.folder.is_dir() or is_downloading(wish.folder):
+        return True
+    if is_synthetic(wish.folder):
+        return False
+    try:
+        found = _find(wish.database, wish.folder, wish.prepare)
+        _chosen_records(found.records, wish.database.patients(found.records), wish.prepare.patients)
+    except MissingDataError:
+        return True
+    return False
 
 
 def index_databases(
@@ -347,13 +355,15 @@ def _find(database: Database, folder: Path, prepare: Prepare) -> Found:
     found = database.find(folder, prepare)
     if not found.records:
         at = f" at {database.raw_rate(prepare.fs):g} Hz" if len(database.rates_hz) > 1 else ""
-        raise MissingDataError(f"{folder}: no record of {database.name}{at} is here. {database.how_to_get()}")
+        rate = f" --fs {database.raw_rate(prepare.fs):g}" if at else ""
+        raise MissingDataError(f"{folder}: no record of {database.name}{at} is here. {database.how_to_get(rate)}")
     return found
 
 
 def _index(database: Database, found: Found, prepare: Prepare, runner: TaskRunner, progress: Progress) -> Index:
     patients = tuple(database.patients(found.records))
     refs = _chosen_records(found.records, patients, prepare.patients)
+    found = _with_absent(found, refs, patients, prepare.patients)
     blocks: dict[int, IndexedBlock] = {}
     n_read = 0
     batches = _batches(refs)
@@ -385,6 +395,16 @@ def _chosen_records(refs: Sequence[RecordRef], patients: Sequence[str], which: s
             f"--patients {which}: no record of these {len(chosen)} of {len(patients)} patients is here"
         )
     return kept
+
+
+def _with_absent(found: Found, refs: Sequence[RecordRef], patients: Sequence[str], which: str | None) -> Found:
+    """Note how many of the patients that are asked for are not here: of Icentia11k an earlier, smaller share may be."""
+    n_chosen = len(patients) if which is None else len(choose_patients(which, len(patients)))
+    n_absent = n_chosen - len({ref.patient for ref in refs})
+    if which is None or not n_absent:
+        return found
+    said = f"--patients {which}: {n_absent:,} of these {n_chosen:,} patients are not here"
+    return replace(found, note="; ".join(filter(None, [found.note, said])))
 
 
 def find_raw(database: Database, workspace: Workspace, source: Path | None) -> Path:

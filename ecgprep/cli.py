@@ -99,10 +99,13 @@ def download(
     from ecgprep.download.databases import download as download_databases
     from ecgprep.progress import show_progress
     from pipelines.workspace import Workspace
+    from store.errors import UserError
 
     wishes = []
     for name in dict.fromkeys(databases):
         database = get_database(name)
+        if patients is not None and not database.patients_by_path:
+            raise UserError(f"--patients: the files of {name} do not say whose they are; download it whole")
         prepare = database.resolve(_read_section({"dataset": name, "fs": fs, "patients": patients}, None, settings))
         wishes.append(Wish(database, prepare, Workspace.at(home).raw / database.folder))
     names = tuple(name.strip() for name in (records or "").split(",") if name.strip())

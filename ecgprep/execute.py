@@ -9,9 +9,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from multiprocessing import resource_tracker
@@ -44,6 +44,8 @@ NO_WORKERS = (
     "the cluster has had no workers",
     "start some in this environment (the logs of others say why they ended)",
 )
+SAME = "start the workers in the same environment"
+ONE_THREAD = "with several the bytes differ: start the workers with --nthreads 1, one process for each core"
 WORTH_PROCESSES = 8  # fewer tasks are done before worker processes have started
 KEPT_MESSAGES = 10  # Dask keeps the last 1,000 to each worker, with all that tasks were given: hundreds of MB
 
@@ -97,6 +99,8 @@ class TaskRunner:
         UserError
             If the scheduler does not answer.
         """
+        if self.scheduler is not None:
+            function = partial(_call_alike, function, _software())
         alone = self.workers == 0 or (self.workers is None and n_arguments < WORTH_PROCESSES)
         if alone and self.scheduler is None:
             yield from map(function, arguments)
@@ -174,6 +178,7 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
             if time.monotonic() > until:
                 raise UserError(f"--scheduler {scheduler}: the cluster has no workers")
             time.sleep(0.1)
+        _check_threads(client, scheduler)
         _check_software(client, scheduler)
         yield client
 
@@ -188,6 +193,13 @@ async def _greet(scheduler: str) -> None:
     await comm.close()
 
 
+def _check_threads(client: Any, scheduler: str) -> None:
+    """Raise if a worker of a cluster does several tasks at a time: codec and arithmetic are bound for a process."""
+    for worker, n_threads in client.nthreads().items():
+        if n_threads > 1:
+            raise UserError(f"--scheduler {scheduler}: the worker {worker} has {n_threads} threads; {ONE_THREAD}")
+
+
 def _check_software(client: Any, scheduler: str) -> None:
     """Raise if a worker of a cluster would make other bytes: it has another version of what makes them, or none."""
     for name in SOFTWARE:
@@ -195,10 +207,40 @@ def _check_software(client: Any, scheduler: str) -> None:
         for worker, there in client.run(version, name, on_error="return").items():
             lacks = isinstance(there, PackageNotFoundError)
             if lacks or (isinstance(there, str) and there != here):  # another error: of a worker that is lost
-                raise UserError(
-                    f"--scheduler {scheduler}: the worker {worker} has {'no ' if lacks else ''}{name}"
-                    f"{'' if lacks else f' {there}'}, here is {here}; start the workers in the same environment"
-                )
+                has = f"no {name}" if lacks else f"{name} {there}"
+                raise UserError(f"--scheduler {scheduler}: the worker {worker} has {has}, here is {here}; {SAME}")
+
+
+@lru_cache(maxsize=1)
+def _software() -> dict[str, str]:
+    """Return this process's versions of what makes the bytes."""
+    return {name: _version(name) for name in SOFTWARE}
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "absent"
+
+
+def _call_alike(function: Callable[[Argument], Result], software: Mapping[str, str], argument: Argument) -> Result:
+    """Call a function on a worker that may have joined after all were looked at.
+
+    Raises
+    ------
+    UserError
+        If its software is another, or it does several tasks at a time.
+    """
+    from distributed import get_worker
+
+    worker = get_worker()
+    for name, wanted in software.items():
+        if (here := _software()[name]) != wanted:
+            raise UserError(f"the worker {worker.address} has {name} {here}, not {wanted}; {SAME}")
+    if worker.state.nthreads > 1:
+        raise UserError(f"the worker {worker.address} has {worker.state.nthreads} threads; {ONE_THREAD}")
+    return function(argument)
 
 
 @contextmanager

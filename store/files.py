@@ -42,6 +42,11 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def is_read_only(folder: Path) -> bool:
+    """Tell whether a folder is there and this process can make no file in it."""
+    return folder.is_dir() and not os.access(folder, os.W_OK)
+
+
 @contextmanager
 def full_disk_named(where: str | Path) -> Iterator[None]:
     """Turn the errors of a full disk, Python's and the codec's, into one that names it.

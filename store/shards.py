@@ -93,12 +93,13 @@ def write_task(location: str | Path, task: Task, blocks: Mapping[str, NDArray[An
         If a block is not one whole shard.
     """
     place = place_at(location)
+    metadata = {path: _metadata(place, path) for path in blocks}  # first: where nothing is built, nothing is left
     kept: dict[str, Future[str]] = {}
     empty: list[str] = []
     with full_disk_named(place.location), place.scratch() as scratch:
         with ThreadPoolExecutor(max_workers=1) as keeper:  # one array is digested and put while the next is compressed
             for path, block in blocks.items():
-                shard = _write_shard(place, scratch, path, task, block)
+                shard = _write_shard(metadata[path], scratch, path, task, block)
                 name = shard.relative_to(scratch).as_posix()
                 if shard.exists():
                     kept[name] = keeper.submit(_keep_shard, place, shard, name)
@@ -117,10 +118,10 @@ def _keep_shard(place: Place, shard: Path, name: str) -> str:
     return digest
 
 
-def _write_shard(place: Place, scratch: Path, path: str, task: Task, block: NDArray[Any]) -> Path:
+def _write_shard(metadata: str, scratch: Path, path: str, task: Task, block: NDArray[Any]) -> Path:
     """Write one shard of an array into the scratch folder and return where it lies there."""
     (scratch / path).mkdir(parents=True)
-    (scratch / path / "zarr.json").write_text(_metadata(place, path), encoding="utf-8")
+    (scratch / path / "zarr.json").write_text(metadata, encoding="utf-8")
     with native_codecs(WRITE_THREADS):
         array = zarr.open_array(scratch / path, mode="r+")
         shards = array.shards

@@ -87,7 +87,7 @@ class Arrays(Database):
         """Return where the folder ``arrays`` may be, or the folder that was named itself."""
         return [raw / self.folder] if source is None else [source / self.folder, source]
 
-    def how_to_get(self) -> str:
+    def how_to_get(self, options: str = "") -> str:
         """Return how to name a folder."""
         return (
             "Name the folder of the files by --from DIR: *.csv of 188 columns, X_*.npy with y_*.npy beside it, *.pt, "

@@ -93,6 +93,7 @@ class Database(ABC):
     published_records: ClassVar[int]
     download_size: ClassVar[str]
     mean_record_bytes: ClassVar[int] = 0  # of a record's files, for the size of a download
+    patients_by_path: ClassVar[bool] = False  # whether a published file's path says whose it is: see `wants`
     optional_files: ClassVar[tuple[str, ...]] = ()  # patterns of published files that no build reads
     rates_hz: tuple[float, ...]
     leads: tuple[str, ...]
@@ -200,13 +201,12 @@ class Database(ABC):
         """Write the recordings into the workspace, where they are computed and not yet there."""
         return
 
-    def how_to_get(self) -> str:
-        """Return, for an error message, where the recordings come from."""
-        rate = f"; for the files at {max(self.rates_hz):g} Hz add --fs {max(self.rates_hz):g}"
+    def how_to_get(self, options: str = "") -> str:
+        """Return, for an error message, where the recordings come from; by which options those that are wanted."""
         return (
-            f"Get them ({self.download_size}, {self.licence}; {self.url}) by `ecgprep download {self.name}`, or "
-            f"name the folder that holds {self.folder}/ by --from DIR; or make synthetic ones: "
-            f"ecgprep synth DIR --like {self.name}{rate if len(self.rates_hz) > 1 else ''}"
+            f"Get them ({self.download_size}, {self.licence}; {self.url}) by `ecgprep download {self.name}{options}`, "
+            f"or name the folder that holds {self.folder}/ by --from DIR; or make synthetic ones: "
+            f"ecgprep synth DIR --like {self.name}{options}"
         )
 
     @property

@@ -18,6 +18,7 @@ from ecgprep.config import Prepare
 from ecgprep.datasets.annotated import ATR_SUFFIXES, AnnotatedDatabase
 from ecgprep.datasets.base import Found, RecordRef, is_synthetic
 from ecgprep.records import Record
+from store.errors import UserError
 from store.patients import choose_patients
 
 N_PATIENTS = 11_000
@@ -41,6 +42,7 @@ class Icentia11k(AnnotatedDatabase):
     published_records = 541_794
     download_size = "1.1 TB; by --patients 1% about 11 GB"
     mean_record_bytes = 2_110_000
+    patients_by_path = True
     rates_hz = (250.0,)
     leads = ("ECG",)
     default_leads = ("ECG",)
@@ -66,9 +68,10 @@ class Icentia11k(AnnotatedDatabase):
         """Return all 11,000, whoever is here, so that a share is the same one everywhere."""
         return [f"{self.name}/{number:05d}" for number in range(N_PATIENTS)]
 
-    def how_to_get(self) -> str:
+    def how_to_get(self, options: str = "") -> str:
         """Return what a folder has to look like, and where the recordings come from."""
-        return f"Its segments are {LAYOUT}.hea, .dat and .atr and so on, no .pkl.gz or .npz. {super().how_to_get()}"
+        how = super().how_to_get(options)
+        return f"Its segments are {LAYOUT}.hea, .dat and .atr and so on, no .pkl.gz or .npz. {how}"
 
     def wants(self, path: str, prepare: Prepare) -> bool:
         """Leave out the segments of patients who are not asked for."""
@@ -99,7 +102,9 @@ def _unknown_note(names: Collection[str]) -> str:
 
 @lru_cache(maxsize=4)
 def _chosen(which: str) -> frozenset[int]:
-    return frozenset(choose_patients(which, N_PATIENTS).tolist())
+    if not len(chosen := choose_patients(which, N_PATIENTS)):
+        raise UserError(f"--patients {which}: Icentia11k has patients 0 to {N_PATIENTS - 1}")
+    return frozenset(chosen.tolist())
 
 
 DATABASE = Icentia11k()

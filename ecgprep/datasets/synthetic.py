@@ -21,7 +21,7 @@ class Synthetic(MitBih):
     url = ""
     download_size = "none: written by the build"
 
-    def how_to_get(self) -> str:
+    def how_to_get(self, options: str = "") -> str:
         """Return which command writes them."""
         return "`ecgprep build --dataset synthetic` writes them"
 

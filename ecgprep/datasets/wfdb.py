@@ -50,7 +50,7 @@ class WfdbFolder(AnnotatedDatabase):
         """Return the folder that was named, whatever it is called."""
         return [source or raw / self.folder]
 
-    def how_to_get(self) -> str:
+    def how_to_get(self, options: str = "") -> str:
         """Return how to name a folder."""
         return "Name the folder of the records by --from DIR"
 

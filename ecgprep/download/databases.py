@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -9,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from ecgprep.config import Prepare
@@ -33,7 +35,7 @@ from ecgprep.download.sources import (
 from ecgprep.download.transfer import Sources, Transfer, fetch, fetch_all, partial_of
 from ecgprep.progress import Progress
 from store.errors import EcgError, ResourceError, UserError
-from store.files import NO_SPACE, full_disk_named, locked, make_folder
+from store.files import NO_SPACE, full_disk_named, is_read_only, locked, make_folder, sync_file
 
 if TYPE_CHECKING:
     import httpx
@@ -117,10 +119,11 @@ class Downloaded:
 
 @dataclass(frozen=True)
 class Work:
-    """One database under way: its wanted files, and those that are not here."""
+    """One database under way: its list of checksums, the wanted files, and those that are not here."""
 
     wish: Wish
     sources: Sources
+    listed: Path
     wanted: tuple[ListedFile, ...]
     missing: tuple[ListedFile, ...]
     ledger: Ledger
@@ -171,13 +174,19 @@ def download(
         return []
     for wish in wishes:
         _check_wish(wish)
-    with _refusals_named(), only_downloads(wishes), open_client(options.patience, options.connections) as client:
-        works = [_look(wish, options, client, progress) for wish in wishes]
+    with (
+        _refusals_named(),
+        only_downloads(wishes),
+        open_client(options.patience, options.connections) as client,
+        TemporaryDirectory(prefix="ecgprep-") as aside,
+    ):
+        lists = [Path(aside) / str(number) for number in range(len(wishes))]
+        works = [_look(wish, at, options, client, progress) for wish, at in zip(wishes, lists, strict=True)]
         _say_and_ask(works, options, say)
         _check_space(works)
-        for work in works:
-            if work.missing:
-                (work.wish.folder / MARK_NAME).touch()
+        for work in works:  # what was refused until here has left nothing
+            with full_disk_named(work.wish.folder):
+                _begin(work)
         faults = _bring(works, options, progress)
         for work in () if faults else works:
             _tidy(work.wish.folder)
@@ -189,11 +198,6 @@ def download(
 def is_downloading(folder: Path) -> bool:
     """Tell whether a download into a folder has not come to its end."""
     return (folder / MARK_NAME).exists()
-
-
-def is_wanting(folder: Path) -> bool:
-    """Tell whether a database is not here, or only the part that a stopped download has brought."""
-    return not folder.is_dir() or is_downloading(folder)
 
 
 def _check_wish(wish: Wish) -> None:
@@ -208,7 +212,7 @@ def _check_wish(wish: Wish) -> None:
 def only_downloads(wishes: Sequence[Wish]) -> Iterator[None]:
     """Keep others from downloading the same databases to the same place meanwhile."""
     with ExitStack() as locks:
-        for folder in (wish.folder for wish in wishes):
+        for folder in (wish.folder for wish in wishes if not is_read_only(wish.folder)):
             busy = f"another download to {folder} is under way"
             locks.enter_context(locked(folder.with_name(f".{folder.name}.lock"), busy, "name another --home"))
         yield
@@ -233,7 +237,7 @@ def _refusals_named() -> Iterator[None]:
         ) from error
 
 
-def _look(wish: Wish, options: Options, client: httpx.Client, progress: Progress) -> Work:
+def _look(wish: Wish, listed: Path, options: Options, client: httpx.Client, progress: Progress) -> Work:
     """Return what is wanted of one database and what of it is missing."""
     database = wish.database
     path = str(database.published_path)
@@ -241,32 +245,41 @@ def _look(wish: Wish, options: Options, client: httpx.Client, progress: Progress
     sources = Sources(asked)
     earlier = [FolderSource(wish.folder)] if options.offline else []
     with full_disk_named(wish.folder):
-        wanted = _wanted(wish, Sources([*asked, *earlier]), options)
+        wanted = _wanted(wish, Sources([*asked, *earlier]), listed, options)
         ledger = Ledger(wish.folder)
         here = _right_files(wish.folder, wanted, ledger, options, progress)
     missing = tuple(item for item in wanted if item.path not in here)
-    return Work(wish, sources, wanted, missing, ledger)
+    return Work(wish, sources, listed, wanted, missing, ledger)
 
 
-def _wanted(wish: Wish, sources: Sources, options: Options) -> tuple[ListedFile, ...]:
-    """Bring the list of checksums, which may have changed since an earlier call, and choose from it."""
+def _wanted(wish: Wish, sources: Sources, listed: Path, options: Options) -> tuple[ListedFile, ...]:
+    """Bring the list of checksums, which may have changed since an earlier call, aside, and choose from it."""
     database = wish.database
-    target = wish.folder / LIST_NAME
-    partial = target.with_name(f".{LIST_NAME}.part")
-    partial.unlink(missing_ok=True)
     chosen: list[ListedFile] = []
 
     def check(file: Path) -> None:
         chosen[:] = wanted_files(file, database, wish.prepare, options.optional)
 
-    made_folder = not wish.folder.exists()
+    transfer = Transfer(LIST_NAME, listed, partial_of(listed, ""), check)
     try:
-        fetch(sources, Transfer(LIST_NAME, target, partial, check), options.patience, threading.Event())
+        fetch(sources, transfer, options.patience, threading.Event())
     except SourceError as error:
-        if made_folder:
-            shutil.rmtree(wish.folder)
         raise ResourceError(_no_list(wish, error, options)) from error
     return only_records(chosen, options.records, database.name) if options.records else tuple(chosen)
+
+
+def _begin(work: Work) -> None:
+    """Put the list into the folder, and a mark if files are to come; a folder that lacks nothing may be read only."""
+    folder = work.wish.folder
+    folder.mkdir(exist_ok=True)
+    target = folder / LIST_NAME
+    if not (target.is_file() and filecmp.cmp(work.listed, target, shallow=False)):
+        partial = folder / f".{LIST_NAME}.part"
+        shutil.copyfile(work.listed, partial)
+        sync_file(partial)
+        partial.replace(target)
+    if work.missing and work.sources.left():
+        (folder / MARK_NAME).touch()
 
 
 def _no_list(wish: Wish, error: SourceError, options: Options) -> str:
@@ -292,7 +305,7 @@ def _right_files(
 
     with ThreadPoolExecutor() as pool:
         for done, (item, right) in enumerate(zip(unknown, pool.map(is_right, unknown), strict=True), start=1):
-            progress("checking files", done, len(unknown))
+            progress(f"checking files of {folder.name}", done, len(unknown))
             if right:
                 known.add(item.path)
                 if not ledger.holds(item):
@@ -309,13 +322,15 @@ def _say_and_ask(works: Sequence[Work], options: Options, say: Callable[[str], N
         )
     total = sum(work.missing_bytes for work in works)
     if total > ASK_BYTES and not options.yes:
-        raise UserError(f"about {format_bytes(total)} are to be downloaded; add --yes, or name fewer --records")
+        raise UserError(
+            f"about {format_bytes(total)} are to be downloaded; add --yes, or ask for less, such as by --patients"
+        )
 
 
 def _check_space(works: Sequence[Work]) -> None:
     needed = sum(work.missing_bytes for work in works)
     folder = works[0].wish.folder
-    free = shutil.disk_usage(folder).free
+    free = shutil.disk_usage(folder if folder.is_dir() else folder.parent).free
     if needed > free:
         raise ResourceError(
             f"{folder}: about {format_bytes(needed)} are to be downloaded and {format_bytes(free)} are free; "
@@ -327,7 +342,7 @@ def _bring(works: Sequence[Work], options: Options, progress: Progress) -> dict[
     """Bring what is missing, all databases together; return the faults by file."""
     jobs = [(work, item) for work in works for item in work.missing]
     faults: dict[str, SourceError] = {}
-    ended = fetch_all([_job(work, item) for work, item in jobs], options.patience, options.connections)
+    ended = fetch_all((_job(work, item) for work, item in jobs), options.patience, options.connections)
     for n_ended, (i, fault) in enumerate(ended, start=1):
         work, item = jobs[i]
         if fault is None:
@@ -358,7 +373,8 @@ def _tidy(folder: Path) -> None:
     """Remove the mark of a download under way, and bytes of versions that are no longer wanted."""
     for leftover in folder.rglob(".*.part"):
         leftover.unlink()
-    (folder / MARK_NAME).unlink(missing_ok=True)
+    if is_downloading(folder):
+        (folder / MARK_NAME).unlink()
 
 
 def format_bytes(n_bytes: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ecgprep.download.checksums import ListedFile
+from store.files import is_read_only
 
 LEDGER_NAME = ".checked"
 
@@ -29,10 +30,12 @@ class Ledger:
         return line is not None and self._lines.get(item.path) == line
 
     def add(self, item: ListedFile) -> None:
-        """Note that a file has been checked."""
+        """Note that a file has been checked; for this call alone where the folder is read only."""
         line = self._line(item)
         if line is not None:
             self._lines[item.path] = line
+            if is_read_only(self.folder):
+                return
             with self._file.open("a", encoding="utf-8") as file:
                 file.write(f"{line}  {item.path}\n")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from itertools import islice
@@ -78,7 +78,7 @@ def partial_of(target: Path, digest: str) -> Path:
 
 
 def fetch_all(
-    jobs: Sequence[tuple[Sources, Transfer]], patience: Patience, connections: int
+    jobs: Iterable[tuple[Sources, Transfer]], patience: Patience, connections: int
 ) -> Iterator[tuple[int, SourceError | None]]:
     """Bring many files, several at a time; yield the number of each as it ends, with its fault if it has one.
 
@@ -87,8 +87,8 @@ def fetch_all(
 
     Parameters
     ----------
-    jobs : sequence of pairs of Sources and Transfer
-        What to bring, from where.
+    jobs : iterable of pairs of Sources and Transfer
+        What to bring, from where; few are made ahead, of what may be millions.
     patience : Patience
         How often to try.
     connections : int
@@ -165,8 +165,8 @@ def fetch(sources: Sources, transfer: Transfer, patience: Patience, stop: thread
     """
     faults: dict[str, str] = {}
     with full_disk_named(transfer.target):
-        transfer.target.parent.mkdir(parents=True, exist_ok=True)
         for source in sources.left():
+            transfer.target.parent.mkdir(parents=True, exist_ok=True)
             try:
                 _fetch_from(source, transfer, patience, sources.heard, stop)
             except UnreachableError as error:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -22,11 +23,14 @@ import pytest
 from ecgprep.build import build
 from ecgprep.config import Prepare
 from ecgprep.datasets import get_database
+from ecgprep.datasets.icentia11k import Icentia11k
 from ecgprep.datasets.mitdb import DS1, DS2, PACED, MitBih
 from ecgprep.datasets.ptbxl import PtbXl
 from ecgprep.download import databases, sources
 from ecgprep.download.databases import Options, Wish, download, is_downloading, only_downloads
 from ecgprep.download.sources import Patience
+from ecgprep.synth import write_like
+from ecgprep.synth.ptbxl import write_ptbxl
 from pipelines.workspace import Workspace
 from store.errors import ResourceError, UnknownNameError, UserError
 from tests.ecgprep.faulty_server import (
@@ -391,6 +395,57 @@ def test_records_by_folder_and_rate(tmp_path: Path) -> None:
             assert set(here(folder)) == {name + suffix for name in expected for suffix in (".hea", ".dat")} | {"a.csv"}
 
 
+class SmallIcentia(Icentia11k):
+    """Icentia11k with as many segments as the tests publish."""
+
+    published_records = 6
+
+
+ICENTIA_AT = "/icentia11k-continuous-ecg/1.0/"
+SEGMENTS = [f"p0{n // 1000}/p{n:05d}/p{n:05d}_s0{segment}" for n in (0, 1, 2000) for segment in (0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("patients", "records", "expected"),
+    [
+        (None, (), SEGMENTS),
+        ("0-0", (), SEGMENTS[:2]),
+        ("0-1", ("p00001",), SEGMENTS[2:4]),
+        (None, ("p02", "p00000_s01"), [SEGMENTS[1], *SEGMENTS[4:]]),
+        (None, ("p00/p00001/p00001_s00",), SEGMENTS[2:3]),
+    ],
+)
+def test_patients_and_records_of_icentia(
+    tmp_path: Path, patients: str | None, records: tuple[str, ...], expected: list[str]
+) -> None:
+    """Each file of a server that drops, lies and is busy; then the other patients beside those that are here."""
+    files = {name + suffix: name.encode() * 9 for name in SEGMENTS for suffix in (".hea", ".dat", ".atr")}
+    database, faults = SmallIcentia(), [drop(9), wrong_byte, status(503), drop(50), wrong_bytes_of_range]
+    with running() as server:
+        publish(server, files, ICENTIA_AT)
+        for number, path in enumerate(files):
+            server.faults[ICENTIA_AT + path].extend(faults[number % 3 :])
+        options = Options(mirror=server.url, offline=True, patience=QUICK, records=records)
+        wish = Wish(database, database.resolve(Prepare(dataset="icentia11k", patients=patients)), tmp_path / "raw")
+        download([wish], options)
+        assert set(here(wish.folder)) == {name + suffix for name in expected for suffix in (".hea", ".dat", ".atr")}
+        download([replace(wish, prepare=Prepare(dataset="icentia11k"))], replace(options, records=()))
+        assert here(wish.folder) == files
+
+
+def test_few_transfers_are_made_ahead(
+    server: FaultyServer, wish: Wish, options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of Icentia11k's 1.6 million; each takes a kilobyte."""
+    made: list[int] = []
+    job = databases._job
+    monkeypatch.setattr(databases, "_job", lambda *of: made.append(1) or job(*of))
+    steps: list[tuple[int, int]] = []
+    download([wish], replace(options, connections=2), progress=lambda _, done, total: steps.append((done, len(made))))
+    assert steps[-1] == (10, 10)
+    assert all(n_made <= done + 2 for done, n_made in steps)
+
+
 def test_sources_are_asked_in_order(
     server: FaultyServer, wish: Wish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -442,6 +497,47 @@ def test_offline_says_what_is_missing(server: FaultyServer, wish: Wish, options:
         download([wish], offline)
 
 
+def test_offline_question_changes_nothing(server: FaultyServer, wish: Wish, options: Options) -> None:
+    """What was built from before can be built from still: no download is said to be under way."""
+    download([wish], replace(options, records=("100",)))
+    before = {path: path.read_bytes() for path in wish.folder.rglob("*") if path.is_file()}
+    with pytest.raises(ResourceError, match="6 of 10 files are missing"):
+        download([wish], Options(offline=True, patience=QUICK))
+    assert {path: path.read_bytes() for path in wish.folder.rglob("*") if path.is_file()} == before
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """Let nobody write to a folder; root, who may write anywhere, is kept off by a mount."""
+    if os.geteuid():
+        folder.chmod(0o555)
+        yield
+        folder.chmod(0o755)
+        return
+    if subprocess.run(["mount", "--bind", str(folder), str(folder)], capture_output=True, check=False).returncode:
+        pytest.skip("root needs mounts")
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(folder)], check=True, timeout=20)
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True, timeout=20)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="has no folders that are read only")
+@pytest.mark.parametrize("where", ["its own", "the one above", "by hand"])
+def test_complete_folder_may_be_read_only(server: FaultyServer, wish: Wish, options: Options, where: str) -> None:
+    download([wish], options)
+    if where == "by hand":
+        (wish.folder / ".checked").unlink()
+    with read_only(wish.folder.parent if where == "the one above" else wish.folder):
+        for check in (False, True):
+            (done,) = download([wish], replace(options, check=check))
+            assert (done.n_files, done.n_new) == (10, 0)
+    (wish.folder / "101.dat").write_bytes(b"damaged")
+    with read_only(wish.folder), pytest.raises(UserError, match="see that it can be written, or name another --home"):
+        download([wish], options)
+
+
 def test_server_that_goes_away_stops_all(server: FaultyServer, wish: Wish, options: Options) -> None:
     for path in wanted(published()):
         server.always[AT + path] = status(503)
@@ -456,6 +552,11 @@ def test_several_databases_share_one_progress(server: FaultyServer, wish: Wish, 
     download([wish, other], options, progress=lambda *step: steps.append(step))
     assert steps[-1] == ("downloading files", 20, 20)
     assert here(other.folder) == here(wish.folder) == wanted(published())
+    (wish.folder / "100.dat").unlink()
+    steps.clear()
+    download([wish, other], replace(options, check=True), progress=lambda *step: steps.append(step))
+    checked = {what: (done, total) for what, done, total in steps if what.startswith("checking")}
+    assert checked == {"checking files of mitdb": (9, 9), "checking files of other": (10, 10)}, "a bar has one total"
 
 
 class Huge(ThreeRecords):
@@ -473,6 +574,7 @@ def test_size_is_asked_and_space_looked_at_first(server: FaultyServer, wish: Wis
     with pytest.raises(ResourceError, match=r"3 TB are to be downloaded and .* are free"):
         download([huge], replace(options, yes=True))
     assert set(server.requests) == {LIST}
+    assert not wish.folder.exists(), "a build would take what is left for the database"
 
 
 def test_full_disk_is_named_and_the_next_call_goes_on(server: FaultyServer, wish: Wish, options: Options) -> None:
@@ -590,6 +692,51 @@ def test_build_downloads_what_is_not_here_first(server: FaultyServer, tmp_path: 
     assert not server.requests, "what is here is built from without a look at the network"
 
 
+def published_by(server: FaultyServer, folder: Path, at: str) -> None:
+    server.files.clear()
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    publish(server, {name: path.read_bytes() for name, path in files.items() if name != "SYNTHETIC"}, at)
+
+
+def test_build_downloads_the_part_that_is_not_here(
+    server: FaultyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another rate, or other patients: a folder that holds none of them is as good as none."""
+    workspace = Workspace(tmp_path / "home")
+    fetch = partial(download, options=Options(mirror=server.url, offline=True, patience=QUICK))
+    write_ptbxl(tmp_path, n_records=40, rates=(100, 500))
+    published_by(server, tmp_path / "ptb-xl", "/ptb-xl/1.0.3/")
+    monkeypatch.setattr(PtbXl, "published_records", 40)
+    for fs in (100, 500, 100):
+        made = build(Prepare(dataset="ptbxl", fs=fs, workers=0), workspace, download=fetch)
+        assert made.plan.n_rows == 40
+    write_like("icentia11k", tmp_path, n_minutes=2, n_records=4, seed=0)
+    published_by(server, tmp_path / "icentia11k-continuous-ecg", ICENTIA_AT)
+    for patients in ("0-0", "10999-10999"):
+        build(Prepare(dataset="icentia11k", patients=patients, workers=0), workspace, download=fetch)
+    made = build(Prepare(dataset="icentia11k", patients="0-9", workers=0), workspace, download=fetch)
+    (about,) = made.plan.attributes["card"]["databases"]
+    assert about["note"] == "--patients 0-9: 9 of these 10 patients are not here"
+
+
+@pytest.mark.parametrize("dataset", ["mitdb,wfdb", "wfdb,mitdb"])
+def test_build_downloads_beside_a_folder_of_ones_own(server: FaultyServer, tmp_path: Path, dataset: str) -> None:
+    write_mitdb(tmp_path / "published", [f"{number}" for number in MITDB_RECORDS], seconds=8)
+    published_by(server, tmp_path / "published/mitdb", AT)
+    write_mitdb(tmp_path, ("100", "101"), seconds=20)
+    workspace = Workspace(tmp_path / "home")
+    workspace.raw.mkdir(parents=True)
+    (tmp_path / "mitdb").rename(workspace.raw / "wfdb")
+    fetch = partial(download, options=Options(mirror=server.url, offline=True, patience=QUICK))
+    made = build(Prepare(dataset=dataset, workers=0, leads=("MLII",)), workspace, download=fetch)
+    assert {about["name"] for about in made.plan.attributes["card"]["databases"]} == {"mitdb", "wfdb"}
+    assert is_whole(workspace.raw / "mitdb", server)
+
+
+def is_whole(folder: Path, server: FaultyServer) -> bool:
+    return set(here(folder)) == {Path(path).name for path in server.files if path != LIST}
+
+
 def test_build_without_a_network_exits_with_4(tmp_path: Path) -> None:
     """Names that nobody answers to stand for a machine without a network."""
     code = (
@@ -610,6 +757,12 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
     "rate": (("ptbxl", "--fs", "0"), 2, "greater than 0"),
     "mirror": (("mitdb", "--from", "/absent"), 2, "neither a folder nor"),
     "no connections": (("mitdb", "--connections", "0"), 2, "--connections"),
+    "patients that no path names": (("mitdb", "--patients", "1%"), 2, "the files of mitdb do not say whose they are"),
+    "no such patient": (
+        ("icentia11k", "--patients", "11000-12000", "--from", "{mirror}", "--offline"),
+        2,
+        "Icentia11k has patients 0 to 10999",
+    ),
     "offline": (("mitdb", "--offline"), 4, "go online, or name a mirror or folder by --from"),
 }
 
@@ -617,11 +770,15 @@ MISTAKES: dict[str, tuple[tuple[str, ...], int, str]] = {
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistake_gets_one_line(tmp_path: Path, mistake: str) -> None:
     arguments, code, said = MISTAKES[mistake]
+    listed = tmp_path / "mirror/icentia11k-continuous-ecg/SHA256SUMS.txt"
+    listed.parent.mkdir(parents=True)
+    listed.write_bytes(checksums({f"{name}.hea": b"" for name in SEGMENTS}))
+    arguments = tuple(argument.format(mirror=listed.parents[1]) for argument in arguments)
     done = ecgprep("download", *arguments, "--home", tmp_path)
     assert done.returncode == code, done.stderr
     (line,) = done.stderr.splitlines()
     assert said in line
-    assert not list(tmp_path.rglob("mitdb"))
+    assert not list(tmp_path.glob("raw/*/*"))
 
 
 @pytest.mark.real

@@ -71,10 +71,10 @@ class Cluster:
     def tasks_begun(self) -> Counter[str]:
         return Counter(self.notes.read_text().split()) if self.notes.exists() else Counter()
 
-    def add_worker(self, packages: Path = ROOT) -> None:
+    def add_worker(self, packages: Path = ROOT, n_threads: int = 1) -> None:
         options = [
             "--nthreads",
-            "1",
+            str(n_threads),
             "--no-nanny",
             "--no-dashboard",
             "--preload",
@@ -230,6 +230,26 @@ def test_worker_with_other_software_is_refused(tmp_path: Path) -> None:
             pytest.raises(UserError, match=r"the worker tcp://\S+ has scipy 1\.0, here is"),
         ):
             list(another.run(abs, [-1], 1))
+        cluster.workers[0].kill()  # the first build, which compared it alone, is left with the other
+        with pytest.raises(UserError, match=r"the worker tcp://\S+ has scipy 1\.0, not"):
+            list(runner.run(abs, [-1], 1))
+
+
+def test_worker_of_several_threads_is_refused(tmp_path: Path) -> None:
+    """Each binds the codec to one thread for the whole process, and frees it while another is still writing."""
+    with cluster_of(1, tmp_path / "cluster") as cluster, TaskRunner(None, cluster.address) as runner:
+        assert list(runner.run(abs, [-1], 1)) == [1]
+        cluster.add_worker(n_threads=2)
+        with Client(cluster.address) as client:
+            client.wait_for_workers(2)
+        with (
+            TaskRunner(None, cluster.address) as another,
+            pytest.raises(UserError, match=r"the worker tcp://\S+ has 2 threads; .* with --nthreads 1"),
+        ):
+            list(another.run(abs, [-1], 1))
+        cluster.workers[0].kill()
+        with pytest.raises(UserError, match=r"the worker tcp://\S+ has 2 threads"):
+            list(runner.run(abs, [-1], 1))
 
 
 def test_workers_that_do_not_start_are_one_line(tmp_path: Path) -> None:

@@ -155,12 +155,15 @@ def test_store_on_a_disk_that_is_read_only_is_read_and_not_added_to(source: Path
     assert subprocess.run(verify, capture_output=True, check=False, timeout=120).returncode == 0
 
 
-def test_two_builds_at_once(source: Path, tmp_path: Path, whole: str) -> None:
-    first = subprocess.Popen(command(source, tmp_path), text=True, stderr=subprocess.DEVNULL, stdout=subprocess.PIPE)
+@pytest.mark.parametrize("homes", [("one", "one"), ("one", "other")])
+def test_two_builds_at_once(source: Path, tmp_path: Path, whole: str, homes: tuple[str, str]) -> None:
+    """From two workspaces too, of which neither needs a folder of stores."""
+    commands = [[*command(source, tmp_path / home), "--to", str(tmp_path / "stores")] for home in homes]
+    first = subprocess.Popen(commands[0], text=True, stderr=subprocess.DEVNULL, stdout=subprocess.PIPE)
     try:
-        wait_for(tmp_path / "store", ".building-*", first)
+        wait_for(tmp_path / "stores", ".building-*", first)
         first.send_signal(signal.SIGSTOP)
-        second = subprocess.run(command(source, tmp_path), capture_output=True, text=True, check=False, timeout=60)
+        second = subprocess.run(commands[1], capture_output=True, text=True, check=False, timeout=60)
     finally:
         first.send_signal(signal.SIGCONT)
         place, _ = first.communicate(timeout=120)
@@ -168,6 +171,7 @@ def test_two_builds_at_once(source: Path, tmp_path: Path, whole: str) -> None:
     assert "another build of this store is running" in last_line(second.stderr)
     assert first.returncode == 0
     assert read_manifest(Path(place.strip())).digest == whole
+    assert not list(tmp_path.glob("o*"))
 
 
 @pytest.mark.parametrize("workers", [0, 2])

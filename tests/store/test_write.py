@@ -311,3 +311,4 @@ def test_task_that_does_not_see_the_building_says_so(tmp_path: Path) -> None:
     plan = make_plan()
     with pytest.raises(UserError, match=r"nowhere: not seen where its tasks run"):
         write_task(tmp_path / "nowhere", plan.tasks()[0], make_blocks(plan))
+    assert not (tmp_path / "nowhere").exists(), "a worker that was held up till the store was published leaves nothing"
