@@ -35,7 +35,7 @@ from ecgprep.label_table import label_request_digest
 from ecgprep.noise_records import check_noise_is_here, parse_noise
 from ecgprep.plan import make_plan, resolve_reps, row_samples
 from ecgprep.progress import Progress
-from ecgprep.representations import Representation, quantise, render_all
+from ecgprep.representations import Representation, name_anew, quantise, render_all
 from ecgprep.rows import Index, shared_schemes
 from pipelines.workspace import Workspace
 from store.balance import Balance
@@ -483,17 +483,17 @@ def _extend(
         raise DamagedStoreError(
             f"{place.location}: {missing[0]} is missing ({len(missing)} files); add --replace to build it anew"
         )
+    n_samples = plan.filled[0].shape[2]
     new = [rep for rep in reps if rep.name not in store.representations]
     for rep in reps:
         if rep not in new:
-            _check_same_picture(store, rep)
+            _check_same_picture(store, rep, prepare, n_samples)
     if not new:
         place.renew(MANIFEST_NAME)  # what was just asked for is the newest store, which `ecgtrain run` takes
         return "complete", store.digest
     addition = _addition(store, plan, [f"rep/{rep.name}" for rep in new])
     building = Building(aside.location, addition)
     building.prepare()
-    n_samples = plan.filled[0].shape[2]
     fills = [
         Fill(aside.location, task, prepare, n_samples, (), _valid_n(plan, task), tuple(new), place.location)
         for task in building.open_tasks()
@@ -520,16 +520,17 @@ def _addition(store: Store, plan: StorePlan, new: Sequence[str]) -> StorePlan:
     return StorePlan(plan.name, tuple(spec for spec in plan.filled if spec.path in new), {}, plan.attributes, files)
 
 
-def _check_same_picture(store: Store, rep: Representation) -> None:
+def _check_same_picture(store: Store, rep: Representation, prepare: Prepare, n_samples: int) -> None:
     stored: Any = store.representation(rep.name).attrs["parameters"]
     asked = rep.parameters()
     differ = [key for key, value in asked.items() if stored.get(key) != value]
     if differ:
-        key, kind = differ[0], "representation"
-        changed = "" if key == kind else f":{key}={asked[key]}"
+        key, requests = differ[0], prepare.reps.split(",")
+        of_each = (resolve_reps(prepare.model_copy(update={"reps": request}), n_samples) for request in requests)
+        request = next(request for request, made in zip(requests, of_each, strict=True) if rep in made)
         raise UserError(
             f"{store.location} holds {rep.name!r} with {key}={stored.get(key)}, not {asked[key]}; "
-            f"name the new one, such as {asked[kind]}{changed}:as={rep.name}2"
+            f"name the new one, such as {name_anew(request)}"
         )
 
 

@@ -85,6 +85,14 @@ def stored_rep(name: str, attributes: Mapping[str, Any]) -> Representation | Non
     return kind(name=name, **{key: value for key, value in parameters.items() if key in kind.model_fields})
 
 
+def name_anew(request: str) -> str:
+    """Return a request for one representation that gives its array the next name, such as ``gaf:size=16:as=gaf2``."""
+    kind_name, *pairs = (part.strip() for part in request.split(":"))
+    given = _read_pairs(request, pairs)
+    name = given.pop("as", kind_name)
+    return ":".join([kind_name, *(f"{key}={value}" for key, value in given.items()), f"as={name}2"])
+
+
 def _parse_one(request: str, row: RowFormat) -> list[Representation]:
     kind_name, *pairs = (part.strip() for part in request.split(":"))
     if kind_name not in _registry():

@@ -413,6 +413,8 @@ def test_picture_of_other_parameters_is_refused_with_the_way_out(few: Path, buil
     with pytest.raises(UserError, match=r"holds 'gaf' with .*gaf:size=24:as=gaf2") as caught:
         build_in(few, dataset="mitdb", reps="gaf:size=24")
     assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match=r"method=summation, .*such as gaf:method=difference:size=16:as=gaf2$"):
+        build_in(few, dataset="mitdb", reps="rp:size=16, gaf:method=difference:size=16")
     build_in(few, dataset="mitdb", reps="gaf:size=24:as=gaf2")
     with pytest.raises(UserError, match=r"holds 'gaf2' with .*such as mtf:as=gaf22"):
         build_in(few, dataset="mitdb", reps="mtf:as=gaf2")
