@@ -61,7 +61,7 @@ Settings = Annotated[list[str] | None, typer.Option("--set", help="Set one key o
 
 def main() -> None:
     """Run the program."""
-    run_program(app, "ecgprep")
+    run_program(app, "ecgprep", resumable=("download", "build"))
 
 
 @app.command()
