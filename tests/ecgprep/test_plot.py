@@ -93,6 +93,30 @@ def test_axes_have_units_and_pictures_a_colour_bar(beats: Store, tmp_path: Path,
     assert axes["cwt, MLII"].get_xlim() == pytest.approx((0, 186 / 360))
 
 
+def test_many_pictures_stand_in_further_lines(
+    beats: Store, tmp_path: Path, drawn: list[Figure], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plot_row(beats, 3, tmp_path / "row.png")
+    monkeypatch.setattr("ecgprep.plot.PICTURES_ABREAST", 3)
+    plot_row(beats, 3, tmp_path / "row.png")
+    one_line, two_lines = drawn
+    assert two_lines.get_figwidth() < one_line.get_figwidth()
+    paper, *axes = two_lines.axes
+    edges = [axis.get_position() for axis in axes if axis.get_title()]
+    assert [edges[0].y0, edges[2].y0] == pytest.approx([edges[1].y0, edges[3].y0], abs=0.01)
+    assert edges[2].y1 < edges[0].y0
+    assert paper.get_position().height > edges[0].y1 - edges[2].y0 - 0.01, "the signal is as high as both lines"
+
+
+def test_padding_has_no_line(raw: Path, tmp_path: Path, drawn: list[Figure]) -> None:
+    prepare = Prepare(dataset="mitdb", unit="beat:kachuee187", workers=0)
+    store = open_store(build(prepare, Workspace(tmp_path), raw).place)
+    row = int(np.argmin(store.column("valid_n")))
+    plot_row(store, row, tmp_path / "row.png")
+    (line,) = drawn[0].axes[0].lines
+    assert len(line.get_xdata()) == store.column("valid_n")[row] < 187
+
+
 def test_balance_is_drawn_with_its_counts_and_beats(beats: Store, tmp_path: Path, drawn: list[Figure]) -> None:
     balance = beats.balance("kfold-5", "smote-60-k2", 1)
     plot_balance(beats, balance, tmp_path / "balance.png")
