@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -157,10 +158,12 @@ def plan(
     options |= {"balance": balance, "samples_per_class": samples_per_class, "noise": noise}
     prepare = _read_section(options, recipe, settings)
     with show_progress() as progress, TaskRunner(prepare.workers, prepare.scheduler) as runner:
+        start = perf_counter()
         indexes, resolved = index_databases(prepare, Workspace.at(home), source, runner, progress)
         planned, pictures = make_plan(indexes, resolved)
+        indexing_s = perf_counter() - start
         balances = plan_balances(planned.values, resolved)
-        made = estimate(planned, indexes, resolved, pictures, balances, progress)
+        made = estimate(planned, indexes, resolved, pictures, balances, indexing_s, progress)
     print_plan(planned, made, balances)
 
 

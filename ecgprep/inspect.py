@@ -50,7 +50,8 @@ def print_plan(plan: StorePlan, made: Estimate, balances: Sequence[BalanceTask] 
         arrays.add_row(path, *shapes.get(path, ("", "")), f"{n_bytes / 1e6:,.1f}")
     arrays.add_row("together", "", "", f"{sum(made.n_bytes.values()) / 1e6:,.1f}")
     console.print(arrays)
-    console.print(f"about {_duration(made.seconds)} to build, measured on a sample of the rows", highlight=False)
+    time = f"about {_duration(made.seconds)} to build, measured on the first pass and a sample of the rows"
+    console.print(time, highlight=False)
     _print_audit(console, plan.attributes["audit"])
     facts = {task.path: {"classes": task.classes, "before": task.before, "after": task.wanted} for task in balances}
     _print_balances(console, facts)
