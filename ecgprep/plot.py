@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgprep.export import OUT_ADVICE
 from ecgprep.representations import dequantise, stored_rep
-from store.errors import UnknownNameError, UserError
+from store.errors import EcgError, UnknownNameError, UserError
+from store.files import full_disk_named, make_folder
 from store.read import Store, damage_named
 
 PAPER_MAJOR, PAPER_MINOR = "#e8a0a0", "#f6d8d8"
@@ -135,13 +137,21 @@ def save(figure: Any, place: Path) -> None:
     ------
     UserError
         If no image of that kind can be written there, or its kind is not said.
+    ResourceError
+        If the disk is full.
     """
     if not place.suffix:
         raise UserError(f"--out {place}: say the kind of image by a suffix, such as {place}.png")
+    make_folder(place.parent, OUT_ADVICE)
     try:
-        figure.savefig(place, dpi=120)
-    except (ValueError, OSError) as error:
+        with full_disk_named(place):
+            figure.savefig(place, dpi=120)
+    except ValueError as error:
         raise UserError(f"--out {place}: {error}") from error
+    except OSError as error:
+        if isinstance(error, EcgError):
+            raise
+        raise UserError(f"--out {place}: cannot be written ({error.strerror}); {OUT_ADVICE}") from error
 
 
 def _planes(store: Store, name: str, row: int) -> NDArray[np.float32]:

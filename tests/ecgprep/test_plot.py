@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from ecgprep.plot import choose_row, plot_row
 from ecgprep.plot_balance import plot_balance
 from pipelines.workspace import Workspace
 from store.balance import Balance
-from store.errors import UnknownNameError, UserError
+from store.errors import ResourceError, UnknownNameError, UserError
 from store.read import Store, open_store
 
 PICTURES = "gaf:size=16,cwt:size=16,spectrogram:size=16,phasogram:size=16"
@@ -150,8 +151,23 @@ def test_long_names_of_many_classes_do_not_overlap(beats: Store, tmp_path: Path,
     assert not any(box.overlaps(other) for i, box in enumerate(boxes) for other in boxes[:i])
 
 
-def test_image_that_cannot_be_written(beats: Store, tmp_path: Path) -> None:
+def test_image_that_cannot_be_written(beats: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match=r"row: say the kind of image by a suffix, such as .*row\.png"):
         plot_row(beats, 0, tmp_path / "row")
     with pytest.raises(UserError, match="--out"):
         plot_row(beats, 0, tmp_path / "x.docx")
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"file: cannot be made"):
+        plot_row(beats, 0, tmp_path / "file/row.png")
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(UserError, match=r"folder\.png: cannot be written \(Is a directory\)"):
+        plot_row(beats, 0, tmp_path / "folder.png")
+    plot_row(beats, 0, tmp_path / "new/row.png")
+    assert (tmp_path / "new/row.png").exists()
+
+    def no_room(*given: Any, **named: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Figure, "savefig", no_room)
+    with pytest.raises(ResourceError, match=r"the disk that holds .*row\.png is full"):
+        plot_row(beats, 0, tmp_path / "row.png")
