@@ -474,14 +474,14 @@ def _extend(
     if not _holds_same_rows(store, plan):
         raise UserError(
             f"{place.location} was built {_what_differs(store.attributes, plan.attributes)}; "
-            "add --replace to build it anew, or build in another --home"
+            f"{_how_to_replace(store, reps)}, or build in another --home"
         )
     aside = place.beside(f".adding-{plan.name}")
     _finish_addition(aside, place, plan)
     store = open_store(place.location)
     if missing := sorted(set(store.manifest.digests) - set(place.files())):
         raise DamagedStoreError(
-            f"{place.location}: {missing[0]} is missing ({len(missing)} files); add --replace to build it anew"
+            f"{place.location}: {missing[0]} is missing ({len(missing)} files); {_how_to_replace(store, reps)}"
         )
     n_samples = plan.filled[0].shape[2]
     new = [rep for rep in reps if rep.name not in store.representations]
@@ -500,6 +500,12 @@ def _extend(
     ]
     _run_fills(building, fills, len(fills), runner, progress)
     return "added", publish_addition(building, place.location).digest
+
+
+def _how_to_replace(store: Store, reps: Sequence[Representation]) -> str:
+    lost = sorted(set(store.representations) - {rep.name for rep in reps})
+    without = f" without its {', '.join(lost)}, unless --reps asks for them" if lost else ""
+    return f"add --replace to build it anew{without}"
 
 
 def _what_differs(had: Mapping[str, Any], has: Mapping[str, Any]) -> str:

@@ -430,10 +430,12 @@ def test_other_software_needs_replace_and_is_named(few: Path, build_in: Build, m
 
 
 def test_other_raw_data_needs_replace(few: Path, tmp_path: Path, build_in: Build) -> None:
-    place = build_in(few, dataset="mitdb").place
+    place = build_in(few, dataset="mitdb", reps="gaf:size=8,mtf:size=8").place
     write_mitdb(tmp_path / "other", ("100", "102"), seconds=20, seed=5)
-    with pytest.raises(UserError, match=r"from other raw data \(3 records then, 2 now.*--replace"):
-        build_in(tmp_path / "other", dataset="mitdb")
+    with pytest.raises(UserError, match=r"from other raw data \(3 records then, 2 now.*--replace.* anew, or"):
+        build_in(tmp_path / "other", dataset="mitdb", reps="gaf:size=8,mtf:size=8")
+    with pytest.raises(UserError, match=r"--replace to build it anew without its mtf, unless --reps asks for"):
+        build_in(tmp_path / "other", dataset="mitdb", reps="gaf:size=8")
     replaced = build_in(tmp_path / "other", dataset="mitdb", replace=True)
     assert (replaced.place, replaced.state) == (place, "built")
     assert set(open_store(place).column("record")) == {"mitdb/100", "mitdb/102"}
