@@ -26,7 +26,15 @@ SHOWN_CLASSES = 8  # more do not fit on a terminal of 80 columns
 
 def print_databases(databases: Iterable[Database], raw: Path) -> None:
     """Print what each database is, and how many of its headers lie in the workspace's folder."""
-    table = Table(Column("name", no_wrap=True), "records", "Hz", "download", "licence", "here", title="Databases")
+    table = Table(
+        Column("name", no_wrap=True),
+        "records",
+        "Hz",
+        "download",
+        Column("licence", overflow="fold"),
+        "here",
+        title="Databases",
+    )
     for database in databases:
         table.add_row(
             f"{database.name}\n[dim]{database.default_unit}[/dim]",

@@ -15,10 +15,12 @@ import pytest
 
 import ecgprep.execute
 from ecgprep.build import BuildResult
+from ecgprep.datasets import list_databases
 from ecgprep.execute import TaskRunner
+from ecgprep.inspect import print_databases
 from store.errors import UserError
 
-COMMANDS = ("datasets", "download", "plan", "build", "inspect", "verify", "plot", "synth")
+COMMANDS = ("datasets", "download", "plan", "build", "inspect", "verify", "plot", "export", "synth")
 HEAVY = ("torch", "dask", "distributed", "zarr", "scipy", "sklearn", "matplotlib", "wfdb", "pandas", "timm")
 MAIN = "from ecgprep.cli import main; main()"
 
@@ -48,6 +50,14 @@ def test_help_answers_at_once_and_imports_nothing_heavy(command: str) -> None:
     assert done.returncode == 0
     assert done.stderr == "True []"
     assert f"ecgprep {command}".strip() in done.stdout or "Usage" in done.stdout
+
+
+def test_licences_are_whole_on_a_narrow_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    print_databases(list_databases().values(), tmp_path)
+    assert "…" not in capsys.readouterr().out
 
 
 def test_without_arguments_the_help_is_shown() -> None:
