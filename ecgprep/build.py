@@ -188,9 +188,9 @@ def build(
         plan, reps = make_plan(indexes, prepare)
         tasks = plan_balances(plan.values, prepare)
         place = place_at(f"{_parent(target or workspace.stores)}/{plan.name}")
+        if target and isinstance(place, Folder):
+            make_folder(place.path.parent, "name another --to")
         make_folder(workspace.stores, HOME_ADVICE)
-        if isinstance(place, Folder):
-            make_folder(place.path.parent, HOME_ADVICE)
         lock_file = workspace.stores / f".{plan.name}.lock"
         with locked(lock_file, "another build of this store is running", HOME_ADVICE), _refusals_named(place):
             state, digest = _build_at(place, plan, indexes, prepare, reps, replace, runner, progress)

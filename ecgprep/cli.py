@@ -128,6 +128,7 @@ def plan(
     annotator: Annotator = None,
     balance: Balances = None,
     samples_per_class: PerClass = None,
+    engine: Engine = None,
     seed: Seed = None,
     workers: Workers = None,
     recipe: Recipe = None,
@@ -152,6 +153,7 @@ def plan(
         "patients": patients,
         "labels": labels,
         "annotator": annotator,
+        "engine": engine,
         "seed": seed,
         "workers": workers,
     }

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ecgprep.export import OUT_ADVICE
 from ecgprep.representations import dequantise, stored_rep
 from store.errors import EcgError, UnknownNameError, UserError
-from store.files import full_disk_named, make_folder
+from store.files import full_disk_named
 from store.read import Store, damage_named
 
 PAPER_MAJOR, PAPER_MINOR = "#e8a0a0", "#f6d8d8"
@@ -142,7 +142,6 @@ def save(figure: Any, place: Path) -> None:
     """
     if not place.suffix:
         raise UserError(f"--out {place}: say the kind of image by a suffix, such as {place}.png")
-    make_folder(place.parent, OUT_ADVICE)
     try:
         with full_disk_named(place):
             figure.savefig(place, dpi=120)

@@ -131,5 +131,7 @@ def _explain(error: ValidationError, kind: type[Representation], request: str) -
     if fault["type"] == "literal_error":
         choices = [*get_args(kind.model_fields[key].annotation), *kind.shorthands.get(key, ())]
         return UnknownNameError(f"{key} of {kind.kind_name}", str(fault["input"]), choices)
-    shown = "as" if key == "name" else key
-    return UserError(f"representation {request!r}: {shown}={fault['input']}: {fault['msg']}")
+    if key == "name":
+        rule = "name an array by a small letter, then small letters, digits, _ and -"
+        return UserError(f"representation {request!r}: as={fault['input']}: {rule}")
+    return UserError(f"representation {request!r}: {key}={fault['input']}: {fault['msg']}")

@@ -160,6 +160,14 @@ MISTAKES = {
         "--replace",
     ),
     "plan": (("plan", "--dataset", "mitbd"), "Did you mean 'mitdb'?"),
+    "plan of pictures by an engine": (
+        ("plan", "--dataset", "mitdb", "--from", RAW, "--reps", "gaf", "--engine", "pyts"),
+        "engine: Input should be 'fast' or 'reference'",
+    ),
+    "target in no folder": (
+        (*BUILD, "mitdb", "--workers", "0", "--to", "/dev/null/x"),
+        "/dev/null/x: cannot be made (Not a directory); name another --to",
+    ),
     "synth": (("synth", "{tmp}/synth", "--like", "mitdbb"), "Did you mean 'mitdb'?"),
 }
 

@@ -156,14 +156,9 @@ def test_image_that_cannot_be_written(beats: Store, tmp_path: Path, monkeypatch:
         plot_row(beats, 0, tmp_path / "row")
     with pytest.raises(UserError, match="--out"):
         plot_row(beats, 0, tmp_path / "x.docx")
-    (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"file: cannot be made"):
-        plot_row(beats, 0, tmp_path / "file/row.png")
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(UserError, match=r"folder\.png: cannot be written \(Is a directory\)"):
         plot_row(beats, 0, tmp_path / "folder.png")
-    plot_row(beats, 0, tmp_path / "new/row.png")
-    assert (tmp_path / "new/row.png").exists()
 
     def no_room(*given: Any, **named: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
