@@ -35,7 +35,7 @@ from ecgprep.label_table import label_request_digest
 from ecgprep.noise_records import check_noise_is_here, parse_noise
 from ecgprep.plan import make_plan, resolve_reps, row_samples
 from ecgprep.progress import Progress
-from ecgprep.representations import Representation, quantise, render_all
+from ecgprep.representations import Representation, name_anew, quantise, render_all
 from ecgprep.rows import Index, shared_schemes
 from pipelines.workspace import Workspace
 from store.balance import Balance
@@ -64,7 +64,7 @@ Download = Callable[[list[Wish]], object]
 
 RATES_HZ = (1.0, 1e6)  # that can be asked for; the filter of a resampling to others would not fit into memory
 REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
-STORE_ADVICE = "name a folder of your own by --home or --to"
+HOME_ADVICE = "name a folder of your own by --home"
 INDEX_BYTES = 2_000_000  # of raw data that one call of the first pass reads
 
 
@@ -189,9 +189,10 @@ def build(
         tasks = plan_balances(plan.values, prepare)
         place = place_at(f"{_parent(target or workspace.stores)}/{plan.name}")
         beside = place.path.parent if isinstance(place, Folder) else workspace.stores  # a bucket has no locks
-        make_folder(beside, STORE_ADVICE)
+        advice = "name another --to" if target and isinstance(place, Folder) else HOME_ADVICE
+        make_folder(beside, advice)
         lock_file = beside / f".{plan.name}.lock"
-        with locked(lock_file, "another build of this store is running", STORE_ADVICE), _refusals_named(place):
+        with locked(lock_file, "another build of this store is running", advice), _refusals_named(place):
             state, digest = _build_at(place, plan, indexes, prepare, reps, replace, runner, progress)
             balances = add_balances(place, plan, tasks, progress)
     if balances:
@@ -494,32 +495,38 @@ def _extend(
     if not _holds_same_rows(store, plan):
         raise UserError(
             f"{place.location} was built {_what_differs(store.attributes, plan.attributes)}; "
-            "add --replace to build it anew, or build in another --home"
+            f"{_how_to_replace(store, reps)}, or build in another --home"
         )
     aside = place.beside(f".adding-{plan.name}")
     _finish_addition(aside, place, plan)
     store = open_store(place.location)
     if missing := sorted(set(store.manifest.digests) - set(place.files())):
         raise DamagedStoreError(
-            f"{place.location}: {missing[0]} is missing ({len(missing)} files); add --replace to build it anew"
+            f"{place.location}: {missing[0]} is missing ({len(missing)} files); {_how_to_replace(store, reps)}"
         )
+    n_samples = plan.filled[0].shape[2]
     new = [rep for rep in reps if rep.name not in store.representations]
     for rep in reps:
         if rep not in new:
-            _check_same_picture(store, rep)
+            _check_same_picture(store, rep, prepare, n_samples)
     if not new:
         place.renew(MANIFEST_NAME)  # what was just asked for is the newest store, which `ecgtrain run` takes
         return "complete", store.digest
     addition = _addition(store, plan, [f"rep/{rep.name}" for rep in new])
     building = Building(aside.location, addition)
     building.prepare()
-    n_samples = plan.filled[0].shape[2]
     fills = [
         Fill(aside.location, task, prepare, n_samples, (), _valid_n(plan, task), tuple(new), place.location)
         for task in building.open_tasks()
     ]
     _run_fills(building, fills, len(fills), runner, progress)
     return "added", publish_addition(building, place.location).digest
+
+
+def _how_to_replace(store: Store, reps: Sequence[Representation]) -> str:
+    lost = sorted(set(store.representations) - {rep.name for rep in reps})
+    without = f" without its {', '.join(lost)}, unless --reps asks for them" if lost else ""
+    return f"add --replace to build it anew{without}"
 
 
 def _what_differs(had: Mapping[str, Any], has: Mapping[str, Any]) -> str:
@@ -541,16 +548,17 @@ def _addition(store: Store, plan: StorePlan, new: Sequence[str]) -> StorePlan:
     return StorePlan(plan.name, tuple(spec for spec in plan.filled if spec.path in new), {}, plan.attributes, files)
 
 
-def _check_same_picture(store: Store, rep: Representation) -> None:
+def _check_same_picture(store: Store, rep: Representation, prepare: Prepare, n_samples: int) -> None:
     stored: Any = store.representation(rep.name).attrs["parameters"]
     asked = rep.parameters()
     differ = [key for key, value in asked.items() if stored.get(key) != value]
     if differ:
-        key, kind = differ[0], "representation"
-        changed = "" if key == kind else f":{key}={asked[key]}"
+        key, requests = differ[0], prepare.reps.split(",")
+        of_each = (resolve_reps(prepare.model_copy(update={"reps": request}), n_samples) for request in requests)
+        request = next(request for request, made in zip(requests, of_each, strict=True) if rep in made)
         raise UserError(
             f"{store.location} holds {rep.name!r} with {key}={stored.get(key)}, not {asked[key]}; "
-            f"name the new one, such as {asked[kind]}{changed}:as={rep.name}2"
+            f"name the new one, such as {name_anew(request)}"
         )
 
 

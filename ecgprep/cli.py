@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -61,7 +62,7 @@ Settings = Annotated[list[str] | None, typer.Option("--set", help="Set one key o
 
 def main() -> None:
     """Run the program."""
-    run_program(app, "ecgprep")
+    run_program(app, "ecgprep", resumable=("download", "build"))
 
 
 @app.command()
@@ -131,6 +132,7 @@ def plan(
     annotator: Annotator = None,
     balance: Balances = None,
     samples_per_class: PerClass = None,
+    engine: Engine = None,
     seed: Seed = None,
     workers: Workers = None,
     recipe: Recipe = None,
@@ -155,16 +157,19 @@ def plan(
         "patients": patients,
         "labels": labels,
         "annotator": annotator,
+        "engine": engine,
         "seed": seed,
         "workers": workers,
     }
     options |= {"balance": balance, "samples_per_class": samples_per_class, "noise": noise}
     prepare = _read_section(options, recipe, settings)
     with show_progress() as progress, TaskRunner(prepare.workers, prepare.scheduler) as runner:
+        start = perf_counter()
         indexes, resolved = index_databases(prepare, Workspace.at(home), source, runner, progress)
         planned, pictures = make_plan(indexes, resolved)
+        indexing_s = perf_counter() - start
         balances = plan_balances(planned.values, resolved)
-        made = estimate(planned, indexes, resolved, pictures, balances, progress)
+        made = estimate(planned, indexes, resolved, pictures, balances, indexing_s, progress)
     print_plan(planned, made, balances)
 
 

@@ -39,7 +39,7 @@ class Estimate:
         Compressed bytes by array; all labels, columns and splits are one, all balances another, and all metadata and
         lists of files.
     seconds : float
-        Time of cutting, drawing and compressing with the workers that are asked for.
+        Time of the first pass, and of cutting, drawing and compressing with the workers that are asked for.
     """
 
     n_bytes: Mapping[str, int]
@@ -52,6 +52,7 @@ def estimate(
     prepare: Prepare,
     reps: tuple[Representation, ...],
     balances: Sequence[BalanceTask],
+    indexing_s: float,
     progress: Progress = lambda what, done, total: None,
 ) -> Estimate:
     """Return what a build will take.
@@ -68,6 +69,8 @@ def estimate(
         The pictures.
     balances : sequence of BalanceTask
         The balances.
+    indexing_s : float
+        Time that the first pass took, which a build makes too.
     progress : callable
         Told how much of the sample is done.
     """
@@ -92,7 +95,7 @@ def estimate(
     n_records = sum(len(index.records) for index in indexes)
     one_s = float(np.mean(reading_s)) * n_records + float(np.mean(drawing_s)) * plan.n_rows
     workers = default_workers() if prepare.workers is None else max(prepare.workers, 1)
-    return Estimate(n_bytes, one_s / workers)
+    return Estimate(n_bytes, indexing_s + one_s / workers)
 
 
 def _samples(plan: StorePlan) -> list[Task]:

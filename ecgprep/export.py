@@ -104,7 +104,8 @@ class Part:
         return tuple(rep for rep in held if rep is not None)
 
     @cached_property
-    def _valid_n(self) -> NDArray[np.int64] | None:
+    def valid_n(self) -> NDArray[np.int64] | None:
+        """Samples of each row of the store that are not padding; None where no row is padded."""
         return self.store.column("valid_n").astype(np.int64) if "valid_n" in self.store.columns else None
 
     def batches_by(self, key: NDArray[Any]) -> Iterator[Batch]:
@@ -157,7 +158,7 @@ class Part:
 
         They are drawn from the counts, as the stored ones are, so that a mixed row has the picture of a mixed signal.
         """
-        valid_n = self._valid_n
+        valid_n = self.valid_n
         if valid_n is not None:
             of_parents = valid_n[np.maximum(batch.parents, 0)].max(axis=1)
             valid_n = np.where(batch.rows < 0, of_parents, valid_n[np.maximum(batch.rows, 0)])
@@ -228,7 +229,8 @@ def export_store(
             write(aside, part, advance)
         write_whole(aside / ABOUT, json.dumps(_about(store, split, fold, balance, parts), indent=1) + "\n")
         if store.synthetic:
-            write_whole(aside / SYNTHETIC_MARK, f"exported from {store.name}, whose recordings are synthetic\n")
+            for folder in (aside, *(path for path in aside.iterdir() if path.is_dir())):  # a part may be read alone
+                write_whole(folder / SYNTHETIC_MARK, f"exported from {store.name}, whose recordings are synthetic\n")
     return place
 
 

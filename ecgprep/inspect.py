@@ -26,7 +26,15 @@ SHOWN_CLASSES = 8  # more do not fit on a terminal of 80 columns
 
 def print_databases(databases: Iterable[Database], raw: Path) -> None:
     """Print what each database is, and how many of its headers lie in the workspace's folder."""
-    table = Table(Column("name", no_wrap=True), "records", "Hz", "download", "licence", "here", title="Databases")
+    table = Table(
+        Column("name", no_wrap=True),
+        "records",
+        "Hz",
+        "download",
+        Column("licence", overflow="fold"),
+        "here",
+        title="Databases",
+    )
     for database in databases:
         table.add_row(
             f"{database.name}\n[dim]{database.default_unit}[/dim]",
@@ -50,7 +58,8 @@ def print_plan(plan: StorePlan, made: Estimate, balances: Sequence[BalanceTask] 
         arrays.add_row(path, *shapes.get(path, ("", "")), f"{n_bytes / 1e6:,.1f}")
     arrays.add_row("together", "", "", f"{sum(made.n_bytes.values()) / 1e6:,.1f}")
     console.print(arrays)
-    console.print(f"about {_duration(made.seconds)} to build, measured on a sample of the rows", highlight=False)
+    time = f"about {_duration(made.seconds)} to build, measured on the first pass and a sample of the rows"
+    console.print(time, highlight=False)
     _print_audit(console, plan.attributes["audit"])
     facts = {task.path: {"classes": task.classes, "before": task.before, "after": task.wanted} for task in balances}
     _print_balances(console, facts)

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ecgprep.export import OUT_ADVICE
 from ecgprep.representations import dequantise, stored_rep
-from store.errors import UnknownNameError, UserError
+from store.errors import EcgError, UnknownNameError, UserError
+from store.files import full_disk_named
 from store.read import Store, damage_named
 
 PAPER_MAJOR, PAPER_MINOR = "#e8a0a0", "#f6d8d8"
 MAJOR_S, MINOR_S, MAJOR_MV, MINOR_MV = 0.2, 0.04, 0.5, 0.1
 MINOR_GRID_UP_TO_S = 3.0
+MAJOR_GRID_UP_TO_S = 12.0  # beyond it a second has a line
+PICTURES_ABREAST = 4  # more of them stand in further lines
 VALUES = {  # of pictures whose kind or scale has a better name for the bar than its own
-    "gaf": "cos or sin of two angles",
-    "mtf": "probability of transition",
-    "rp": "distance, share of the largest",
-    "log10_power": "log power, 5th to 95th percentile",
-    "log1p_magnitude": "log(1 + magnitude in mV)",
-    "phasogram": "phase, 0 to 1 for −π to π",
+    "summation": "cos of the angles' sum",
+    "difference": "sin of the\nangles' difference",
+    "mtf": "probability\nof transition",
+    "rp": "distance, share\nof the largest",
+    "log10_power": "log power, 5th\nto 95th percentile",
+    "log1p_magnitude": "log(1 + magnitude\nin mV)",
+    "phasogram": "phase, 0 to 1\nfor −π to π",
     "db": "dB below the peak",
     "linear": "magnitude, mV",
 }
@@ -82,7 +88,7 @@ def _has_class(store: Store, name: str) -> NDArray[np.bool_]:
 
 
 def plot_row(store: Store, row: int, place: Path) -> None:
-    """Draw one row's leads, and every stored picture of each lead, into an image file.
+    """Draw one row's leads without padding, and every stored picture of each lead, into an image file.
 
     Parameters
     ----------
@@ -104,15 +110,22 @@ def plot_row(store: Store, row: int, place: Path) -> None:
     with damage_named(store.location):
         signal_mv = np.asarray(store.signal[row]) * store.scale_mv
         pictures = {name: _planes(store, name, row) for name in store.representations}
-    ratios = [3.0, *(1.6 for _ in pictures)]
-    figure = Figure(figsize=(2.2 * sum(ratios), 2.4 * len(store.leads) + 0.5), layout="constrained")
+    n_lines = max(ceil(len(pictures) / PICTURES_ABREAST), 1)
+    abreast = ceil(len(pictures) / n_lines)
+    ratios = [3.0, *(1.6 for _ in range(abreast))]
+    figure = Figure(figsize=(2.2 * sum(ratios), 2.4 * n_lines * len(store.leads) + 0.5), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(len(store.leads), len(ratios), squeeze=False, width_ratios=ratios)
+    grid = figure.add_gridspec(n_lines * len(store.leads), len(ratios), width_ratios=ratios)
+    valid_n = store.column("valid_n")[row] if "valid_n" in store.columns else store.signal.shape[2]
     for lead, name in enumerate(store.leads):
-        _draw_paper(axes[lead][0], signal_mv[lead], store.fs_hz, name)
-        for column, (rep, planes) in enumerate(pictures.items(), start=1):
-            axes[lead][column].set_title(f"{rep}, {name}")
-            _draw_picture(figure, axes[lead][column], planes[lead], store, rep)
+        first = lead * n_lines
+        paper = figure.add_subplot(grid[first : first + n_lines, 0])
+        _draw_paper(paper, signal_mv[lead], store.fs_hz, name, valid_n)
+        for number, (rep, planes) in enumerate(pictures.items()):
+            line, column = divmod(number, abreast)
+            axis = figure.add_subplot(grid[first + line, 1 + column])
+            axis.set_title(f"{rep}, {name}")
+            _draw_picture(figure, axis, planes[lead], store, rep)
     figure.suptitle(_title(store, row))
     save(figure, place)
 
@@ -124,13 +137,20 @@ def save(figure: Any, place: Path) -> None:
     ------
     UserError
         If no image of that kind can be written there, or its kind is not said.
+    ResourceError
+        If the disk is full.
     """
     if not place.suffix:
         raise UserError(f"--out {place}: say the kind of image by a suffix, such as {place}.png")
     try:
-        figure.savefig(place, dpi=120)
-    except (ValueError, OSError) as error:
+        with full_disk_named(place):
+            figure.savefig(place, dpi=120)
+    except ValueError as error:
         raise UserError(f"--out {place}: {error}") from error
+    except OSError as error:
+        if isinstance(error, EcgError):
+            raise
+        raise UserError(f"--out {place}: cannot be written ({error.strerror}); {OUT_ADVICE}") from error
 
 
 def _planes(store: Store, name: str, row: int) -> NDArray[np.float32]:
@@ -159,7 +179,8 @@ def _draw_picture(figure: Any, axis: Any, plane: NDArray[np.float32], store: Sto
     if edges[0] < edges[-1]:
         axis.invert_yaxis()  # the first row is at the top, as in the array
     axis.set(xlabel="s", ylabel="Hz" if edges[0] > edges[-1] else "s")
-    figure.colorbar(drawn, ax=axis, label=VALUES.get(parameters.get("value", parameters.get("scale", kind)), kind))
+    label = VALUES.get(parameters.get("value", parameters.get("scale", parameters.get("method", kind))), kind)
+    figure.colorbar(drawn, ax=axis, label=label)
 
 
 def _title(store: Store, row: int) -> str:
@@ -173,14 +194,16 @@ def _title(store: Store, row: int) -> str:
     return f"{mark}{record}, row {row}: {' + '.join(names) or 'no class'}{stand_in}"
 
 
-def _draw_paper(axis: Any, signal_mv: Any, fs_hz: float, lead: str) -> None:
+def _draw_paper(axis: Any, signal_mv: Any, fs_hz: float, lead: str, valid_n: int) -> None:
+    """Draw a lead over the length of the whole row, as the pictures have it; padding has paper and no line."""
     t_s = np.arange(len(signal_mv)) / fs_hz
     low = np.floor(signal_mv.min() / MAJOR_MV) * MAJOR_MV
     high = max(np.ceil(signal_mv.max() / MAJOR_MV) * MAJOR_MV, low + MAJOR_MV)
-    for step_s, step_mv, colour in ((MINOR_S, MINOR_MV, PAPER_MINOR), (MAJOR_S, MAJOR_MV, PAPER_MAJOR)):
+    major_s = MAJOR_S if t_s[-1] <= MAJOR_GRID_UP_TO_S else 1.0
+    for step_s, step_mv, colour in ((MINOR_S, MINOR_MV, PAPER_MINOR), (major_s, MAJOR_MV, PAPER_MAJOR)):
         if colour == PAPER_MINOR and t_s[-1] > MINOR_GRID_UP_TO_S:
             continue
         axis.vlines(np.arange(0, t_s[-1] + step_s, step_s), low, high, colors=colour, linewidth=0.5)
         axis.hlines(np.arange(low, high + step_mv / 2, step_mv), 0, t_s[-1], colors=colour, linewidth=0.5)
-    axis.plot(t_s, signal_mv, color="black", linewidth=0.8)
+    axis.plot(t_s[:valid_n], signal_mv[:valid_n], color="black", linewidth=0.8)
     axis.set(xlim=(0, t_s[-1]), ylim=(low, high), xlabel="s", ylabel=f"{lead} (mV)")

@@ -7,19 +7,19 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 INTERRUPTED = 130
 HOME_FOLDER = re.compile(r"(--[\w-]+=)?~/")
 
 
-def run_program(app: Callable[..., object], name: str) -> None:
+def run_program(app: Callable[..., object], name: str, resumable: Container[str] | None = None) -> None:
     """Run a command-line application and exit.
 
     An exception with an ``exit_code`` is printed as one line, a fault in the arguments among them; a full disk or too
-    little memory exits with 4 and an interruption with 130, both resumable. Anything else is a bug and keeps its
-    traceback. Without arguments the program shows its help.
+    little memory exits with 4 and an interruption with 130. Anything else is a bug and keeps its traceback. Without
+    arguments the program shows its help.
 
     Parameters
     ----------
@@ -27,6 +27,8 @@ def run_program(app: Callable[..., object], name: str) -> None:
         The typer application.
     name : str
         The program's name, for the line.
+    resumable : container of str, optional
+        The commands that go on where they were interrupted; by default all.
     """
     try:
         code = app(list(map(_expanded, sys.argv[1:])) or ["--help"], standalone_mode=False)
@@ -46,7 +48,9 @@ def run_program(app: Callable[..., object], name: str) -> None:
         message = error.format_message() if hasattr(error, "format_message") else str(error)
         _stop(name, " ".join(message.split()), int(code))
     if code == INTERRUPTED:  # typer turns the signal into this code
-        _stop(name, "interrupted; the same command goes on from here", INTERRUPTED)
+        goes_on = resumable is None or sys.argv[1] in resumable
+        then = "goes on from here" if goes_on else "begins anew"
+        _stop(name, f"interrupted; the same command {then}", INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -69,7 +69,7 @@ class Workspace:
         if name is None:
             newest = self.newest_store()
             if newest is None:
-                raise RecipeError(f"no complete store in {self.stores}; make one: ecgprep build --dataset ptbxl")
+                raise RecipeError(f"no complete store in {self.stores}; {self._what_to_build()}")
             return str(newest.resolve())
         if "://" in name:
             return name
@@ -81,6 +81,12 @@ class Workspace:
         known = [path.stem for path in self.complete_stores()]
         hint = nearest(name, known) or f" There: {', '.join(known) or 'none'}."
         raise RecipeError(f"no store {name!r} here or in {self.stores}.{hint}")
+
+    def _what_to_build(self) -> str:
+        stopped = sorted(path.stem.removeprefix(".building-") for path in self.stores.glob(".building-*.zarr"))
+        if stopped:
+            return f"builds that were stopped: {', '.join(stopped)}; the same `ecgprep build` goes on"
+        return "make one: ecgprep build --dataset ptbxl"
 
     def finished_runs(self) -> list[Path]:
         """Return the runs whose ``state`` file says finished, the one that finished last at the end."""

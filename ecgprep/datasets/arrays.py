@@ -6,6 +6,7 @@ so. Amplitudes are taken as they are, a value of 1 as 1 mV.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,8 @@ from numpy.typing import NDArray
 from ecgprep.array_files import find_array_files, label_file, named_part, read_labels, read_signals
 from ecgprep.config import Prepare
 from ecgprep.datasets.base import Database, Found, RecordRef, is_synthetic
+from ecgprep.export import ABOUT
+from ecgprep.folders import files_below
 from ecgprep.records import Record
 from ecgprep.splits import Protocol, Rows, random_rows, score_classes, strata
 from store.errors import RecordError, UserError
@@ -100,8 +103,11 @@ class Arrays(Database):
         Raises
         ------
         UserError
-            If two would be one record of the store.
+            If two would be one record of the store, or an export says that it holds other rows than are asked for.
         """
+        (scheme,) = self.schemes(prepare)
+        for path in (path for path in files_below(folder) if path.name == ABOUT):
+            _check_exported(path, scheme, prepare.fs)
         other = {name for rule, names in PUBLIC_TABLES.items() if rule != prepare.label_rule for name in names}
         paths = [path for path in find_array_files(folder) if path.stem not in other]
         refs = tuple(_ref(folder, path) for path in paths)
@@ -174,6 +180,29 @@ class Arrays(Database):
             values = np.where(random_rows(trains, (0.20, 0.0), prepare.seed) == VALIDATION, VALIDATION, values)
             rule += f"; a fifth of the training rows validates, seed {prepare.seed}"
         return [Protocol("as-published", values, scheme, scored, rule, "row", LEAKS, LEAK_NOTE), drawn]
+
+
+def _check_exported(about: Path, scheme: str, fs_hz: float | None) -> None:
+    """Refuse other classes or another rate than an export has: its arrays, read for themselves, would fit.
+
+    Raises
+    ------
+    UserError
+        If they differ.
+    """
+    try:
+        said = json.loads(about.read_text(encoding="utf-8"))
+    except ValueError:
+        said = None
+    if not isinstance(said, dict) or not {"classes", "fs_hz"} <= said.keys():
+        return  # another program's file
+    classes = tuple(said["classes"])
+    if classes != LABELLINGS[scheme].classes:
+        rule = next((name for name, known in LABELLINGS.items() if known.classes == classes), None)
+        advice = f"add --label-rule {rule}" if rule else f"arrays knows those of {', '.join(LABELLINGS)} alone"
+        raise UserError(f"{about}: the classes are {', '.join(classes)}, not those of {scheme}; {advice}")
+    if said["fs_hz"] != fs_hz:
+        raise UserError(f"{about}: the signals have {said['fs_hz']:g} Hz, not {fs_hz:g}; add --fs {said['fs_hz']:g}")
 
 
 def _read_classes(file: Path, scheme: str) -> NDArray[np.int64]:

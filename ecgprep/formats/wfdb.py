@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ecgprep.beats import BeatPreset
 from ecgprep.export import Batch, Part
@@ -23,7 +24,7 @@ def write_wfdb(folder: Path, part: Part, advance: Callable[[int], None]) -> None
     """Write ``<part>/<record>.hea``, ``.dat`` and ``.atr``, and list the records in ``<part>/RECORDS``.
 
     A beat is annotated at its R peak by its own symbol, any other row at its middle by a comment; the auxiliary text
-    is the classes. Signals have 1000 counts a mV, as in the store.
+    is the classes. Signals have 1000 counts a mV, as in the store. Padding is left out: no recording holds it.
 
     Raises
     ------
@@ -57,19 +58,21 @@ def _write_record(place: Path, name: str, part: Part, batch: Batch) -> None:
 
     store = part.store
     n_leads, n_samples = batch.counts.shape[1:]
+    lengths = np.full(len(batch.rows), n_samples) if part.valid_n is None else part.valid_n[batch.rows]
+    held = np.arange(n_samples) < lengths[:, None]
     symbols = _symbols(part, batch)
-    marks = np.arange(len(batch.rows)) * n_samples + _mark(store.attributes["unit"], n_samples)
+    marks = np.cumsum(lengths) - lengths + _mark(store.attributes["unit"], lengths)
     marks[0] = max(marks[0], symbols[0] == NOTE)  # a comment at sample 0 is a definition, which wfdb drops
     wfdb.wrsamp(
         name,
         fs=store.fs_hz,
         units=["mV"] * n_leads,
         sig_name=list(store.leads),
-        d_signal=batch.counts.transpose(0, 2, 1).reshape(-1, n_leads),
+        d_signal=batch.counts.transpose(0, 2, 1)[held],
         fmt=["16"] * n_leads,
         adc_gain=[1 / SCALE_MV] * n_leads,
         baseline=[0] * n_leads,
-        comments=[f"{len(batch.rows)} rows of {store.name}, from row {batch.rows[0]}, {n_samples} samples each"],
+        comments=[f"{len(batch.rows)} rows of {store.name}, from row {batch.rows[0]}, {_lengths_said(lengths)}"],
         write_dir=str(place),
     )
     wfdb.wrann(
@@ -83,10 +86,15 @@ def _write_record(place: Path, name: str, part: Part, batch: Batch) -> None:
     )
 
 
-def _mark(unit: str, n_samples: int) -> int:
-    """Return the sample of a row that is annotated."""
+def _mark(unit: str, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the sample of each row that is annotated."""
     kind = parse_unit(unit)
-    return kind.before if isinstance(kind, BeatPreset) else n_samples // 2
+    return np.full(len(lengths), kind.before) if isinstance(kind, BeatPreset) else lengths // 2
+
+
+def _lengths_said(lengths: NDArray[np.int64]) -> str:
+    least, most = lengths.min(), lengths.max()
+    return f"{most} samples each" if least == most else f"{least} to {most} samples each"
 
 
 def _symbols(part: Part, batch: Batch) -> list[str]:

@@ -7,13 +7,14 @@ from ecgprep.representations.base import (
     quantise,
     render_all,
 )
-from ecgprep.representations.grammar import list_representations, parse_reps, stored_rep
+from ecgprep.representations.grammar import list_representations, name_anew, parse_reps, stored_rep
 
 __all__ = [
     "Representation",
     "RowFormat",
     "dequantise",
     "list_representations",
+    "name_anew",
     "parse_reps",
     "quantise",
     "render_all",

@@ -85,6 +85,14 @@ def stored_rep(name: str, attributes: Mapping[str, Any]) -> Representation | Non
     return kind(name=name, **{key: value for key, value in parameters.items() if key in kind.model_fields})
 
 
+def name_anew(request: str) -> str:
+    """Return a request for one representation that gives its array the next name, such as ``gaf:size=16:as=gaf2``."""
+    kind_name, *pairs = (part.strip() for part in request.split(":"))
+    given = _read_pairs(request, pairs)
+    name = given.pop("as", kind_name)
+    return ":".join([kind_name, *(f"{key}={value}" for key, value in given.items()), f"as={name}2"])
+
+
 def _parse_one(request: str, row: RowFormat) -> list[Representation]:
     kind_name, *pairs = (part.strip() for part in request.split(":"))
     if kind_name not in _registry():
@@ -123,5 +131,7 @@ def _explain(error: ValidationError, kind: type[Representation], request: str) -
     if fault["type"] == "literal_error":
         choices = [*get_args(kind.model_fields[key].annotation), *kind.shorthands.get(key, ())]
         return UnknownNameError(f"{key} of {kind.kind_name}", str(fault["input"]), choices)
-    shown = "as" if key == "name" else key
-    return UserError(f"representation {request!r}: {shown}={fault['input']}: {fault['msg']}")
+    if key == "name":
+        rule = "name an array by a small letter, then small letters, digits, _ and -"
+        return UserError(f"representation {request!r}: as={fault['input']}: {rule}")
+    return UserError(f"representation {request!r}: {key}={fault['input']}: {fault['msg']}")

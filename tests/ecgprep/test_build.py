@@ -413,6 +413,8 @@ def test_picture_of_other_parameters_is_refused_with_the_way_out(few: Path, buil
     with pytest.raises(UserError, match=r"holds 'gaf' with .*gaf:size=24:as=gaf2") as caught:
         build_in(few, dataset="mitdb", reps="gaf:size=24")
     assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match=r"method=summation, .*such as gaf:method=difference:size=16:as=gaf2$"):
+        build_in(few, dataset="mitdb", reps="rp:size=16, gaf:method=difference:size=16")
     build_in(few, dataset="mitdb", reps="gaf:size=24:as=gaf2")
     with pytest.raises(UserError, match=r"holds 'gaf2' with .*such as mtf:as=gaf22"):
         build_in(few, dataset="mitdb", reps="mtf:as=gaf2")
@@ -428,10 +430,14 @@ def test_other_software_needs_replace_and_is_named(few: Path, build_in: Build, m
 
 
 def test_other_raw_data_needs_replace(few: Path, tmp_path: Path, build_in: Build) -> None:
-    place = build_in(few, dataset="mitdb").place
+    place = build_in(few, dataset="mitdb", reps="gaf:size=8,mtf:size=8").place
     write_mitdb(tmp_path / "other", ("100", "102"), seconds=20, seed=5)
-    with pytest.raises(UserError, match=r"other raw data or by another version \(3 records then, 2 now.*--replace"):
-        build_in(tmp_path / "other", dataset="mitdb")
+    with pytest.raises(
+        UserError, match=r"other raw data or by another version \(3 records then, 2 now.*--replace.* anew, or"
+    ):
+        build_in(tmp_path / "other", dataset="mitdb", reps="gaf:size=8,mtf:size=8")
+    with pytest.raises(UserError, match=r"--replace to build it anew without its mtf, unless --reps asks for"):
+        build_in(tmp_path / "other", dataset="mitdb", reps="gaf:size=8")
     replaced = build_in(tmp_path / "other", dataset="mitdb", replace=True)
     assert (replaced.place, replaced.state) == (place, "built")
     assert set(open_store(place).column("record")) == {"mitdb/100", "mitdb/102"}

@@ -15,10 +15,12 @@ import pytest
 
 import ecgprep.execute
 from ecgprep.build import BuildResult
+from ecgprep.datasets import list_databases
 from ecgprep.execute import TaskRunner
+from ecgprep.inspect import print_databases
 from store.errors import UserError
 
-COMMANDS = ("datasets", "download", "plan", "build", "inspect", "verify", "plot", "synth")
+COMMANDS = ("datasets", "download", "plan", "build", "inspect", "verify", "plot", "export", "synth")
 HEAVY = ("torch", "dask", "distributed", "zarr", "scipy", "sklearn", "matplotlib", "wfdb", "pandas", "timm")
 MAIN = "from ecgprep.cli import main; main()"
 
@@ -50,6 +52,14 @@ def test_help_answers_at_once_and_imports_nothing_heavy(command: str) -> None:
     assert f"ecgprep {command}".strip() in done.stdout or "Usage" in done.stdout
 
 
+def test_licences_are_whole_on_a_narrow_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    print_databases(list_databases().values(), tmp_path)
+    assert "…" not in capsys.readouterr().out
+
+
 def test_without_arguments_the_help_is_shown() -> None:
     done = run()
     assert done.returncode == 0
@@ -73,7 +83,7 @@ BUILD = ("build", "--from", RAW, "--dataset")
 MISTAKES = {
     "dataset": ((*BUILD, "mitbd"), "unknown dataset 'mitbd'. Did you mean 'mitdb'?"),
     "patients to download": (
-        ("download", "mitdb", "--patients", "abc", "--offline", "--home", HOME),
+        ("download", "icentia11k", "--patients", "abc", "--offline", "--home", HOME),
         "--patients abc: write a share",
     ),
     "no dataset": (("build", "--from", RAW), "name a database: --dataset mitdb"),
@@ -154,6 +164,14 @@ MISTAKES = {
         "--replace",
     ),
     "plan": (("plan", "--dataset", "mitbd"), "Did you mean 'mitdb'?"),
+    "plan of pictures by an engine": (
+        ("plan", "--dataset", "mitdb", "--from", RAW, "--reps", "gaf", "--engine", "pyts"),
+        "engine: Input should be 'fast' or 'reference'",
+    ),
+    "target in no folder": (
+        (*BUILD, "mitdb", "--workers", "0", "--to", "/dev/null/x"),
+        "/dev/null/x: cannot be made (Not a directory); name another --to",
+    ),
     "synth": (("synth", "{tmp}/synth", "--like", "mitdbb"), "Did you mean 'mitdb'?"),
 }
 

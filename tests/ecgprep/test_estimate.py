@@ -17,6 +17,7 @@ from ecgprep.plan import make_plan
 from pipelines.workspace import Workspace
 
 TOLERANCE = 0.15
+INDEXING_S = 3600.0
 
 
 def predict(section: Mapping[str, Any], home: Path, raw: Path) -> tuple[int, Estimate]:
@@ -24,7 +25,7 @@ def predict(section: Mapping[str, Any], home: Path, raw: Path) -> tuple[int, Est
     with TaskRunner(0, None) as runner:
         indexes, prepare = index_databases(prepare, Workspace(home), raw, runner, lambda what, done, total: None)
     plan, reps = make_plan(indexes, prepare)
-    return plan.n_rows, estimate(plan, indexes, prepare, reps, plan_balances(plan.values, prepare))
+    return plan.n_rows, estimate(plan, indexes, prepare, reps, plan_balances(plan.values, prepare), INDEXING_S)
 
 
 def written(place: Path) -> dict[str, int]:
@@ -50,7 +51,7 @@ def assert_predicted(section: Mapping[str, Any], home: Path, raw: Path) -> None:
     for path in ("signal", *(path for path in sizes if path.startswith("rep/"))):
         assert made.n_bytes[path] == pytest.approx(sizes[path], rel=TOLERANCE), path
     assert sum(made.n_bytes.values()) == pytest.approx(sum(sizes.values()), rel=TOLERANCE)
-    assert made.seconds > 0
+    assert made.seconds > INDEXING_S, "a build makes the first pass too"
 
 
 @pytest.mark.parametrize(

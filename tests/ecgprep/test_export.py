@@ -144,6 +144,20 @@ def test_wfdb_records_read_back(beats: Store, tmp_path: Path) -> None:
     np.testing.assert_allclose(physical, signals_mv(beats, rows[:1])[0, 0], atol=1e-6)
 
 
+def test_wfdb_records_hold_no_padding(raw: Path, tmp_path: Path) -> None:
+    """Zeros to the length of the longest row would be a flat line that was never recorded."""
+    prepare = Prepare(dataset="mitdb", unit="beat:kachuee187", workers=0)
+    padded = open_store(build(prepare, Workspace(tmp_path / "home"), raw).place)
+    record, valid_n = padded.column("record"), padded.column("valid_n")
+    rows = np.flatnonzero(record == record[0])
+    assert len(set(valid_n[rows].tolist())) > 1
+    write_wfdb(tmp_path, Part(padded, "train", padded.label(), rows, None, 8), lambda n: None)
+    place = str(tmp_path / "train" / record[0].replace("/", "_"))
+    expected = np.concatenate([padded.signal[row, 0, : valid_n[row]] for row in rows.tolist()])
+    np.testing.assert_array_equal(wfdb.rdrecord(place, physical=False).d_signal[:, 0], expected)
+    assert wfdb.rdann(place, "atr").sample.tolist() == [0, *np.cumsum(valid_n[rows])[:-1]]
+
+
 def test_wfdb_notes_the_class_of_beats_that_start_at_their_peak(beats: Store, tmp_path: Path) -> None:
     """The reader drops a comment at sample 0; a beat of another database has a symbol, and stays there."""
     records = beats.column("record")
@@ -299,6 +313,25 @@ def test_exports_of_synthetic_recordings_say_so_when_they_are_read_back(raw: Pat
     place = export_store(drawn, tmp_path / "out", find_format("pairs"))
     again = open_store(build(Prepare(dataset="arrays", fs=360, workers=0), workspace, place).place)
     assert (drawn.synthetic, again.synthetic) == (True, True)
+    parts = export_store(drawn, tmp_path / "parts", find_format("wfdb"))
+    assert all((parts / part / SYNTHETIC_MARK).exists() for part in PARTS)
+
+
+def test_export_is_read_back_with_its_own_classes_and_rate_alone(beats: Store, tmp_path: Path) -> None:
+    place = export_store(beats, tmp_path / "out", find_format("pairs"))
+    again = Prepare(dataset="arrays", fs=360, workers=0)
+    for other, message in (
+        ({"label_rule": "mi"}, "N, S, V, F, Q, not .* --label-rule aami"),
+        ({"fs": 125}, "--fs 360"),
+    ):
+        with pytest.raises(UserError, match=rf"export\.json: .*{message}"):
+            build(again.model_copy(update=other), Workspace(tmp_path / "home"), place)
+    about = json.loads((place / "export.json").read_text())
+    (place / "export.json").write_text(json.dumps({**about, "classes": ["N", "A", "O", "~"]}))
+    with pytest.raises(UserError, match="the classes are N, A, O, ~, not those of aami; arrays knows those of aami"):
+        build(again, Workspace(tmp_path / "home"), place)
+    (place / "export.json").write_text("of another program")
+    build(again, Workspace(tmp_path / "home"), place)
 
 
 def test_wrong_names(beats: Store, tmp_path: Path) -> None:

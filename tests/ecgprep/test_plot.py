@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from ecgprep.plot import choose_row, plot_row
 from ecgprep.plot_balance import plot_balance
 from pipelines.workspace import Workspace
 from store.balance import Balance
-from store.errors import UnknownNameError, UserError
+from store.errors import ResourceError, UnknownNameError, UserError
 from store.read import Store, open_store
 
 PICTURES = "gaf:size=16,cwt:size=16,spectrogram:size=16,phasogram:size=16"
@@ -93,6 +94,30 @@ def test_axes_have_units_and_pictures_a_colour_bar(beats: Store, tmp_path: Path,
     assert axes["cwt, MLII"].get_xlim() == pytest.approx((0, 186 / 360))
 
 
+def test_many_pictures_stand_in_further_lines(
+    beats: Store, tmp_path: Path, drawn: list[Figure], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plot_row(beats, 3, tmp_path / "row.png")
+    monkeypatch.setattr("ecgprep.plot.PICTURES_ABREAST", 3)
+    plot_row(beats, 3, tmp_path / "row.png")
+    one_line, two_lines = drawn
+    assert two_lines.get_figwidth() < one_line.get_figwidth()
+    paper, *axes = two_lines.axes
+    edges = [axis.get_position() for axis in axes if axis.get_title()]
+    assert [edges[0].y0, edges[2].y0] == pytest.approx([edges[1].y0, edges[3].y0], abs=0.01)
+    assert edges[2].y1 < edges[0].y0
+    assert paper.get_position().height > edges[0].y1 - edges[2].y0 - 0.01, "the signal is as high as both lines"
+
+
+def test_padding_has_no_line(raw: Path, tmp_path: Path, drawn: list[Figure]) -> None:
+    prepare = Prepare(dataset="mitdb", unit="beat:kachuee187", workers=0)
+    store = open_store(build(prepare, Workspace(tmp_path), raw).place)
+    row = int(np.argmin(store.column("valid_n")))
+    plot_row(store, row, tmp_path / "row.png")
+    (line,) = drawn[0].axes[0].lines
+    assert len(line.get_xdata()) == store.column("valid_n")[row] < 187
+
+
 def test_balance_is_drawn_with_its_counts_and_beats(beats: Store, tmp_path: Path, drawn: list[Figure]) -> None:
     balance = beats.balance("kfold-5", "smote-60-k2", 1)
     plot_balance(beats, balance, tmp_path / "balance.png")
@@ -126,8 +151,18 @@ def test_long_names_of_many_classes_do_not_overlap(beats: Store, tmp_path: Path,
     assert not any(box.overlaps(other) for i, box in enumerate(boxes) for other in boxes[:i])
 
 
-def test_image_that_cannot_be_written(beats: Store, tmp_path: Path) -> None:
+def test_image_that_cannot_be_written(beats: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match=r"row: say the kind of image by a suffix, such as .*row\.png"):
         plot_row(beats, 0, tmp_path / "row")
     with pytest.raises(UserError, match="--out"):
         plot_row(beats, 0, tmp_path / "x.docx")
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(UserError, match=r"folder\.png: cannot be written \(Is a directory\)"):
+        plot_row(beats, 0, tmp_path / "folder.png")
+
+    def no_room(*given: Any, **named: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Figure, "savefig", no_room)
+    with pytest.raises(ResourceError, match=r"the disk that holds .*row\.png is full"):
+        plot_row(beats, 0, tmp_path / "row.png")

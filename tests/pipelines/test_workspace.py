@@ -64,6 +64,9 @@ def test_absent_store_is_answered_with_the_nearest(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     with pytest.raises(RecipeError, match=r"no complete store in .*ecgprep build"):
         workspace.find_store(None)
+    (tmp_path / "store/.building-mitdb-1.zarr").mkdir(parents=True)
+    with pytest.raises(RecipeError, match="builds that were stopped: mitdb-1; the same `ecgprep build` goes on"):
+        workspace.find_store(None)
     make_store(tmp_path, "mitdb-1.zarr", 5)
     with pytest.raises(RecipeError, match=r"no store 'mitdb-2'.*Did you mean 'mitdb-1'"):
         workspace.find_store("mitdb-2")

@@ -93,7 +93,7 @@ def test_unknown_names_are_answered_with_the_nearest(request_text, message):
         ("gaf:size=8:size=9", "size is given twice"),
         ("gaf:size=big", "size=big: Input should be a valid integer"),
         ("gaf:size=1", "size=1: Input should be greater than or equal to 2"),
-        ("gaf:as=My Gaf", "as=My Gaf"),
+        ("gaf:as=My Gaf", "as=My Gaf: name an array by a small letter, then small letters, digits, _ and -"),
         ("cwt:f_max_hz=50", "f_max_hz 50 must lie below half the sampling frequency, 50 Hz"),
         ("cwt:f_min_hz=40", "f_min_hz 40 must lie below f_max_hz 40"),
         ("cwt:wavelet=cmor0.1-1.0", "B C² of cmorB-C must be at least 1"),
