@@ -145,7 +145,7 @@ MISTAKES = {
     "table with codes": (("build", "--dataset", "ptbxl", "--from", "{tmp}/codes"), "is no dict"),
     "home is a file": (
         (*BUILD, "mitdb", "--workers", "0", "--home", "{tmp}/file"),
-        "name a folder of your own by --home or --to",
+        "name a folder of your own by --home",
     ),
     "home is not to be": ((*BUILD, "mitdb", "--workers", "0", "--home", "/proc/home"), "--home"),
     "store": (("inspect", "mitbd", "--home", HOME), "There: mitdb-"),
