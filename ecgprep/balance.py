@@ -195,9 +195,9 @@ def _single_label_splits(values: Mapping[str, Values], prepare: Prepare) -> list
     several = [split for split in splits if values[f"label/{split.scheme}"].attributes["multilabel"]]
     if several and (prepare.balance_protocols or len(several) == len(splits)):
         raise UserError(
-            f"--balance {','.join(prepare.balance)}: rows of scheme {several[0].scheme!r} have several labels, and two "
-            "rows' sets of labels cannot be mixed. Weight the positive labels in training instead "
-            "(ecgtrain run --set class_weights=inverse), or draw rows of rare labels more often"
+            f"--balance {','.join(prepare.balance)}: rows of scheme {several[0].scheme!r} have several labels, so that "
+            "one that is made or left out for one class is so for its others too. Weight the positive labels in "
+            "training instead (ecgtrain run --set class_weights=inverse)"
         )
     return [split for split in splits if split not in several]
 

@@ -62,7 +62,7 @@ from store.write import Building, merge_addition, publish, publish_addition
 
 Download = Callable[[list[Wish]], object]
 
-RATES_HZ = (1.0, 1e6)  # that can be asked for; the filter of a resampling to others would not fit into memory
+RATES_HZ = (1.0, 1e4)  # that can be asked for; filters of resampling to uneven rates above take hours and gigabytes
 REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 HOME_ADVICE = "name a folder of your own by --home"
 INDEX_BYTES = 2_000_000  # of raw data that one call of the first pass reads

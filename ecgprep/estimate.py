@@ -23,6 +23,7 @@ from ecgprep.rows import Index
 from store.codecs import ZSTD_LEVEL
 from store.plan import StorePlan, Task
 
+SAMPLED_PAIRS = 1_000_000  # of a balance's synthetic rows
 SAMPLES = 24  # places in the store, evenly spread
 LEAST_ROWS = 8  # of a place, where a row is a chunk
 ARRAY_BYTES = 1_700  # of an array's metadata, its copy in the group's and its manifest lines, without its attributes
@@ -138,13 +139,13 @@ def _balance_bytes(task: BalanceTask) -> int:
     generator = np.random.default_rng(0)
     rows = np.flatnonzero(task.label >= 0)
     n_new = task.n_new() if task.method != "under" else {}
-    n_synthetic = sum(n_new.values())
-    of_class = {number: np.flatnonzero(task.label == number) for number in n_new}
-    parents = [generator.choice(of_class[number], (n, 2)) for number, n in n_new.items()]
-    if task.method == "over":  # a copy has one parent, twice
-        parents = [np.repeat(pair[:, :1], 2, axis=1) for pair in parents]
-    weights = generator.random(n_synthetic, dtype=np.float32) if task.method != "over" else np.zeros(n_synthetic)
     keep = np.zeros(len(task.label), bool)
     keep[generator.choice(rows, min(sum(task.wanted.values()), len(rows)), replace=False)] = True
-    arrays = [*parents, weights.astype(np.float32), np.repeat(list(n_new), list(n_new.values())).astype(np.int8), keep]
-    return sum(_values_bytes(array) for array in arrays)
+    share = min(1.0, SAMPLED_PAIRS / max(sum(n_new.values()), 1))
+    drawn = {number: ceil(n * share) for number, n in n_new.items()}
+    parents = [generator.choice(np.flatnonzero(task.label == number), (n, 2)) for number, n in drawn.items()]
+    weights = generator.random(sum(drawn.values()), dtype=np.float32)
+    if task.method == "over":  # a copy has one parent, twice, and no weight
+        parents, weights = [np.repeat(pair[:, :1], 2, axis=1) for pair in parents], np.zeros_like(weights)
+    classes = np.repeat(list(drawn), list(drawn.values())).astype(np.int8)
+    return round(sum(_values_bytes(array) for array in (*parents, weights, classes)) / share) + _values_bytes(keep)

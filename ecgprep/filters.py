@@ -123,7 +123,7 @@ class Notch(Filter):
         from scipy.signal import iirnotch, tf2sos
 
         sections = _hashable(tf2sos(*iirnotch(self.hz, self.hz / self.width_hz, fs_hz)))
-        return _filter_both_ways(sections, signal_mv, fs_hz)
+        return _filter_both_ways(sections, signal_mv)
 
 
 FILTERS: dict[str, type[Filter]] = {kind.name: kind for kind in (BandPass, HighPass, Baseline, Notch)}
@@ -220,7 +220,6 @@ def pass_both_ways(
     order: int,
     limits_hz: float | tuple[float, float],
     kind: str = "bandpass",
-    pad_s: float = 10.0,
 ) -> Array:
     """Run a Butterworth filter forwards and backwards, which moves no wave.
 
@@ -236,10 +235,8 @@ def pass_both_ways(
         Limit, or limits, at −6 dB.
     kind : str
         ``bandpass`` or ``highpass``.
-    pad_s : float
-        Both ends are extended by so much, mirrored about their last point.
     """
-    return _filter_both_ways(_butterworth(order, limits_hz, kind, fs_hz), signal_mv, fs_hz, pad_s)
+    return _filter_both_ways(_butterworth(order, limits_hz, kind, fs_hz), signal_mv)
 
 
 @lru_cache(maxsize=64)  # designing a filter takes longer than filtering ten seconds
@@ -255,38 +252,34 @@ def _hashable(sections: Array) -> tuple[tuple[float, ...], ...]:
     return tuple(map(tuple, sections.tolist()))
 
 
-def _filter_both_ways(
-    sections: tuple[tuple[float, ...], ...], signal_mv: Array, fs_hz: float, pad_s: float = 10.0
-) -> Array:
+def _filter_both_ways(sections: tuple[tuple[float, ...], ...], signal_mv: Array) -> Array:
     """Filter a signal, one of many hours in pieces that overlap by more than the response lasts."""
     n_samples, length = signal_mv.shape[-1], PIECE_SAMPLES + 2 * OVERLAP_SAMPLES
     if n_samples <= length:
-        return _filter_piece(sections, signal_mv, fs_hz, pad_s)
+        return _filter_piece(sections, signal_mv)
     filtered = np.empty(signal_mv.shape)
     for start in range(0, n_samples, PIECE_SAMPLES):
         stop = min(start + PIECE_SAMPLES, n_samples)
         first = min(max(start - OVERLAP_SAMPLES, 0), n_samples - length)  # pieces of one length have one response
-        piece = _filter_piece(sections, signal_mv[..., first : first + length], fs_hz, pad_s)
+        piece = _filter_piece(sections, signal_mv[..., first : first + length])
         filtered[..., start:stop] = piece[..., start - first : stop - first]
     return filtered
 
 
-def _filter_piece(sections: tuple[tuple[float, ...], ...], signal_mv: Array, fs_hz: float, pad_s: float) -> Array:
+def _filter_piece(sections: tuple[tuple[float, ...], ...], signal_mv: Array) -> Array:
     """Filter by the squared magnitude of the response, which both passes together have, in the cosine transform.
 
-    That is the filter on a signal mirrored at its ends, five times faster than two recursions over ten seconds. The end
-    is extended to a length of small factors, since one with a large prime takes ten times as long and 90 MB an hour.
+    That is the filter on a signal that runs backwards beyond its ends, five times faster than two recursions over ten
+    seconds. Turned about its last point instead, one that ends on an R wave would go on a millivolt off. The end is
+    extended to a length of small factors, since one with a large prime takes ten times as long and 90 MB an hour.
     """
     from scipy.fft import dct, idct, next_fast_len
 
     n_samples = signal_mv.shape[-1]
-    pad = min(round(pad_s * fs_hz), n_samples - 1)
-    pad_after = min(next_fast_len(n_samples + 2 * pad, real=True) - n_samples - pad, n_samples - 1)
-    before = 2 * signal_mv[..., :1] - signal_mv[..., pad:0:-1]
-    after = 2 * signal_mv[..., -1:] - signal_mv[..., -2 : -pad_after - 2 : -1]
-    padded = np.concatenate([before, signal_mv, after], axis=-1)
-    spectrum = dct(padded, axis=-1) * _power_response(sections, padded.shape[-1])
-    filtered: Array = idct(spectrum, axis=-1)[..., pad : pad + n_samples]
+    n_more = next_fast_len(n_samples, real=True) - n_samples
+    extended = np.concatenate([signal_mv, signal_mv[..., ::-1][..., :n_more]], axis=-1)
+    spectrum = dct(extended, axis=-1) * _power_response(sections, extended.shape[-1])
+    filtered: Array = idct(spectrum, axis=-1)[..., :n_samples]
     return filtered
 
 

@@ -141,7 +141,7 @@ def _some(peaks: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _band(signal_mv: NDArray[np.float64], limits_hz: tuple[float, float], fs_hz: float) -> NDArray[np.float64]:
     low_hz, high_hz = limits_hz
-    return pass_both_ways(signal_mv, fs_hz, 2, (low_hz, min(high_hz, 0.4 * fs_hz)), pad_s=1.0)
+    return pass_both_ways(signal_mv, fs_hz, 2, (low_hz, min(high_hz, 0.4 * fs_hz)))
 
 
 def _unit(waves: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -93,7 +93,7 @@ def _slope_energy(signal_mv: NDArray[np.float64], fs_hz: float) -> NDArray[np.fl
     from scipy.ndimage import uniform_filter1d
 
     level = np.median(signal_mv, axis=-1, keepdims=True)  # taken off, since phases of the filter differ in gain by 1e-4
-    band = pass_both_ways(resample(signal_mv - level, fs_hz, RATE_HZ), RATE_HZ, 2, BAND_HZ, pad_s=1.0)
+    band = pass_both_ways(resample(signal_mv - level, fs_hz, RATE_HZ), RATE_HZ, 2, BAND_HZ)
     power = uniform_filter1d(np.gradient(band, axis=-1) ** 2, round(ENERGY_WINDOW_S * RATE_HZ), axis=-1)
     energy: NDArray[np.float64] = np.sqrt(np.maximum(power, 0))
     return energy
@@ -124,10 +124,8 @@ def _level(energy: NDArray[np.float64], measure: Callable[..., NDArray[np.float6
 
 def _choose(evidence: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return the samples of the evidence's peaks that are beats."""
-    from scipy.signal import find_peaks
-
-    sure, _ = find_peaks(evidence, SURE_HEIGHT, distance=round(SURE_DISTANCE_S * RATE_HZ))
-    candidates, _ = find_peaks(evidence, CANDIDATE_HEIGHT, distance=round(REFRACTORY_S * RATE_HZ))
+    sure = _peaks(evidence, SURE_HEIGHT, SURE_DISTANCE_S)
+    candidates = _peaks(evidence, CANDIDATE_HEIGHT, REFRACTORY_S)
     if len(sure) < 3:
         return np.asarray(sure, dtype=np.int64)
     score = np.minimum(np.log(evidence[candidates] / NEUTRAL_HEIGHT), MAX_SCORE)
@@ -136,6 +134,14 @@ def _choose(evidence: NDArray[np.float64]) -> NDArray[np.int64]:
     usual_s = np.interp(candidates, sure[1:], _usual_interval_s(sure))
     chosen = best_sequence(score, interval_costs(candidates / RATE_HZ, usual_s))
     return np.asarray(candidates[chosen], dtype=np.int64)
+
+
+def _peaks(evidence: NDArray[np.float64], height: float, distance_s: float) -> NDArray[np.int64]:
+    """Return the samples of the evidence's peaks, of which an end that falls on a QRS complex is one."""
+    from scipy.signal import find_peaks
+
+    peaks, _ = find_peaks(np.pad(evidence, 1), height, distance=round(distance_s * RATE_HZ))
+    return np.asarray(peaks - 1, dtype=np.int64)
 
 
 def _surroundings(evidence: NDArray[np.float64]) -> NDArray[np.float64]:
