@@ -163,7 +163,10 @@ class DirectSource:
 
     def _memory(self, n_rows: int) -> NDArray[Any]:
         """Return memory for some rows, which is spare again when the returned array is gone."""
-        whole = self.spare.pop() if self.spare else np.empty((0, *self.stored.row_shape), self.stored.array.dtype)
+        try:
+            whole = self.spare.pop()
+        except IndexError:
+            whole = np.empty((0, *self.stored.row_shape), dtype=self.stored.array.dtype)
         if len(whole) < n_rows:
             whole = np.empty((n_rows, *whole.shape[1:]), dtype=whole.dtype)
         part = whole[:n_rows]

@@ -163,8 +163,12 @@ def make_beats_store(
 @pytest.fixture(scope="session")
 def records_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """Ninety records of three leads with several superclasses each, and two pictures of each."""
+    return make_records_store(tmp_path_factory.mktemp("records") / "store" / "records.zarr")
+
+
+def make_records_store(place: Path) -> Store:
+    """Write ninety records of three leads and open them."""
     generator = np.random.default_rng(6)
-    place = tmp_path_factory.mktemp("records") / "store" / "records.zarr"
     place.parent.mkdir(parents=True)
     label = (generator.random((N_ECGS, 5)) < 0.35).astype(np.uint8)
     label[::31] = 255

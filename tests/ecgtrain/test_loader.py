@@ -22,6 +22,8 @@ from store.manifest import MANIFEST_NAME
 from store.read import open_store
 from store.vocabulary import TEST, TRAIN, VALIDATION
 
+from .conftest import make_records_store
+
 
 def inputs_of(data, rows):
     """Return the model's tensors of some rows of the store."""
@@ -52,11 +54,20 @@ def test_an_epoch_trains_on_each_training_row_once_with_its_own_target(multilabe
     np.testing.assert_array_equal(torch.cat([batch.target for batch in seen]).numpy(), targets)
 
 
+@pytest.fixture(scope="module", params=["rows a chunk", "a row a chunk"])
+def chunked_store(request, records_store, tmp_path_factory):
+    if request.param == "rows a chunk":
+        return records_store
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("store.schema.CHUNK_BYTES", 1)
+        return make_records_store(tmp_path_factory.mktemp("chunks") / "store" / "records.zarr")
+
+
 @pytest.mark.parametrize("inputs", [("signal",), ("cwt", "gaf"), ("signal", "gaf")], ids="+".join)
 @pytest.mark.parametrize("channels", [None, ("V5", "II")], ids=["all-leads", "two-leads"])
-def test_streamed_batches_equal_those_from_memory(records_store, inputs, channels):
+def test_streamed_batches_equal_those_from_memory(chunked_store, inputs, channels):
     made = [
-        loaders(records_store, inputs, batch_size=16, channels=channels, placement=placement)
+        loaders(chunked_store, inputs, batch_size=16, channels=channels, placement=placement)
         for placement in ("host", "streamed")
     ]
     for epoch in (0, 1):
