@@ -222,9 +222,11 @@ def _refine(lead_mv: NDArray[np.float64], peaks: NDArray[np.int64], fs_hz: float
 
     A deflection against the usual direction counts half, so that complexes with R and S alike keep to one of them.
     """
-    half = round(REFINE_S * fs_hz)
-    near = (peaks[:, None] + np.arange(-half, half + 1)).clip(0, len(lead_mv) - 1)
-    deflection = lead_mv[near] - np.median(lead_mv[near], axis=1, keepdims=True)
+    half, last = round(REFINE_S * fs_hz), len(lead_mv) - 1
+    offset = np.arange(-half, half + 1)
+    near = (peaks[:, None] + offset).clip(0, last)
+    around = (peaks.clip(half, last - half)[:, None] + offset).clip(0, last)  # not an end's own value over and over
+    deflection = lead_mv[near] - np.median(lead_mv[around], axis=1, keepdims=True)
     upwards = np.median(deflection.max(axis=1, initial=0) + deflection.min(axis=1, initial=0)) >= 0
     size = np.abs(deflection) * np.where((deflection > 0) == upwards, 1, 0.5)
     refined = np.unique(near[np.arange(len(peaks)), size.argmax(axis=1)])

@@ -76,7 +76,7 @@ def test_leads_one_by_one_say_what_they_say_together(monkeypatch: pytest.MonkeyP
 def test_beats_on_the_first_and_the_last_sample_are_found() -> None:
     signal_mv, peaks = make_recording()
     part = signal_mv[:, peaks[5] : peaks[15] + 1]
-    assert is_near(find_r_peaks(part, 360.0), peaks[5:16] - peaks[5], 0.1 * 360)
+    assert is_near(find_r_peaks(part, 360.0), peaks[5:16] - peaks[5], 0.01 * 360)
 
 
 @pytest.mark.parametrize("fs_hz", [50.0, 250.0, 1000.0])
