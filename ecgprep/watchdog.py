@@ -61,18 +61,11 @@ class Helper:
             What the function raises.
         """
         with self._lock:
-            pipe = self._ready()
             try:
-                pipe.send_bytes(pickle.dumps((limit_s, function, arguments), pickle.HIGHEST_PROTOCOL))
-                if not pipe.poll(limit_s):
-                    self.stop()
-                    raise TimeLimitError(f"no result within {limit_s:g} s")
-                failed, value = pipe.recv()
-            except (EOFError, OSError) as error:
-                if isinstance(error, TimeLimitError):
-                    raise
+                failed, value = self._answer(limit_s, function, arguments)
+            except BaseException:  # Ctrl-C too: the answer that is still to come would be taken for the next call's
                 self.stop()
-                raise HelperDiedError("its process died") from error
+                raise
         if failed:
             raise value
         return value
@@ -84,6 +77,18 @@ class Helper:
             self._process.wait()
             self._pipe.close()
         self._process = self._pipe = None
+
+    def _answer(self, limit_s: float, function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[bool, Any]:
+        """Return whether the call failed, and its value or its fault; after any other end the process is of no use."""
+        pipe = self._ready()
+        try:
+            pipe.send_bytes(pickle.dumps((limit_s, function, arguments), pickle.HIGHEST_PROTOCOL))
+            if pipe.poll(limit_s):
+                answer: tuple[bool, Any] = pipe.recv()
+                return answer
+        except (EOFError, OSError) as error:
+            raise HelperDiedError("its process died") from error
+        raise TimeLimitError(f"no result within {limit_s:g} s")
 
     def _ready(self) -> Connection:
         """Return the pipe to a process that waits for a call."""
@@ -101,7 +106,6 @@ class Helper:
                     stdout=subprocess.DEVNULL,  # who reads what the program prints must not wait for an orphan
                 )
             if not self._pipe.poll(START_LIMIT_S):
-                self.stop()
                 raise HelperDiedError("its process does not start")
             with suppress(EOFError):
                 self._pipe.recv()

@@ -6,8 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 from types import ModuleType
 
@@ -76,6 +78,32 @@ def test_a_crash_and_an_exception_come_back(helper: Helper, faulty: ModuleType) 
         helper.call(10, faulty.fail)
     with pytest.raises(HelperDiedError):
         helper.call(10, faulty.crash)
+    assert helper.call(10, faulty.pid) > 0
+
+
+def test_the_answer_of_an_interrupted_call_is_not_taken_for_the_next_ones(helper: Helper, faulty: ModuleType) -> None:
+    helper.call(10, faulty.pid)
+    timer = threading.Timer(0.2, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        helper.call(10, time.sleep, 1.0)
+    assert helper.call(10, np.add, 1, 1) == 2
+
+
+def test_an_interruption_while_the_process_starts_spoils_no_call(
+    helper: Helper, faulty: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poll, came = Connection.poll, []
+
+    def interrupted_once(pipe: Connection, timeout: float) -> bool:
+        if not came:
+            came.append(timeout)
+            raise KeyboardInterrupt
+        return poll(pipe, timeout)
+
+    monkeypatch.setattr(Connection, "poll", interrupted_once)
+    with pytest.raises(KeyboardInterrupt):
+        helper.call(10, faulty.pid)
     assert helper.call(10, faulty.pid) > 0
 
 
