@@ -30,6 +30,8 @@ SOFTWARE = (
     "zarrs",
     "scikit-learn",
     "wfdb",
+    "neurokit2",
+    "sleepecg",
     "pyts",
     "PyWavelets",
 )  # makes the bytes

@@ -217,9 +217,9 @@ def test_scheduler_that_stops_answering_is_given_up(tmp_path: Path, monkeypatch:
 
 
 def test_worker_with_other_software_is_refused(tmp_path: Path) -> None:
-    facts = tmp_path / "scipy-1.0.dist-info" / "METADATA"
+    facts = tmp_path / "sleepecg-0.1.dist-info" / "METADATA"
     facts.parent.mkdir()
-    facts.write_text("Metadata-Version: 2.1\nName: scipy\nVersion: 1.0\n")
+    facts.write_text("Metadata-Version: 2.1\nName: sleepecg\nVersion: 0.1\n")
     with cluster_of(1, tmp_path / "cluster") as cluster, TaskRunner(None, cluster.address) as runner:
         assert list(runner.run(abs, [-1], 1)) == [1]
         cluster.add_worker(tmp_path)
@@ -227,11 +227,11 @@ def test_worker_with_other_software_is_refused(tmp_path: Path) -> None:
             client.wait_for_workers(2)
         with (
             TaskRunner(None, cluster.address) as another,
-            pytest.raises(UserError, match=r"the worker tcp://\S+ has scipy 1\.0, here is"),
+            pytest.raises(UserError, match=r"the worker tcp://\S+ has sleepecg 0\.1, here is"),
         ):
             list(another.run(abs, [-1], 1))
         cluster.workers[0].kill()  # the first build, which compared it alone, is left with the other
-        with pytest.raises(UserError, match=r"the worker tcp://\S+ has scipy 1\.0, not"):
+        with pytest.raises(UserError, match=r"the worker tcp://\S+ has sleepecg 0\.1, not"):
             list(runner.run(abs, [-1], 1))
 
 
