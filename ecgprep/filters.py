@@ -102,7 +102,7 @@ class Baseline(Filter):
         baseline = signal_mv
         for window_s in (self.first_s, self.second_s):
             width = 2 * round(window_s * fs_hz / 2) + 1
-            baseline = np.stack([median_filter(lead, width, mode="nearest") for lead in baseline])  # fast in 1-D alone
+            baseline = np.stack([median_filter(lead, width, mode="reflect") for lead in baseline])  # fast in 1-D alone
         return signal_mv - baseline
 
 

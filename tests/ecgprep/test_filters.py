@@ -60,7 +60,7 @@ def test_the_cosine_transform_is_the_filter_run_both_ways(limits_hz: float | tup
     assert off_mv[:, 7200:-7200].max() < (0.02 if kind == "highpass" else 1e-6)
 
 
-@pytest.mark.parametrize("name", ["bandpass", "highpass"])
+@pytest.mark.parametrize("name", ["bandpass", "highpass", "baseline"])
 def test_a_recording_that_begins_and_ends_on_r_waves_is_filtered_as_a_part_of_a_longer_one(name: str) -> None:
     signal_mv, peaks = make_recording(seconds=60)
     part = slice(peaks[20], peaks[32] + 1)
