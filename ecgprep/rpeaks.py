@@ -17,7 +17,7 @@ from ecgprep.quality import beat_similarity
 from ecgprep.rpeaks_multilead import find_by_all_leads
 from ecgprep.rpeaks_packages import PACKAGE_DETECTORS
 from ecgprep.watchdog import Helper
-from store.errors import RecordError, UnknownNameError
+from store.errors import RecordError, ResourceError, UnknownNameError
 
 DEFAULT_DETECTOR = "multilead"
 DETECTORS = (DEFAULT_DETECTOR, *PACKAGE_DETECTORS)
@@ -66,6 +66,8 @@ def find_r_peaks(
         If no detector has this name.
     RecordError
         If no lead can be used, the detector fails or does not end in time, or its beats are not plausible.
+    ResourceError
+        If no process can be started for a detector of another package.
     """
     if detector not in DETECTORS:
         raise UnknownNameError("R-peak detector", detector, DETECTORS)
@@ -106,6 +108,8 @@ def _find_guarded(detector: str, signal_mv: NDArray[np.float64], fs_hz: float) -
         )
     except TimeoutError as error:
         raise RecordError("detect", f"{detector} did not end within {limit_s:.0f} s and was stopped") from error
+    except ResourceError:  # of the machine, not of the record
+        raise
     except Exception as error:  # a detector raises whatever an odd signal trips
         message = " ".join(str(error).split())
         raise RecordError("detect", f"{detector} failed: {type(error).__name__}: {message}") from error

@@ -19,6 +19,8 @@ from multiprocessing.connection import Connection
 from threading import Lock
 from typing import Any
 
+from store.errors import ResourceError
+
 START_LIMIT_S = 60.0
 ORPHAN_FACTOR = 1.2  # a helper whose caller has died ends itself after this many time limits
 
@@ -57,6 +59,8 @@ class Helper:
             If it does not end in time.
         HelperDiedError
             If its process dies.
+        ResourceError
+            If no process can be started.
         Exception
             What the function raises.
         """
@@ -72,9 +76,10 @@ class Helper:
 
     def stop(self) -> None:
         """Kill the process, if there is one."""
-        if self._process is not None and self._pipe is not None:
+        if self._process is not None:
             self._process.kill()
             self._process.wait()
+        if self._pipe is not None:
             self._pipe.close()
         self._process = self._pipe = None
 
@@ -95,21 +100,31 @@ class Helper:
         if self._process is not None and self._process.poll() is not None:
             self.stop()
         if self._pipe is None:
-            self._pipe, theirs = Pipe()
-            with theirs:
-                command = [sys.executable, "-c", f"from ecgprep.watchdog import serve; serve({theirs.fileno()})"]
-                environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-                self._process = subprocess.Popen(
-                    command,
-                    pass_fds=[theirs.fileno()],
-                    env=environment,
-                    stdout=subprocess.DEVNULL,  # who reads what the program prints must not wait for an orphan
-                )
-            if not self._pipe.poll(START_LIMIT_S):
-                raise HelperDiedError("its process does not start")
-            with suppress(EOFError):
-                self._pipe.recv()
+            try:
+                self._pipe = self._start()
+            except (EOFError, OSError) as error:
+                raise ResourceError(
+                    f"the process that a detector runs in does not start ({str(error) or 'it ended at once'}); run the "
+                    "same command again with fewer --workers"
+                ) from error
         return self._pipe
+
+    def _start(self) -> Connection:
+        """Start the process and return the pipe to it, once it says that it is ready."""
+        ours, theirs = Pipe()
+        with theirs:
+            command = [sys.executable, "-c", f"from ecgprep.watchdog import serve; serve({theirs.fileno()})"]
+            environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+            self._process = subprocess.Popen(
+                command,
+                pass_fds=[theirs.fileno()],
+                env=environment,
+                stdout=subprocess.DEVNULL,  # who reads what the program prints must not wait for an orphan
+            )
+        if not ours.poll(START_LIMIT_S):
+            raise TimeoutError(f"not within {START_LIMIT_S:g} s")
+        ours.recv()
+        return ours
 
 
 def serve(descriptor: int) -> None:

@@ -8,17 +8,18 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 
 from ecgprep import rpeaks
 from ecgprep.watchdog import Helper, HelperDiedError, TimeLimitError
-from store.errors import RecordError
+from store.errors import RecordError, ResourceError
 from tests.ecgprep.test_rpeaks import make_recording
 
 DETECTORS_THAT_FAIL = """
@@ -146,6 +147,26 @@ def test_a_faulty_detector_quarantines_its_record(
     with pytest.raises(RecordError, match=reason) as refusal:
         rpeaks.find_r_peaks(make_recording()[0], 360.0, "sleepecg")
     assert refusal.value.stage == "detect"
+
+
+def no_process_left(*_: object, **__: object) -> subprocess.Popen[bytes]:
+    raise BlockingIOError(11, "Resource temporarily unavailable")
+
+
+def ends_at_once(_: object, start: type = subprocess.Popen, **options: Any) -> subprocess.Popen[bytes]:
+    return start([sys.executable, "-c", ""], **options)
+
+
+@pytest.mark.parametrize(("start", "why"), [(no_process_left, "temporarily unavailable"), (ends_at_once, "at once")])
+def test_a_machine_that_starts_no_process_costs_no_record(
+    start: Callable[..., Any], why: str, helper: Helper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rpeaks, "HELPER", helper)
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "Popen", start)
+        with pytest.raises(ResourceError, match=f"does not start .*{why}.*fewer --workers"):
+            rpeaks.find_r_peaks(make_recording()[0], 360.0, "sleepecg")
+    assert helper.call(10, np.add, 1, 1) == 2
 
 
 def test_it_works_inside_a_worker_of_dask() -> None:
