@@ -63,10 +63,11 @@ def rr_features(columns: Mapping[str, NDArray[np.generic]]) -> NDArray[np.float3
     record = np.asarray(columns["record"])
     by_record = prev.groupby(record, sort=False)
     before = by_record.shift(1)
+    is_next = np.isclose(following.groupby(record, sort=False).shift(1), prev)  # no beat between was left out
     past = before.groupby(record, sort=False)
     last_mean = past.rolling(LAST_BEATS, min_periods=1).mean().to_numpy()
     median_so_far = past.expanding(min_periods=1).median().to_numpy()
-    after = following.groupby(record, sort=False).shift(-1)
-    features = [prev, following, before, after, prev / last_mean, prev / median_so_far, following / prev]
+    after = following.groupby(record, sort=False).shift(-1).where(np.append(is_next[1:], False))
+    features = [prev, following, before.where(is_next), after, prev / last_mean, prev / median_so_far, following / prev]
     seconds_and_ratios = np.stack([np.asarray(feature, dtype=np.float32) for feature in features], axis=1)
     return np.log(seconds_and_ratios)

@@ -22,6 +22,14 @@ def test_intervals_and_neighbours_stay_within_their_record():
     np.testing.assert_allclose(feature("log_rr_after_next"), [0.8, 0.4, 1.2, np.nan, np.nan, np.nan, np.nan], rtol=1e-6)
 
 
+def test_what_lies_beyond_a_beat_that_was_left_out_is_unknown():
+    kept = [0, 1, 3, 4, 5, 6]
+    features = np.exp(rr_features({name: values[kept] for name, values in COLUMNS.items()}).astype(np.float64))
+    before, after = (features[:, FEATURES.index(name)] for name in ("log_rr_before_prev", "log_rr_after_next"))
+    np.testing.assert_allclose(before, [np.nan, np.nan, np.nan, 0.4, np.nan, np.nan], rtol=1e-6)
+    np.testing.assert_allclose(after, [0.8, np.nan, np.nan, np.nan, np.nan, np.nan], rtol=1e-6)
+
+
 def test_ratios_compare_with_the_beats_before():
     mean = [np.nan, np.nan, 0.8 / 0.8, 0.4 / 0.8, 1.2 / (2.0 / 3), np.nan, np.nan]
     np.testing.assert_allclose(feature("log_rr_prev_to_mean_of_last_10"), mean, rtol=1e-6)
