@@ -361,6 +361,11 @@ def _lacking(store: Store, config: RunConfig) -> str | None:
 
 
 def _check_parts(store: Store, split: Split, label: Label, parts: Mapping[int, Rows]) -> None:
+    if not np.isin(split.values, (TRAIN, VALIDATION)).any() and len(parts[TEST]):
+        raise UserError(
+            f"protocol {split.protocol!r} of {store.name} has test rows alone; build its database together with one "
+            "that is trained on and named first, such as --dataset mitdb,nstdb"
+        )
     for part, rows in parts.items():
         if not len(rows):
             raise UserError(

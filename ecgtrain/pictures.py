@@ -93,7 +93,7 @@ def are_rendered(store: Store, pictures: Sequence[Picture], config: DataConfig, 
         If they have to be drawn and cannot, or shall be read and cannot.
     """
     changed = config.augmentation.changes_signals or config.augmentation.mixup or config.crop
-    needs = "signals that are changed" if changed else "mixed rows" if config.balance != "none" else ""
+    needs = "signals that are changed" if changed else "mixed rows" if _has_mixed_rows(store, config) else ""
     absent = [picture.name for picture in pictures if not picture.stored]
     if config.pictures == "stored" and (needs or absent):
         if absent:
@@ -106,6 +106,11 @@ def are_rendered(store: Store, pictures: Sequence[Picture], config: DataConfig, 
         command = build_command(store, f"--reps {unknown[0]}")
         raise UserError(f"the store does not say how {unknown[0]!r} is drawn; `{command}` makes one that does")
     return wanted or (config.pictures == "auto" and device.type == "cuda" and not unknown)
+
+
+def _has_mixed_rows(store: Store, config: DataConfig) -> bool:
+    """Tell whether rows between two stored ones are trained on; copies have the stored pictures."""
+    return config.balance != "none" and bool(store.balance(config.protocol, config.balance, config.fold).weights.any())
 
 
 def render(pictures: Sequence[Picture], counts: Tensor, valid_n: Tensor | None) -> Tensor:

@@ -106,11 +106,11 @@ class Arrays(Database):
             If two would be one record of the store, or an export says that it holds other rows than are asked for.
         """
         (scheme,) = self.schemes(prepare)
-        for path in (path for path in files_below(folder) if path.name == ABOUT):
-            _check_exported(path, scheme, prepare.fs)
+        exported = [path for path in files_below(folder) if path.name == ABOUT]
+        balanced = [path.parent for path in exported if _holds_synthetic_rows(path, scheme, prepare.fs)]
         other = {name for rule, names in PUBLIC_TABLES.items() if rule != prepare.label_rule for name in names}
         paths = [path for path in find_array_files(folder) if path.stem not in other]
-        refs = tuple(_ref(folder, path) for path in paths)
+        refs = tuple(_ref(folder, path, any(path.is_relative_to(place) for place in balanced)) for path in paths)
         if twice := [name for name, n in Counter(ref.record for ref in refs).items() if n > 1]:
             name = twice[0].removeprefix("arrays/")
             raise UserError(f"{folder}: {name} is two files that differ in the suffix alone; rename or remove one")
@@ -164,26 +164,33 @@ class Arrays(Database):
         return {scheme: Values(values.astype(np.uint8 if known.multilabel else np.int8), attributes)}
 
     def protocols(self, rows: Rows, facts: Sequence[Mapping[str, Any]], prepare: Prepare) -> list[Protocol]:
-        """Return the files' own parts, where their names say them, and rows at random."""
+        """Return the files' own parts, where their names say them, and rows at random.
+
+        Of an export with synthetic rows the parts alone, as it made them: others would test on what is mixed of
+        training rows.
+        """
         (scheme,) = self.schemes(prepare)
         stratum, scored = strata(rows.labels[scheme]), score_classes(rows.labels[scheme])
         rule = f"rows drawn at random, class by class, 64/16/20 %, seed {prepare.seed}"
         at_random = random_rows(stratum, (0.16, 0.20), prepare.seed)
         drawn = Protocol("intrapatient", at_random, scheme, scored, rule, "row", LEAKS, LEAK_NOTE)
-        parts = [fact["part"] for fact in facts]
-        if not all(parts) or len(set(parts)) == 1:
-            return [drawn]
+        parts, balanced = [fact["part"] for fact in facts], any(fact["balanced"] for fact in facts)
+        others = [] if balanced else [drawn]
+        if not all(parts) or len(set(parts)) == 1 or (balanced and "validation" not in parts):
+            return others
         values = np.array([PART_NUMBERS[part] for part in parts], dtype=np.int8)
         rule = "train, validation and test as the files are named"
         if VALIDATION not in values:
             trains = np.where(values == TRAIN, stratum, -1)
             values = np.where(random_rows(trains, (0.20, 0.0), prepare.seed) == VALIDATION, VALIDATION, values)
             rule += f"; a fifth of the training rows validates, seed {prepare.seed}"
-        return [Protocol("as-published", values, scheme, scored, rule, "row", LEAKS, LEAK_NOTE), drawn]
+        return [Protocol("as-published", values, scheme, scored, rule, "row", LEAKS, LEAK_NOTE), *others]
 
 
-def _check_exported(about: Path, scheme: str, fs_hz: float | None) -> None:
-    """Refuse other classes or another rate than an export has: its arrays, read for themselves, would fit.
+def _holds_synthetic_rows(about: Path, scheme: str, fs_hz: float | None) -> bool:
+    """Tell whether an export says that its training part has synthetic rows, and refuse one of other rows.
+
+    Arrays of other classes, or of another rate, would fit if they were read for themselves.
 
     Raises
     ------
@@ -195,7 +202,7 @@ def _check_exported(about: Path, scheme: str, fs_hz: float | None) -> None:
     except ValueError:
         said = None
     if not isinstance(said, dict) or not {"classes", "fs_hz"} <= said.keys():
-        return  # another program's file
+        return False  # another program's file
     classes = tuple(said["classes"])
     if classes != LABELLINGS[scheme].classes:
         rule = next((name for name, known in LABELLINGS.items() if known.classes == classes), None)
@@ -203,6 +210,7 @@ def _check_exported(about: Path, scheme: str, fs_hz: float | None) -> None:
         raise UserError(f"{about}: the classes are {', '.join(classes)}, not those of {scheme}; {advice}")
     if said["fs_hz"] != fs_hz:
         raise UserError(f"{about}: the signals have {said['fs_hz']:g} Hz, not {fs_hz:g}; add --fs {said['fs_hz']:g}")
+    return bool(said.get("synthetic_rows"))
 
 
 def _read_classes(file: Path, scheme: str) -> NDArray[np.int64]:
@@ -235,11 +243,11 @@ def _is_one_hot(labels: NDArray[np.int64], n_classes: int) -> bool:
     )
 
 
-def _ref(folder: Path, path: Path) -> RecordRef:
+def _ref(folder: Path, path: Path, balanced: bool) -> RecordRef:
     name = path.relative_to(folder).with_suffix("").as_posix()
     labels = label_file(path)
     beside = () if labels == path else (labels,)
-    facts = {"file": path, "part": named_part(path, folder)}
+    facts = {"file": path, "part": named_part(path, folder), "balanced": balanced}
     return RecordRef(f"arrays/{name}", "arrays/unknown", folder, (path.suffix,), facts, beside)
 
 

@@ -349,3 +349,20 @@ def test_progress_counts_rows(beats: Store, tmp_path: Path) -> None:
     export_store(beats, tmp_path / "out", find_format("pairs"), progress=lambda *step: told.append(step))
     n_rows = sum(len(known_rows(beats, part)) for part in PARTS.values())
     assert told[-1] == ("exporting", n_rows, n_rows)
+
+
+def test_synthetic_rows_that_are_read_back_train_alone(beats: Store, tmp_path: Path) -> None:
+    place = export_store(beats, tmp_path / "out", find_format("pairs"), balance=SMOTE)
+    (tmp_path / "cut").mkdir()
+    for name in ("export.json", "X_train.npy", "y_train.npy", "X_test.npy", "y_test.npy"):
+        shutil.copy(place / name, tmp_path / "cut")
+    protocols = {}
+    for folder in (place, tmp_path / "cut"):
+        built = build(Prepare(dataset="arrays", fs=360, workers=0), Workspace(tmp_path / folder.name / "home"), folder)
+        again = open_store(built.place)
+        protocols[folder.name] = {name: again.split(name).values for name in again.protocols}
+    assert list(protocols["out"]) == ["as-published"]
+    assert np.bincount(protocols["out"]["as-published"]).tolist() == [
+        len(np.load(place / f"y_{part}.npy")) for part in PARTS
+    ]
+    assert protocols["cut"] == {}  # training rows would have to validate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +92,10 @@ def linked_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.fixture(scope="session")
 def drawn_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """The beats store with a picture that says how it is drawn, and with synthetic rows for two of its protocols."""
-    balances = {**make_balance("interpatient", None).stored(), **make_balance("kfold-3", 1).stored()}
+    """The beats store with a picture that says how it is drawn, and with synthetic rows, mixed and copied."""
+    mixed, of_fold = make_balance("interpatient", None), make_balance("kfold-3", 1)
+    copied = replace(mixed, name="over", parents=mixed.parents[:, [0, 0]], weights=np.zeros_like(mixed.weights))
+    balances = {**mixed.stored(), **of_fold.stored(), **copied.stored()}
     reps = parse_reps("gaf:size=16", kind="beat", fs_hz=360.0, n_samples=BEAT_SAMPLES)
     return make_beats_store(tmp_path_factory.mktemp("drawn") / "store" / "drawn.zarr", balances, reps)
 

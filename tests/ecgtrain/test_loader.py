@@ -20,9 +20,9 @@ from store.errors import DamagedStoreError, LeakError, UnknownNameError, UserErr
 from store.files import write_whole
 from store.manifest import MANIFEST_NAME
 from store.read import open_store
-from store.vocabulary import TEST, TRAIN, VALIDATION
+from store.vocabulary import AAMI_CLASSES, TEST, TRAIN, VALIDATION
 
-from .conftest import make_records_store
+from .conftest import BEATS_OF_RECORD, N_RECORDS, make_beats_store, make_records_store, split_values
 
 
 def inputs_of(data, rows):
@@ -32,6 +32,13 @@ def inputs_of(data, rows):
 
 def batches(loader, epoch=0):
     return list(loader.shuffled(seed=3, epoch=epoch))
+
+
+def test_a_protocol_that_only_tests_says_what_to_train_on(tmp_path):
+    values = np.full(N_RECORDS * BEATS_OF_RECORD, TEST, np.int8)
+    store = make_beats_store(tmp_path / "tests.zarr", {"split/noise-test": split_values(values, "aami", AAMI_CLASSES)})
+    with pytest.raises(UserError, match=r"has test rows alone; .* --dataset mitdb,nstdb"):
+        loaders(store, protocol="noise-test")
 
 
 def test_parts_hold_the_split_s_rows_with_a_known_label_and_no_others(beats_store):

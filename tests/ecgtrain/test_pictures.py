@@ -61,6 +61,16 @@ def test_changed_and_mixed_signals_have_pictures_of_their_own(drawn_store):
     assert not torch.equal(one, other)
 
 
+def test_copies_of_rows_have_the_stored_pictures(drawn_store):
+    made = [
+        loaders(drawn_store, ("gaf",), batch_size=64, pictures=how, balance="over", device="cpu")
+        for how in ("auto", "stored", "rendered")
+    ]
+    assert ["drawn" in data.placed for data in made] == [False, False, True]
+    for copies in zip(*(data.train.shuffled(0, 0) for data in made), strict=True):
+        assert all(torch.equal(copies[0].inputs["picture"], other.inputs["picture"]) for other in copies[1:])
+
+
 @pytest.mark.parametrize(
     ("inputs", "options", "said"),
     [
