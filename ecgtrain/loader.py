@@ -186,7 +186,8 @@ class Loader:
             yield Batch(self.rows[places], self.preparation.inputs(raw, start=start, change=change), target, number)
 
     def _on_device(self, raw: Raw) -> Raw:
-        return raw.map(lambda values: values.to(self.device, non_blocking=True))
+        is_pinned = self.device.type == "cuda"  # other memory may be filled again before it is copied
+        return raw.map(lambda values: values.to(self.device, non_blocking=is_pinned))
 
     def _read(self, places: Rows, coming: Rows) -> Raw:
         """Return items as they are stored, synthetic ones mixed, and begin to read those that come later."""

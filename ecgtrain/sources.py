@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
 from typing import Any, Protocol
@@ -18,7 +18,7 @@ from zarr.storage import LocalStore
 
 from ecgtrain.samplers import WINDOW_BLOCKS, Rows, distinct
 from store.read import damage_named
-from store.rows import read_rows
+from store.rows import files_of, read_rows
 
 MOST_BLOCKS = 2 * WINDOW_BLOCKS  # that are kept: a batch may lie in two windows
 MEMORY_SHARES = {"device": 0.5, "host": 0.25}
@@ -34,10 +34,12 @@ class StoredRows:
     leads : sequence of int
         Which places of its second axis.
     check : callable
-        Raises where the array is no longer the one that was opened; called after each reading.
+        Raises where the array is no longer the one that was opened; called after each reading with the files read.
     """
 
-    def __init__(self, array: zarr.Array[Any], leads: Sequence[int], check: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, array: zarr.Array[Any], leads: Sequence[int], check: Callable[[Iterable[str]], None] = lambda files: None
+    ) -> None:
         self.array = array
         self.leads = list(leads)
         self.check = check
@@ -74,7 +76,7 @@ class StoredRows:
             out = np.empty((len(numbers), *self.row_shape), dtype=self.array.dtype)
         with damage_named(str(self.array.store_path)):
             self._decode(numbers, out)
-        self.check()
+        self.check(files_of(self.array, numbers))
         return out
 
     def _decode(self, rows: Rows, out: NDArray[Any]) -> None:

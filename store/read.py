@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -363,22 +363,28 @@ class Store:
         self._check_files(path, array)
         return array
 
-    def check_unchanged(self, path: str) -> None:
+    def check_unchanged(self, path: str, files: Iterable[str]) -> None:
         """Raise if an array of a folder was removed or replaced since the store was opened.
 
-        Zarr reads files that are gone as fill value without a word. A URL is not asked: there reading itself raises.
+        Zarr reads files that are gone as fill value without a word. A URL is not asked: that takes a request each.
 
         Parameters
         ----------
         path : str
             The array, such as ``signal``.
+        files : iterable of str
+            Files of it that were just read, by their names in the manifest.
 
         Raises
         ------
         DamagedStoreError
-            If the manifest is gone, or lists other files of the array.
+            If the manifest is gone or lists other files of the array, or one of the files is gone.
         """
         identity = _identity(self.location)
+        if identity is not None:
+            for file in files:
+                if not (Path(self.location) / file).exists() and file not in self.manifest.empty:
+                    raise DamagedStoreError(f"{self.location}: {file} is gone; build the store again")
         if identity == self._identity:
             return
         if identity is None or not _same_files(path, self.manifest, _read_manifest(self.location)):

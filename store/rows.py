@@ -31,7 +31,7 @@ def read_rows(array: zarr.Array[Any], rows: NDArray[np.int64], out: NDArray[Any]
     if len(rows) == 0:
         return
     whole = tuple(slice(0, size, 1) for size in array.shape[1:])
-    corner = (0,) * len(whole)
+    corner = _corner(array)
     reader, facts = array.async_array, array.metadata
     spec = facts.get_chunk_spec((0, *corner), reader.config, default_buffer_prototype())
     number, within, first, length = _runs(rows, spec.shape[0])
@@ -41,6 +41,17 @@ def read_rows(array: zarr.Array[Any], rows: NDArray[np.int64], out: NDArray[Any]
         for n, start, place, size in zip(number, within, first, length, strict=True)
     ]
     sync(reader.codec_pipeline.read(wanted, NDBuffer.from_numpy_array(out)))
+
+
+def files_of(array: zarr.Array[Any], rows: NDArray[np.int64]) -> list[str]:
+    """Return the files of the store that hold some rows of an array."""
+    numbers = set((rows // (array.shards or array.chunks)[0]).tolist())
+    return [f"{array.path}/{array.metadata.encode_chunk_key((n, *_corner(array)))}" for n in sorted(numbers)]
+
+
+def _corner(array: zarr.Array[Any]) -> tuple[int, ...]:
+    """Return the place of a file along the axes after the first, each of which it holds whole."""
+    return (0,) * (array.ndim - 1)
 
 
 def _runs(rows: NDArray[np.int64], rows_a_file: int) -> list[list[int]]:

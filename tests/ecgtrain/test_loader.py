@@ -398,6 +398,14 @@ def test_a_store_that_is_removed_while_it_is_streamed_is_named(records_store, tm
         batches(data.train)
 
 
+def test_a_file_that_is_removed_while_it_is_streamed_is_named(chunked_store, tmp_path):
+    place = Path(shutil.copytree(chunked_store.location, tmp_path / "records.zarr"))
+    data = loaders(open_store(place), placement="streamed")
+    shutil.rmtree(place / "signal" / "c")
+    with pytest.raises(DamagedStoreError, match=r"records\.zarr: signal/c/0/0/0 is gone"):
+        batches(data.train)
+
+
 def test_a_store_may_be_added_to_while_it_is_streamed(records_store, tmp_path):
     place = Path(shutil.copytree(records_store.location, tmp_path / "records.zarr"))
     data = loaders(open_store(place), placement="streamed")
