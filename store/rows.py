@@ -6,6 +6,7 @@ Python. Here the codecs are given runs of rows as slices, each with its place in
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.buffer.cpu import NDBuffer
 from zarr.core.buffer import default_buffer_prototype
+from zarr.core.indexing import ChunkProjection
 from zarr.core.sync import sync
 
 
@@ -28,36 +30,49 @@ def read_rows(array: zarr.Array[Any], rows: NDArray[np.int64], out: NDArray[Any]
     out : ndarray, shape (n, …)
         Where they are put.
     """
-    if len(rows) == 0:
-        return
-    whole = tuple(slice(0, size, 1) for size in array.shape[1:])
-    corner = _corner(array)
-    reader, facts = array.async_array, array.metadata
-    spec = facts.get_chunk_spec((0, *corner), reader.config, default_buffer_prototype())
-    number, within, first, length = _runs(rows, spec.shape[0])
-    files = {n: array.store_path / facts.encode_chunk_key((n, *corner)) for n in set(number)}
-    wanted = [
-        (files[n], spec, (slice(start, start + size, 1), *whole), (slice(place, place + size, 1), *whole), False)
-        for n, start, place, size in zip(number, within, first, length, strict=True)
-    ]
-    sync(reader.codec_pipeline.read(wanted, NDBuffer.from_numpy_array(out)))
+    runs, reader = _Runs(rows, _rows_a_file(array), array.shape[1:]), array.async_array
+    # what each of Zarr's selections calls; none of the public ones takes runs
+    sync(reader._get_selection(runs, prototype=default_buffer_prototype(), out=NDBuffer.from_numpy_array(out)))
 
 
 def files_of(array: zarr.Array[Any], rows: NDArray[np.int64]) -> list[str]:
     """Return the files of the store that hold some rows of an array."""
-    numbers = set((rows // (array.shards or array.chunks)[0]).tolist())
-    return [f"{array.path}/{array.metadata.encode_chunk_key((n, *_corner(array)))}" for n in sorted(numbers)]
+    numbers, corner = set((rows // _rows_a_file(array)).tolist()), (0,) * (array.ndim - 1)
+    return [f"{array.path}/{array.metadata.encode_chunk_key((n, *corner))}" for n in sorted(numbers)]
 
 
-def _corner(array: zarr.Array[Any]) -> tuple[int, ...]:
-    """Return the place of a file along the axes after the first, each of which it holds whole."""
-    return (0,) * (array.ndim - 1)
+def _rows_a_file(array: zarr.Array[Any]) -> int:
+    return int((array.shards or array.chunks)[0])
 
 
-def _runs(rows: NDArray[np.int64], rows_a_file: int) -> list[list[int]]:
-    """Return, of each run of consecutive rows, the number of its file, its place there, that in `rows`, its length."""
-    number, within = np.divmod(rows, rows_a_file)
-    begins = (np.diff(rows) != 1) | (np.diff(number) != 0)
-    first = np.concatenate([[0], np.flatnonzero(begins) + 1])
-    length = np.diff(first, append=len(rows))
-    return [column.tolist() for column in (number[first], within[first], first, length)]
+class _Runs:
+    """Runs of consecutive rows, as Zarr's indexers say what is read of each file and where it is put.
+
+    Parameters
+    ----------
+    rows : ndarray of int64, shape (n,)
+        Numbers of the rows, in the order wanted.
+    rows_a_file : int
+        Rows of a file.
+    row_shape : tuple of int
+        Shape of a row.
+    """
+
+    drop_axes: tuple[int, ...] = ()
+
+    def __init__(self, rows: NDArray[np.int64], rows_a_file: int, row_shape: tuple[int, ...]) -> None:
+        self.shape = (len(rows), *row_shape)
+        file, within = np.divmod(rows, rows_a_file)
+        begins = np.ones(len(rows), dtype=bool)
+        begins[1:] = (np.diff(rows) != 1) | (np.diff(file) != 0)
+        first = np.flatnonzero(begins)
+        self.runs = [
+            column.tolist() for column in (file[first], within[first], first, np.diff(first, append=len(rows)))
+        ]
+
+    def __iter__(self) -> Iterator[ChunkProjection]:
+        whole = tuple(slice(0, size, 1) for size in self.shape[1:])
+        corner = (0,) * len(whole)
+        for file, start, place, size in zip(*self.runs, strict=True):
+            read, put = slice(start, start + size, 1), slice(place, place + size, 1)
+            yield ChunkProjection((file, *corner), (read, *whole), (put, *whole), False)
