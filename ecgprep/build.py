@@ -530,7 +530,7 @@ def _how_to_replace(store: Store, reps: Sequence[Representation]) -> str:
 
 
 def _what_differs(had: Mapping[str, Any], has: Mapping[str, Any]) -> str:
-    """Say why rows are not those that a store's attributes describe: other software, or else other raw data."""
+    """Say why rows are not those that a store's attributes describe: other software, or else other raw data or code."""
     versions = [(name, had["software"].get(name), now) for name, now in has["software"].items()]
     if changed := [f"{name} {then} then, {now} now" for name, then, now in versions if then != now]:
         return f"with other software ({'; '.join(changed)})"

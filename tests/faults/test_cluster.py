@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -216,40 +216,32 @@ def test_scheduler_that_stops_answering_is_given_up(tmp_path: Path, monkeypatch:
             list(results)
 
 
+def check_refused(folder: Path, add_worker: Callable[[Cluster], object], at_start: str, later: str) -> None:
+    """Add a worker to a cluster that builds: the next build is refused, and the one that is left with it ends."""
+    with cluster_of(1, folder / "cluster") as cluster, TaskRunner(None, cluster.address) as runner:
+        assert list(runner.run(abs, [-1], 1)) == [1]
+        add_worker(cluster)
+        with Client(cluster.address) as client:
+            client.wait_for_workers(2)
+        with TaskRunner(None, cluster.address) as another, pytest.raises(UserError, match=at_start):
+            list(another.run(abs, [-1], 1))
+        cluster.workers[0].kill()  # the first build, which compared it alone, is left with the other
+        with pytest.raises(UserError, match=later):
+            list(runner.run(abs, [-1], 1))
+
+
 def test_worker_with_other_software_is_refused(tmp_path: Path) -> None:
     facts = tmp_path / "sleepecg-0.1.dist-info" / "METADATA"
     facts.parent.mkdir()
     facts.write_text("Metadata-Version: 2.1\nName: sleepecg\nVersion: 0.1\n")
-    with cluster_of(1, tmp_path / "cluster") as cluster, TaskRunner(None, cluster.address) as runner:
-        assert list(runner.run(abs, [-1], 1)) == [1]
-        cluster.add_worker(tmp_path)
-        with Client(cluster.address) as client:
-            client.wait_for_workers(2)
-        with (
-            TaskRunner(None, cluster.address) as another,
-            pytest.raises(UserError, match=r"the worker tcp://\S+ has sleepecg 0\.1, here is"),
-        ):
-            list(another.run(abs, [-1], 1))
-        cluster.workers[0].kill()  # the first build, which compared it alone, is left with the other
-        with pytest.raises(UserError, match=r"the worker tcp://\S+ has sleepecg 0\.1, not"):
-            list(runner.run(abs, [-1], 1))
+    said = r"the worker tcp://\S+ has sleepecg 0\.1"
+    check_refused(tmp_path, lambda cluster: cluster.add_worker(tmp_path), f"{said}, here is", f"{said}, not")
 
 
 def test_worker_of_several_threads_is_refused(tmp_path: Path) -> None:
     """Each binds the codec to one thread for the whole process, and frees it while another is still writing."""
-    with cluster_of(1, tmp_path / "cluster") as cluster, TaskRunner(None, cluster.address) as runner:
-        assert list(runner.run(abs, [-1], 1)) == [1]
-        cluster.add_worker(n_threads=2)
-        with Client(cluster.address) as client:
-            client.wait_for_workers(2)
-        with (
-            TaskRunner(None, cluster.address) as another,
-            pytest.raises(UserError, match=r"the worker tcp://\S+ has 2 threads; .* with --nthreads 1"),
-        ):
-            list(another.run(abs, [-1], 1))
-        cluster.workers[0].kill()
-        with pytest.raises(UserError, match=r"the worker tcp://\S+ has 2 threads"):
-            list(runner.run(abs, [-1], 1))
+    said = r"the worker tcp://\S+ has 2 threads"
+    check_refused(tmp_path, lambda cluster: cluster.add_worker(n_threads=2), f"{said}; .* with --nthreads 1", said)
 
 
 def test_workers_that_do_not_start_are_one_line(tmp_path: Path) -> None:
