@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -42,9 +42,8 @@ from ecgprep.config import Prepare
 from ecgprep.datasets import get_database
 from ecgprep.index import read_clean
 from ecgprep.representations import parse_reps, render_all
-from store.codecs import ZSTD_LEVEL
 from store.plan import Task
-from store.schema import chunk_rows, representation_spec, signal_spec
+from store.schema import ArraySpec, representation_spec, signal_spec
 from store.shards import write_task
 from store.write import create_array
 
@@ -121,10 +120,10 @@ def _parts(folder: Path) -> None:
     draw_s, pictures = _timed(lambda: render_all(reps, counts))
     blocks = {"signal": counts, **{f"rep/{name}": planes for name, planes in pictures.items()}}
     memory_s, _ = _timed(lambda: [planes.astype(np.float32).astype(np.uint8) for planes in pictures.values()])
-    codec = Zstd(level=ZSTD_LEVEL)
-    codec_s, packed = _timed(lambda: [codec.encode(chunk) for block in blocks.values() for chunk in _chunks(block)])
+    specs = _specs(blocks)
+    codec_s, packed = _timed(lambda: [each for spec in specs for each in _packed(blocks[spec.path], spec)])
     with tempfile.TemporaryDirectory() as name:
-        write_s = _write_s(Path(name), blocks)
+        write_s = _write_s(Path(name), blocks, specs)
         disk_s, _ = _timed(lambda: _write_and_sync(Path(name) / "plain", packed))
     print(f"\n{'one process, ms a record':28s}{'part':>8s}{'limit':>8s}   limit")
     for part, seconds, limit_s, limit in (
@@ -135,19 +134,26 @@ def _parts(folder: Path) -> None:
         print(f"{part:28s}{seconds / len(refs) * 1e3:8.2f}{limit_s / len(refs) * 1e3:8.2f}   {limit}")
 
 
-def _chunks(block: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    """Yield what the store compresses as one piece."""
-    rows = chunk_rows(block[0].nbytes, len(block))
-    yield from (block[first : first + rows] for first in range(0, len(block), rows))
-
-
-def _write_s(folder: Path, blocks: Mapping[str, NDArray[Any]]) -> float:
-    """Return the seconds in which the store writes one task."""
+def _specs(blocks: Mapping[str, NDArray[Any]]) -> list[ArraySpec]:
     signal = signal_spec(len(blocks["signal"]), LEADS, blocks["signal"].shape[-1], {})
+    pictures = {path: planes for path, planes in blocks.items() if path != "signal"}
+    return [
+        signal,
+        *(representation_spec(path[4:], signal, planes.shape[2:], "uint8", {}) for path, planes in pictures.items()),
+    ]
+
+
+def _packed(block: NDArray[Any], spec: ArraySpec) -> list[bytes]:
+    """Return what the store compresses as one piece, compressed by the codec alone."""
+    rows, codec = spec.chunks[0], Zstd(level=spec.level)
+    return [codec.encode(block[first : first + rows]) for first in range(0, len(block), rows)]
+
+
+def _write_s(folder: Path, blocks: Mapping[str, NDArray[Any]], specs: Sequence[ArraySpec]) -> float:
+    """Return the seconds in which the store writes one task."""
     group = zarr.create_group(folder / "store")
-    for path, block in blocks.items():
-        pictures = path != "signal"
-        create_array(group, representation_spec(path[4:], signal, block.shape[2:], "uint8", {}) if pictures else signal)
+    for spec in specs:
+        create_array(group, spec)
     task = Task(0, 0, len(blocks["signal"]))
     return _timed(lambda: write_task(folder / "store", task, blocks))[0]
 

@@ -31,16 +31,18 @@ from ecgprep.representations import parse_reps, render_all
 from ecgtrain.sources import StoredRows
 from store.codecs import compressor, native_codecs
 from store.plan import Task
-from store.schema import chunk_rows, representation_spec, signal_spec
+from store.schema import PICTURE_LEVEL, ZSTD_LEVEL, chunk_rows, representation_spec, signal_spec
 from store.shards import write_task
 from store.write import create_array
 
 CODECS: dict[str, list[Any]] = {
     "none": [],
+    "zstd -5, checksum": [ZstdCodec(level=-5, checksum=True)],
+    "zstd -1, checksum": [ZstdCodec(level=-1, checksum=True)],
+    "zstd -1": [ZstdCodec(level=-1)],
+    "zstd 1, checksum": [ZstdCodec(level=1, checksum=True)],
     "zstd 1": [ZstdCodec(level=1)],
-    "zstd 1, checksum (ours)": [compressor()],
     "zstd 3, checksum": [ZstdCodec(level=3, checksum=True)],
-    "zstd 6, checksum": [ZstdCodec(level=6, checksum=True)],
     "blosc lz4, bit-shuffle": [BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle")],
     "blosc zstd 1, bit-shuffle": [BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle")],
     "blosc zstd 3, bit-shuffle": [BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle")],
@@ -87,16 +89,17 @@ def _codec_table(arrays: dict[str, Rows], place: Path, repeat: int) -> None:
     print(f"{'':16s}{'codec':28s}{'smaller':>8s}{'write':>9s}{'read':>9s}   GB/s of raw data, one thread")
     for kind, rows in arrays.items():
         chunk = chunk_rows(rows[0].nbytes, len(rows))
+        ours = f"zstd {PICTURE_LEVEL if rows.dtype == np.uint8 else ZSTD_LEVEL}, checksum"
         for codec, filters in CODECS.items():
             smaller, write, read = _measure(rows, chunk, filters, place, repeat)
-            print(f"{kind:16s}{codec:28s}{smaller:8.2f}{write:9.2f}{read:9.2f}")
+            print(f"{kind:16s}{codec + ' (ours)' * (codec == ours):28s}{smaller:8.2f}{write:9.2f}{read:9.2f}")
 
 
 def _chunk_table(rows: Rows, place: Path, repeat: int) -> None:
     ours = chunk_rows(rows[0].nbytes, len(rows))
     print(f"\n{'gaf, rows a chunk':24s}{'bytes':>10s}{'smaller':>8s}{'write':>9s}{'read':>9s}   GB/s, one thread")
     for chunk in CHUNK_ROWS:
-        smaller, write, read = _measure(rows, chunk, [compressor()], place, repeat)
+        smaller, write, read = _measure(rows, chunk, [compressor(PICTURE_LEVEL)], place, repeat)
         mark = " (ours)" if chunk == ours else ""
         print(f"{f'{chunk}{mark}':24s}{chunk * rows[0].nbytes:10d}{smaller:8.2f}{write:9.2f}{read:9.2f}")
 
@@ -143,7 +146,7 @@ def _own_cost(records: Rows, place: Path, repeat: int) -> None:
         spec = signal if path == "signal" else representation_spec(path[4:], signal, block.shape[2:], "uint8", {})
         create_array(group, spec)
         with native_codecs(1):
-            bare[path] = _create(place / "bare" / path, block, spec.chunks[0], [compressor()])
+            bare[path] = _create(place / "bare" / path, block, spec.chunks[0], [compressor(spec.level)])
     n_bytes = sum(block.nbytes for block in blocks.values())
     task = Task(0, 0, len(rows))
     print(

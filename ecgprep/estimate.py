@@ -20,8 +20,8 @@ from ecgprep.execute import default_workers
 from ecgprep.progress import Progress
 from ecgprep.representations import Representation
 from ecgprep.rows import Index
-from store.codecs import ZSTD_LEVEL
 from store.plan import StorePlan, Task
+from store.schema import ZSTD_LEVEL, ArraySpec
 
 SAMPLED_PAIRS = 1_000_000  # of a balance's synthetic rows
 SAMPLES = 24  # places in the store, evenly spread
@@ -85,7 +85,7 @@ def estimate(
         start = time.perf_counter()
         blocks = {"signal": signal} | {f"rep/{name}": planes for name, planes in draw_pictures(fill, signal).items()}
         for spec in plan.filled:
-            sizes[spec.path].append(_compressed(blocks[spec.path], spec.chunks) / len(signal))
+            sizes[spec.path].append(_compressed(blocks[spec.path], spec) / len(signal))
         drawing_s.append((time.perf_counter() - start) / len(signal))
         progress("measuring a sample", done, len(samples))
     n_bytes = {path: round(float(np.mean(each)) * plan.n_rows) for path, each in sizes.items()}
@@ -106,14 +106,14 @@ def _samples(plan: StorePlan) -> list[Task]:
     return [Task(number, int(start), int(start) + n) for number, start in enumerate(places)]
 
 
-def _compressed(block: NDArray[Any], chunks: Sequence[int]) -> int:
-    """Return the bytes of a block of rows that are cut as chunks are."""
-    rows = chunks[0]
-    return sum(_zstd_bytes(block[first : first + rows].tobytes()) for first in range(0, len(block), rows))
+def _compressed(block: NDArray[Any], spec: ArraySpec) -> int:
+    """Return the bytes of a block of rows that are cut and compressed as an array's chunks are."""
+    rows = spec.chunks[0]
+    return sum(_zstd_bytes(block[first : first + rows].tobytes(), spec.level) for first in range(0, len(block), rows))
 
 
-def _zstd_bytes(data: bytes) -> int:
-    return len(Zstd(level=ZSTD_LEVEL, checksum=True).encode(data))
+def _zstd_bytes(data: bytes, level: int = ZSTD_LEVEL) -> int:
+    return len(Zstd(level=level, checksum=True).encode(data))
 
 
 def _metadata_bytes(plan: StorePlan, n_balances: int) -> int:

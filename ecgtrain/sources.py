@@ -275,19 +275,18 @@ class StreamedSource:
 
     def _read(self, blocks: NDArray[np.int64]) -> None:
         """Begin to read blocks into one array."""
-        starts, size = (blocks * self.block_rows).tolist(), self.block_rows
-        spans = [slice(start, min(start + size, self.stored.n_rows)) for start in starts]
+        size = self.block_rows
+        rows = (blocks[:, None] * size + np.arange(size)).ravel()
         memory, self.spare = self.spare, self.spare[:0]
-        self.kept[self.n_read] = self.reader.submit(self._filled, spans, memory)
+        self.kept[self.n_read] = self.reader.submit(self._filled, rows[rows < self.stored.n_rows], memory)
         self.kept_in[blocks] = self.n_read
         self.first[blocks] = np.arange(len(blocks)) * size  # only the last block of all is shorter
         self.n_read += 1
 
-    def _filled(self, spans: Sequence[slice], memory: NDArray[Any]) -> NDArray[Any]:
-        n_rows = sum(span.stop - span.start for span in spans)
-        if len(memory) < n_rows:
-            memory = np.empty((n_rows, *memory.shape[1:]), dtype=memory.dtype)
-        self.stored.read(np.concatenate([np.arange(span.start, span.stop) for span in spans]), memory[:n_rows])
+    def _filled(self, rows: Rows, memory: NDArray[Any]) -> NDArray[Any]:
+        if len(memory) < len(rows):
+            memory = np.empty((len(rows), *memory.shape[1:]), dtype=memory.dtype)
+        self.stored.read(rows, memory[: len(rows)])
         return memory
 
 

@@ -16,12 +16,10 @@ from zarr.codecs import ZstdCodec
 
 from store.errors import EcgError
 
-ZSTD_LEVEL = 1
 
-
-def compressor() -> ZstdCodec:
+def compressor(level: int) -> ZstdCodec:
     """Return the codec of every array: Zstandard whose frames carry a checksum, so that a changed byte raises."""
-    return ZstdCodec(level=ZSTD_LEVEL, checksum=True)
+    return ZstdCodec(level=level, checksum=True)
 
 
 class ForkedProcessError(EcgError, RuntimeError):

@@ -98,7 +98,9 @@ class StorePlan:
         """SHA-256 of the plan: equal plans are filled with equal bytes."""
         state = hashlib.sha256()
         facts = [self.name, _plain(self.attributes), dict(self.files)]
-        facts += [[spec.path, spec.shape, spec.dtype, spec.chunks, _plain(spec.attributes)] for spec in self.specs]
+        facts += [
+            [spec.path, spec.shape, spec.dtype, spec.chunks, spec.level, _plain(spec.attributes)] for spec in self.specs
+        ]
         state.update(json.dumps(facts, sort_keys=True).encode())
         for path in sorted(self.values):
             values = self.values[path].values

@@ -18,6 +18,8 @@ SCALE_MV = 0.001
 SIGNAL_FILL = -32768
 CLIP_COUNT = 32767
 
+ZSTD_LEVEL = 1
+PICTURE_LEVEL = -1  # of bytes: read 1.7 times as fast as by level 1 and written 1.3 times, for a twentieth more of them
 CHUNK_BYTES = 256 * 1024  # reading speed levels off near this size
 TASK_BYTES = 1024 * 1024  # of signal; pictures of the same rows are some tens of times larger
 MOST_TASK_BYTES = 256 * 1024 * 1024  # of signal, which a task holds whole: of rows that are days, fewer than the least
@@ -47,6 +49,8 @@ class ArraySpec:
         Names of the axes.
     attributes : mapping
         What a reader needs to understand the values.
+    level : int
+        How hard Zstandard tries to make chunks small.
     """
 
     path: str
@@ -57,6 +61,7 @@ class ArraySpec:
     shards: tuple[int, ...] | None
     dimensions: tuple[str, ...]
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    level: int = ZSTD_LEVEL
 
 
 def task_rows(row_bytes: int) -> int:
@@ -134,6 +139,7 @@ def representation_spec(
         shards=(rows, n_leads, *picture),
         dimensions=("row", "lead", "height", "width"),
         attributes={"leads": signal.attributes["leads"], **attributes},
+        level=PICTURE_LEVEL if dtype == "uint8" else ZSTD_LEVEL,
     )
 
 

@@ -96,9 +96,10 @@ def write_task(location: str | Path, task: Task, blocks: Mapping[str, NDArray[An
     metadata = {path: _metadata(place, path) for path in blocks}  # first: where nothing is built, nothing is left
     kept: dict[str, Future[str]] = {}
     empty: list[str] = []
+    by_size = sorted(blocks.items(), key=lambda item: -item[1].nbytes)  # the last one's digest is waited for
     with full_disk_named(place.location), place.scratch() as scratch:
         with ThreadPoolExecutor(max_workers=1) as keeper:  # one array is digested and put while the next is compressed
-            for path, block in blocks.items():
+            for path, block in by_size:
                 shard = _write_shard(metadata[path], scratch, path, task, block)
                 name = shard.relative_to(scratch).as_posix()
                 if shard.exists():

@@ -274,7 +274,7 @@ def create_array(group: zarr.Group, spec: ArraySpec) -> zarr.Array[Any]:
         chunks=spec.chunks,
         shards=spec.shards,
         fill_value=spec.fill,
-        compressors=compressor(),
+        compressors=compressor(spec.level),
         dimension_names=spec.dimensions,
         attributes=dict(spec.attributes),
     )
