@@ -149,7 +149,7 @@ def _write_s(folder: Path, blocks: Mapping[str, NDArray[Any]]) -> float:
         pictures = path != "signal"
         create_array(group, representation_spec(path[4:], signal, block.shape[2:], "uint8", {}) if pictures else signal)
     task = Task(0, 0, len(blocks["signal"]))
-    return _timed(lambda: write_task(folder / "store", task, blocks))[0]
+    return _timed(lambda: write_task(folder / "store", "", task, blocks))[0]
 
 
 def _write_and_sync(file: Path, chunks: Sequence[bytes]) -> None:
