@@ -507,7 +507,7 @@ def _extend(
     if not _holds_same_rows(store, plan):
         raise UserError(
             f"{place.location} was built {_what_differs(store.attributes, plan.attributes)}; "
-            f"{_how_to_replace(store, reps)}, or build in another --home"
+            f"{_how_to_replace(store, reps)}, or name another --home or --to"
         )
     aside = place.beside(f".adding-{plan.name}")
     _finish_addition(aside, place, plan)
