@@ -20,7 +20,7 @@ from ecgprep.build import BuildResult, Fill, build
 from ecgprep.config import Prepare
 from ecgprep.export import export_store, find_format
 from pipelines.workspace import Workspace
-from store.errors import IncompleteStoreError, ResourceError, UserError
+from store.errors import DamagedStoreError, IncompleteStoreError, ResourceError, UserError
 from store.places import place_at
 from store.read import open_store
 from store.verify import Damage, find_damage
@@ -382,6 +382,27 @@ def test_host_that_stops_answering_is_a_resource_error(
             patch.setattr(s3fs.S3FileSystem, "_info" if name == "columns" else "_cat_file", lost)
             with pytest.raises(ResourceError, match=f"{store.name}: does not answer"):
                 read()
+
+
+def test_files_of_an_array_are_looked_for_in_one_listing(
+    bucket: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import s3fs
+
+    url = str(make(source, tmp_path, f"{bucket}/listed", "").place)
+
+    async def refused(*_: object, **__: object) -> None:
+        raise PermissionError("Access Denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(s3fs.S3FileSystem, "_exists", refused)
+        assert open_store(url).signal.shape[0] > 64, "of several files none was asked for by itself"
+    place_at(url).remove("signal/c/1/0/0")
+    for allowed in (True, False):
+        if not allowed:
+            monkeypatch.setattr(s3fs.S3FileSystem, "_find", refused)
+        with pytest.raises(DamagedStoreError, match=r"signal/c/1/0/0 is missing \(1 files of signal\)"):
+            _ = open_store(url).signal
 
 
 def test_balances_are_those_of_a_folder(bucket: str, source: Path, tmp_path: Path) -> None:
