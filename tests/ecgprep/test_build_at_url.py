@@ -141,7 +141,7 @@ def test_unfinished_build_of_other_raw_data_is_refused_and_left(
     target = f"{bucket}/unfinished"
     make_and_stop(source, tmp_path / "one", target)
     left = files(target)
-    with pytest.raises(UserError, match=r"unfinished build of other raw data .* or add --replace"):
+    with pytest.raises(UserError, match=r"unfinished build of other raw data, .* or add --replace"):
         make(other_source, tmp_path / "other", target, "")
     assert files(target) == left
     assert make(source, tmp_path / "one", target, "").state == "resumed"
