@@ -155,7 +155,7 @@ def _write_s(folder: Path, blocks: Mapping[str, NDArray[Any]], specs: Sequence[A
     for spec in specs:
         create_array(group, spec)
     task = Task(0, 0, len(blocks["signal"]))
-    return _timed(lambda: write_task(folder / "store", task, blocks))[0]
+    return _timed(lambda: write_task(folder / "store", "", task, blocks))[0]
 
 
 def _write_and_sync(file: Path, chunks: Sequence[bytes]) -> None:

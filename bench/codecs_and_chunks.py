@@ -157,7 +157,7 @@ def _own_cost(records: Rows, place: Path, repeat: int) -> None:
         for path, block in blocks.items():
             bare[path][:] = block
 
-    _pair("write", write, lambda: write_task(place / "store", task, blocks), n_bytes, repeat)
+    _pair("write", write, lambda: write_task(place / "store", "", task, blocks), n_bytes, repeat)
     with native_codecs(1):
         stored = [StoredRows(zarr.open_array(place / "store" / path, mode="r"), range(len(leads))) for path in blocks]
     _pair(

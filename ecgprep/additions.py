@@ -17,7 +17,7 @@ from store.write import Building, publish_addition
 
 
 def add_balances(
-    place: Place, plan: StorePlan, tasks: Sequence[BalanceTask], progress: Progress
+    place: Place, plan: StorePlan, tasks: Sequence[BalanceTask], replace: bool, progress: Progress
 ) -> tuple[Balance, ...]:
     """Draw the balances that a complete store lacks and add them, all those of one name at a time.
 
@@ -29,6 +29,8 @@ def add_balances(
         The plan of its rows.
     tasks : sequence of BalanceTask
         The balances that it shall have.
+    replace : bool
+        Remove another addition that is unfinished at a URL.
     progress : callable
         Told how far the search for neighbours is.
 
@@ -43,17 +45,17 @@ def add_balances(
         new = [task for task in tasks if task.name == name and name not in store.balances(task.protocol, task.fold)]
         if new:
             drawn = list(draw_balances(new, store, progress))
-            _publish(place, plan, store, drawn)
+            _publish(place, plan, store, drawn, replace)
             added += drawn
     return tuple(added)
 
 
-def _publish(place: Place, plan: StorePlan, store: Store, balances: Sequence[Balance]) -> None:
+def _publish(place: Place, plan: StorePlan, store: Store, balances: Sequence[Balance], replace: bool) -> None:
     values = {path: item for balance in balances for path, item in balance.stored().items()}
     files = {"croissant.json": describe_with(store, plan, values)}
     aside = place.beside(f".adding-{plan.name}").location
     building = Building(aside, StorePlan(plan.name, (), values, plan.attributes, files))
-    building.prepare()
+    building.prepare(replace)
     publish_addition(building, place.location)
 
 

@@ -8,6 +8,7 @@ local ones and a cluster run the same code and write the same bytes.
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -114,6 +115,8 @@ class Fill:
     ----------
     location : str
         The hidden folder, or the URL, that is filled.
+    plan_digest : str
+        Digest of the plan that is filled.
     task : Task
         The range of rows.
     prepare : Prepare
@@ -131,6 +134,7 @@ class Fill:
     """
 
     location: str
+    plan_digest: str
     task: Task
     prepare: Prepare
     n_samples: int
@@ -160,7 +164,8 @@ def build(
     source : Path, optional
         A folder that holds the database's folder, or is it.
     replace : bool
-        Remove a store of the same name that is damaged or was built from other raw data.
+        Remove a store of the same name that is damaged or was built from other raw data, and what an unfinished build
+        from such has left at a URL.
     progress : callable
         Called with what is being done, how much of it is done and how much there is.
     target : str, optional
@@ -191,10 +196,10 @@ def build(
         beside = place.path.parent if isinstance(place, Folder) else workspace.stores  # a bucket has no locks
         advice = "name another --to" if target and isinstance(place, Folder) else HOME_ADVICE
         make_folder(beside, advice)
-        lock_file = beside / f".{plan.name}.lock"
+        lock_file = beside / _lock_name(place)
         with locked(lock_file, "another build of this store is running", advice), _refusals_named(place):
             state, digest = _build_at(place, plan, indexes, prepare, reps, replace, runner, progress)
-            balances = add_balances(place, plan, tasks, progress)
+            balances = add_balances(place, plan, tasks, replace, progress)
     if balances:
         state, digest = ("added" if state == "complete" else state), open_store(place.location).digest
     quarantined = tuple(item for index in indexes for item in index.block.quarantined)
@@ -217,12 +222,12 @@ def _build_at(
     if place.is_taken and replace and not _is_usable(place, plan):
         place.retire()
     if place.is_taken:
-        return _extend(place, plan, reps, prepare, runner, progress)
+        return _extend(place, plan, reps, prepare, replace, runner, progress)
     building = Building(place.building_site().location, plan)
-    state = "resumed" if building.prepare() else "built"
+    state = "resumed" if building.prepare(replace) else "built"
     _run_fills(
         building,
-        make_fills(plan, building.open_tasks(), building.place.location, indexes, prepare, reps),
+        make_fills(plan, building.open_tasks(), building.place.location, building.digest, indexes, prepare, reps),
         len(building.open_tasks()),
         runner,
         progress,
@@ -436,6 +441,12 @@ def _batches(refs: Sequence[RecordRef]) -> list[list[RecordRef]]:
     return batches
 
 
+def _lock_name(place: Place) -> str:
+    """Return the name of the file that a build holds: beside a folder, or for a URL in the workspace."""
+    at = "" if isinstance(place, Folder) else f"-{hashlib.sha256(place.location.encode()).hexdigest()[:8]}"
+    return f".{place.name}{at}.lock"
+
+
 def _parent(target: str | Path) -> str:
     """Return the folder, from the root for workers that run elsewhere, or the URL that a store is put in."""
     scheme, is_url, rest = str(target).partition("://")
@@ -487,6 +498,7 @@ def _extend(
     plan: StorePlan,
     reps: Sequence[Representation],
     prepare: Prepare,
+    replace: bool,
     runner: TaskRunner,
     progress: Progress,
 ) -> tuple[str, str]:
@@ -495,7 +507,7 @@ def _extend(
     if not _holds_same_rows(store, plan):
         raise UserError(
             f"{place.location} was built {_what_differs(store.attributes, plan.attributes)}; "
-            f"{_how_to_replace(store, reps)}, or build in another --home"
+            f"{_how_to_replace(store, reps)}, or name another --home or --to"
         )
     aside = place.beside(f".adding-{plan.name}")
     _finish_addition(aside, place, plan)
@@ -514,9 +526,19 @@ def _extend(
         return "complete", store.digest
     addition = _addition(store, plan, [f"rep/{rep.name}" for rep in new])
     building = Building(aside.location, addition)
-    building.prepare()
+    building.prepare(replace)
     fills = [
-        Fill(aside.location, task, prepare, n_samples, (), _valid_n(plan, task), tuple(new), place.location)
+        Fill(
+            aside.location,
+            building.digest,
+            task,
+            prepare,
+            n_samples,
+            (),
+            _valid_n(plan, task),
+            tuple(new),
+            place.location,
+        )
         for task in building.open_tasks()
     ]
     _run_fills(building, fills, len(fills), runner, progress)
@@ -566,6 +588,7 @@ def make_fills(
     plan: StorePlan,
     tasks: Sequence[Task],
     location: str,
+    plan_digest: str,
     indexes: Sequence[Index],
     prepare: Prepare,
     reps: tuple[Representation, ...],
@@ -586,7 +609,7 @@ def make_fills(
                 break
             rows = slice(max(task.start, first_row[number]), min(task.stop, first_row[number + 1]))
             pieces.append(Piece(records[number], int(stamps[number]), start[rows], valid_n[rows]))
-        yield Fill(location, task, prepare, n_samples, tuple(pieces), _valid_n(plan, task), reps)
+        yield Fill(location, plan_digest, task, prepare, n_samples, tuple(pieces), _valid_n(plan, task), reps)
 
 
 def _valid_n(plan: StorePlan, task: Task) -> NDArray[np.int32] | None:
@@ -613,13 +636,13 @@ def fill(job: Fill) -> Receipt:
     """
     from threadpoolctl import threadpool_limits
 
-    if done := find_receipt(job.location, job.task):
+    if done := find_receipt(job.location, job.plan_digest, job.task):
         return done
     with threadpool_limits(limits=1):  # workers share the cores; and sums must not depend on the number of threads
         signal = _stored_rows(job) if job.signals else cut_rows(job)
         blocks = {} if job.signals else {"signal": signal}
         blocks |= {f"rep/{name}": planes for name, planes in draw_pictures(job, signal).items()}
-        return write_task(job.location, job.task, blocks)
+        return write_task(job.location, job.plan_digest, job.task, blocks)
 
 
 def _stored_rows(job: Fill) -> NDArray[np.int16]:

@@ -55,7 +55,10 @@ Workers = Annotated[int | None, typer.Option(help="Worker processes; 0 for none;
 Scheduler = Annotated[str | None, typer.Option(help="Address of a Dask scheduler, such as tcp://host:8786.")]
 Recipe = Annotated[str | None, typer.Option(help="A shipped recipe's name, or a YAML file.")]
 Replace = Annotated[
-    bool, typer.Option("--replace", help="Remove a store of this name that is damaged or made of other data.")
+    bool,
+    typer.Option(
+        "--replace", help="Remove a store of this name that is damaged or made of other data, finished or not."
+    ),
 ]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="Set one key of the recipe, such as fs=500.")]
 

@@ -78,7 +78,7 @@ def estimate(
     samples = _samples(plan)
     sizes: dict[str, list[float]] = {spec.path: [] for spec in plan.filled}
     reading_s, drawing_s = [], []
-    for done, fill in enumerate(make_fills(plan, samples, "", indexes, prepare, reps), start=1):
+    for done, fill in enumerate(make_fills(plan, samples, "", "", indexes, prepare, reps), start=1):
         start = time.perf_counter()
         signal = cut_rows(fill)
         reading_s.append((time.perf_counter() - start) / len(fill.pieces))

@@ -65,6 +65,10 @@ class Place(ABC):
         """Write a text file so that the old one or the new one is here, never a part."""
 
     @abstractmethod
+    def claim(self, name: str, text: str) -> None:
+        """Write a text file that keeps other builds away where no lock does; raise FileExistsError if one is here."""
+
+    @abstractmethod
     def put(self, file: Path, name: str) -> None:
         """Move a finished local file here; when this returns it is safe."""
 
@@ -151,6 +155,9 @@ class Folder(Place):
         """Write a text file aside and rename it; see `Place`."""
         (self.path / name).parent.mkdir(parents=True, exist_ok=True)
         write_whole(self.path / name, text)
+
+    def claim(self, name: str, text: str) -> None:
+        """Do nothing: whoever builds in a folder holds a lock beside it."""
 
     def put(self, file: Path, name: str) -> None:
         """Sync and rename a file of the same disk; see `Place`."""
@@ -290,6 +297,11 @@ class Bucket(Place):
         with self._named(), self._bucket_named():
             self.system.pipe_file(self._path(name), text.encode())
 
+    def claim(self, name: str, text: str) -> None:
+        """Write a text file in one request, which the server refuses if there is one; see `Place`."""
+        with self._named(), self._bucket_named():
+            self.system.pipe_file(self._path(name), text.encode(), mode="create")
+
     def put(self, file: Path, name: str) -> None:
         """Upload a file; see `Place`."""
         with self._named(), self._bucket_named():
@@ -392,8 +404,8 @@ def unanswered_named(location: str) -> Iterator[None]:
 
     Raises
     ------
-    FileNotFoundError
-        As it is: callers ask for what may be absent.
+    FileNotFoundError, FileExistsError
+        As they are: callers ask for what may be absent, or may be there.
     UserError
         If access is refused, or the place is of a kind that cannot be written to.
     ResourceError
@@ -401,7 +413,7 @@ def unanswered_named(location: str) -> Iterator[None]:
     """
     try:
         yield
-    except (FileNotFoundError, EcgError):
+    except (FileNotFoundError, FileExistsError, EcgError):
         raise
     except PermissionError as error:
         raise UserError(f"{location}: access is refused ({error}); look at the credentials") from error

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -366,7 +366,8 @@ class Store:
     def check_unchanged(self, path: str, files: Iterable[str]) -> None:
         """Raise if an array of a folder was removed or replaced since the store was opened.
 
-        Zarr reads files that are gone as fill value without a word. A URL is not asked: that takes a request each.
+        Zarr reads files that are gone as fill value without a word. A URL is not asked: there
+        reading itself raises.
 
         Parameters
         ----------
@@ -395,21 +396,33 @@ class Store:
 
     def _check_files(self, path: str, array: zarr.Array[Any]) -> None:
         """Raise if a file of an array, or its line, is gone: Zarr would read it as fill value without a word."""
-        import fsspec
-
         if unlisted := self.manifest.unlisted(path, array.shape, array.shards or array.chunks):
             raise DamagedStoreError(
                 f"{self.location}: {unlisted[0]} has no line in {MANIFEST_NAME}; build the store again"
             )
         files = [name for name in self.manifest.digests if name.startswith(f"{path}/")]
-        fs, root = fsspec.core.url_to_fs(self.location)
-        with _host_named(self.location), ThreadPoolExecutor() as pool:
-            found = pool.map(fs.exists, [f"{root.rstrip('/')}/{name}" for name in files])
-            if missing := [name for name, here in zip(files, found, strict=True) if not here]:
-                raise DamagedStoreError(
-                    f"{self.location}: {missing[0]} is missing ({len(missing)} files of {path}); "
-                    "see `ecgprep verify`, and build the store again"
-                )
+        with _host_named(self.location):
+            missing = _missing(self.location, path, files)
+        if missing:
+            raise DamagedStoreError(
+                f"{self.location}: {missing[0]} is missing ({len(missing)} files of {path}); "
+                "see `ecgprep verify`, and build the store again"
+            )
+
+
+def _missing(location: str, path: str, files: Sequence[str]) -> list[str]:
+    """Return which files of an array are gone: a bucket lists a thousand a request, else each is asked for."""
+    import fsspec
+
+    fs, root = fsspec.core.url_to_fs(location, use_listings_cache=False)
+    names = {f"{root.rstrip('/')}/{file}": file for file in files}
+    listed: set[str] = set()
+    if "://" in location and not location.startswith(("http://", "https://")):  # web servers list nothing
+        with suppress(FileNotFoundError, PermissionError):  # none is here, or they may be read but not listed
+            listed = set(fs.find(f"{root.rstrip('/')}/{path}"))
+    asked = [name for name in names if name not in listed]
+    with ThreadPoolExecutor() as pool:
+        return [names[name] for name, here in zip(asked, pool.map(fs.exists, asked), strict=True) if not here]
 
 
 def open_store(location: str | Path) -> Store:

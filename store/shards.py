@@ -14,10 +14,10 @@ import zarr
 from numpy.typing import NDArray
 
 from store.codecs import native_codecs
-from store.errors import DamagedStoreError, UserError
+from store.errors import DamagedStoreError, ResourceError, UserError
 from store.files import full_disk_named
 from store.manifest import file_digest
-from store.places import Place, place_at
+from store.places import PLAN_NAME, Place, place_at
 from store.plan import Task
 
 WRITE_THREADS = 1  # see store.codecs.native_codecs: more would make digests differ
@@ -42,11 +42,6 @@ class Receipt:
     digests: Mapping[str, str]
     empty: tuple[str, ...]
 
-    @property
-    def name(self) -> str:
-        """The receipt's name in the store."""
-        return receipt_name(self.task)
-
     def text(self) -> str:
         """Return the receipt as it is stored."""
         return json.dumps({**vars(self), "digests": dict(self.digests)}, sort_keys=True)
@@ -58,26 +53,47 @@ class Receipt:
         return cls(item["task"], item["digests"], tuple(item["empty"]))
 
 
-def receipt_name(task: int) -> str:
-    """Return the name of a task's receipt in the store."""
-    return f"{JOURNAL}/{task:08d}.json"
+def receipt_name(plan_digest: str, task: int) -> str:
+    """Return the name of a task's receipt in the store; that of another plan's is another."""
+    return f"{JOURNAL}/{plan_digest[:8]}-{task:08d}.json"
 
 
-def find_receipt(location: str | Path, task: Task) -> Receipt | None:
+def find_receipt(location: str | Path, plan_digest: str, task: Task) -> Receipt | None:
     """Return a task's receipt, or None where the task is still to be done."""
     try:
-        return Receipt.parse(place_at(location).read_text(receipt_name(task.number)))
+        return Receipt.parse(place_at(location).read_text(receipt_name(plan_digest, task.number)))
     except FileNotFoundError:
         return None
 
 
-def write_task(location: str | Path, task: Task, blocks: Mapping[str, NDArray[Any]]) -> Receipt:
+def check_plan(place: Place, plan_digest: str) -> None:
+    """Raise if what is being built at a place is not, or no longer, of a plan: at a URL no lock keeps others away.
+
+    Raises
+    ------
+    ResourceError
+        If another build has replaced it, or has come to its end.
+    """
+    try:
+        here = place.read_text(PLAN_NAME)
+    except FileNotFoundError:
+        here = ""
+    if here != plan_digest:
+        raise ResourceError(
+            f"{place.location}: another build has {'replaced' if here else 'finished or removed'} what is built here; "
+            "see that only one is running, and run the same command again"
+        )
+
+
+def write_task(location: str | Path, plan_digest: str, task: Task, blocks: Mapping[str, NDArray[Any]]) -> Receipt:
     """Write one task's rows of every array, put its receipt into the journal and return it.
 
     Parameters
     ----------
     location : str or Path
         Where the store is being built.
+    plan_digest : str
+        Digest of the plan that is built there.
     task : Task
         Whose rows they are.
     blocks : mapping
@@ -86,7 +102,7 @@ def write_task(location: str | Path, task: Task, blocks: Mapping[str, NDArray[An
     Raises
     ------
     ResourceError
-        If the disk is full, or the place does not answer.
+        If the disk is full, the place does not answer, or another build has taken it over.
     UserError
         If what is built there is not seen from here.
     ValueError
@@ -103,18 +119,20 @@ def write_task(location: str | Path, task: Task, blocks: Mapping[str, NDArray[An
                 shard = _write_shard(metadata[path], scratch, path, task, block)
                 name = shard.relative_to(scratch).as_posix()
                 if shard.exists():
-                    kept[name] = keeper.submit(_keep_shard, place, shard, name)
+                    kept[name] = keeper.submit(_keep_shard, place, plan_digest, shard, name)
                 else:
                     empty.append(name)
         digests = {name: digest.result() for name, digest in kept.items()}
         receipt = Receipt(task.number, digests, tuple(empty))
-        place.write_text(receipt.name, receipt.text())
+        check_plan(place, plan_digest)
+        place.write_text(receipt_name(plan_digest, task.number), receipt.text())
     return receipt
 
 
-def _keep_shard(place: Place, shard: Path, name: str) -> str:
+def _keep_shard(place: Place, plan_digest: str, shard: Path, name: str) -> str:
     """Put a finished shard into the store, and return its digest."""
     digest = file_digest(shard)
+    check_plan(place, plan_digest)
     place.put(shard, name)
     return digest
 

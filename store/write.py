@@ -20,14 +20,15 @@ from numpy.typing import NDArray
 
 from store.balance import GROUP
 from store.codecs import compressor, native_codecs
-from store.errors import DamagedStoreError
+from store.errors import DamagedStoreError, UserError
 from store.files import full_disk_named, sync_folder
 from store.manifest import MANIFEST_NAME, Manifest
 from store.places import PLAN_NAME, SCRATCH, Folder, Place, place_at
 from store.plan import StorePlan, Task
 from store.schema import ArraySpec, values_spec
-from store.shards import JOURNAL, WRITE_THREADS, Receipt, is_all_fill, receipt_name
+from store.shards import JOURNAL, WRITE_THREADS, Receipt, check_plan, is_all_fill, receipt_name
 
+CLAIMED = "creating "  # before the digest of a plan whose metadata and values are not all here yet
 ADDED = ("rep", GROUP)  # what can be added to a complete store, each member a folder of its own
 
 
@@ -46,20 +47,51 @@ class Building:
         self.folder = folder
         self.place = place_at(folder)
         self.plan = plan
+        self.digest = plan.digest
 
-    def prepare(self) -> bool:
-        """Create the store, or take up one that was made by an equal plan; return whether it was taken up."""
+    def prepare(self, replace: bool = False) -> bool:
+        """Create the store, or take up one that was made by an equal plan; return whether it was taken up.
+
+        Parameters
+        ----------
+        replace : bool
+            Remove what another plan's build has left at a URL, where no lock tells whether it is still running.
+
+        Raises
+        ------
+        UserError
+            If another plan's build has left something there, unless `replace` is set.
+        """
         with full_disk_named(self.folder):
-            return self._take_up() or self._create()
+            begun = self._begun()
+            if begun == self.digest:
+                self.place.sweep()
+                return True
+            is_own = begun in ("", CLAIMED + self.digest)
+            if not (is_own or replace or isinstance(self.place, Folder)):
+                raise self._taken()
+            self._create()
+            return False
 
-    def _take_up(self) -> bool:
-        if self.place.has(PLAN_NAME) and self.place.read_text(PLAN_NAME) == self.plan.digest:
-            self.place.sweep()
-            return True
-        return False
+    def _begun(self) -> str:
+        """Return what says of which plan the store is that is being built here; empty if there is none."""
+        try:
+            return self.place.read_text(PLAN_NAME)
+        except FileNotFoundError:
+            return ""
 
-    def _create(self) -> bool:
+    def _taken(self) -> UserError:
+        return UserError(
+            f"{self.place.location}: an unfinished build of other raw data, pictures or software is here, and may be "
+            "running elsewhere; finish that one, name another --to, or add --replace to build anew"
+        )
+
+    def _create(self) -> None:
         self.place.discard()
+        try:
+            self.place.claim(PLAN_NAME, CLAIMED + self.digest)
+        except FileExistsError as error:
+            raise self._taken() from error
         with self.place.workshop() as folder, native_codecs(WRITE_THREADS):
             group = zarr.create_group(folder, attributes=dict(self.plan.attributes))
             for spec in self.plan.specs:
@@ -68,8 +100,7 @@ class Building:
                 _write_values(group, path, item.values)
         for name, text in self.plan.files.items():
             self.place.write_text(name, text)
-        self.place.write_text(PLAN_NAME, self.plan.digest)  # last: without it the store is made anew
-        return False
+        self.place.write_text(PLAN_NAME, self.digest)  # last: without it the store is made anew
 
     @property
     def sealed(self) -> bool:
@@ -78,7 +109,8 @@ class Building:
 
     def receipts(self) -> dict[int, Receipt]:
         """Return the receipts in the journal, by task."""
-        names = self.place.files(JOURNAL)
+        all_names = {receipt_name(self.digest, task.number) for task in self.plan.tasks()}
+        names = [name for name in self.place.files(JOURNAL) if name in all_names]
         with ThreadPoolExecutor() as pool:
             found = map(Receipt.parse, pool.map(self.place.read_text, names))
             return {receipt.task: receipt for receipt in found}
@@ -88,7 +120,7 @@ class Building:
         if self.sealed:
             return []
         done = set(self.place.files(JOURNAL))
-        return [task for task in self.plan.tasks() if receipt_name(task.number) not in done]
+        return [task for task in self.plan.tasks() if receipt_name(self.digest, task.number) not in done]
 
     def seal(self) -> Manifest:
         """Check every file against its receipt, consolidate the metadata, write and return the manifest.
@@ -97,7 +129,10 @@ class Building:
         ------
         DamagedStoreError
             If a file is missing or is not what its task wrote; the task's receipt is taken back.
+        ResourceError
+            If another build has taken over the URL, or has come to its end there.
         """
+        check_plan(self.place, self.digest)
         if self.sealed:
             return read_manifest(self.folder)
         if left := self.open_tasks():
@@ -115,6 +150,7 @@ class Building:
         empty = {path for receipt in receipts for path in receipt.empty}
         empty |= {path for path in self._whole_chunks() if path not in others}
         manifest = Manifest({**written, **others}, frozenset(empty))
+        check_plan(self.place, self.digest)
         self.place.write_text(MANIFEST_NAME, manifest.text())
         return manifest
 
@@ -122,7 +158,7 @@ class Building:
         task_of = {path: receipt for receipt in receipts for path in receipt.digests}
         changed = self.place.changed({path: receipt.digests[path] for path, receipt in task_of.items()})
         for path in changed:
-            self.place.remove(task_of[path].name)
+            self.place.remove(receipt_name(self.digest, task_of[path].task))
         if changed:
             raise DamagedStoreError(
                 f"{self.place.location}/{changed[0]}: changed since it was written (failing disk?); run the same "

@@ -80,7 +80,7 @@ def fill(building: Building, blocks: Blocks, order: Sequence[int] | None = None)
     tasks = building.open_tasks()
     for task in [tasks[i] for i in order] if order is not None else tasks:
         rows = {path: block[task.start : task.stop] for path, block in blocks.items()}
-        write_task(building.folder, task, rows)
+        write_task(building.folder, building.digest, task, rows)
 
 
 def write_store(folder: Path, plan: StorePlan, blocks: Blocks, order: Sequence[int] | None = None) -> Path:

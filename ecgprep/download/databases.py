@@ -310,6 +310,8 @@ def _right_files(
                 known.add(item.path)
                 if not ledger.holds(item):
                     ledger.add(item)
+            else:
+                ledger.forget(item)
     return known
 
 
@@ -328,14 +330,23 @@ def _say_and_ask(works: Sequence[Work], options: Options, say: Callable[[str], N
 
 
 def _check_space(works: Sequence[Work]) -> None:
-    needed = sum(work.missing_bytes for work in works)
-    folder = works[0].wish.folder
-    free = shutil.disk_usage(folder if folder.is_dir() else folder.parent).free
-    if needed > free:
-        raise ResourceError(
-            f"{folder}: about {format_bytes(needed)} are to be downloaded and {format_bytes(free)} are free; "
-            "free space, or name another disk by --home"
-        )
+    on_disk: dict[int, list[Work]] = {}
+    for work in works:
+        on_disk.setdefault(_at_hand(work.wish.folder).stat().st_dev, []).append(work)
+    for together in on_disk.values():
+        needed = sum(work.missing_bytes for work in together)
+        folder = together[0].wish.folder
+        free = shutil.disk_usage(_at_hand(folder)).free
+        if needed > free:
+            raise ResourceError(
+                f"{folder}: about {format_bytes(needed)} are to be downloaded and {format_bytes(free)} are free; "
+                "free space, or name another disk by --home"
+            )
+
+
+def _at_hand(folder: Path) -> Path:
+    """Return a folder that may be a link to another disk, or the one above where there is none yet."""
+    return folder if folder.is_dir() else folder.parent
 
 
 def _bring(works: Sequence[Work], options: Options, progress: Progress) -> dict[str, SourceError]:
@@ -359,14 +370,22 @@ def _job(work: Work, item: ListedFile) -> tuple[Sources, Transfer]:
 
 
 def _still_missing(works: Sequence[Work], faults: dict[str, SourceError], options: Options) -> str:
-    absent = [
-        str(work.wish.folder / item.path) for work in works for item in work.missing if not work.ledger.holds(item)
-    ]
-    names = ", ".join(absent[:NAMED_IN_MESSAGE]) + (", …" if len(absent) > NAMED_IN_MESSAGE else "")
-    file, fault = next(iter(faults.items()))
+    left = [work.wish.folder / item.path for work in works for item in work.missing if not work.ledger.holds(item)]
+    states = {
+        "missing": [file for file in left if not file.exists()],
+        "damaged": [file for file in left if file.exists()],
+    }
     total = sum(len(work.wanted) for work in works)
+    said = [
+        f"{len(files):,} of {total:,} files are {state} ({_names(files)})" for state, files in states.items() if files
+    ]
+    file, fault = next(iter(faults.items()))
     hint = "go online, or name another --from" if options.offline else "the same command goes on from here"
-    return f"{len(absent):,} of {total:,} files are missing ({names}); {file}: {fault}; {hint}"
+    return f"{', '.join(said)}; {file}: {fault}; {hint}"
+
+
+def _names(files: Sequence[Path]) -> str:
+    return ", ".join(map(str, files[:NAMED_IN_MESSAGE])) + (", …" if len(files) > NAMED_IN_MESSAGE else "")
 
 
 def _tidy(folder: Path) -> None:

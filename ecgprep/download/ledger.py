@@ -33,11 +33,19 @@ class Ledger:
         """Note that a file has been checked; for this call alone where the folder is read only."""
         line = self._line(item)
         if line is not None:
-            self._lines[item.path] = line
-            if is_read_only(self.folder):
-                return
-            with self._file.open("a", encoding="utf-8") as file:
-                file.write(f"{line}  {item.path}\n")
+            self._note(item.path, line)
+
+    def forget(self, item: ListedFile) -> None:
+        """Note that a file is wrong, though its size and time of change may be those of the check."""
+        if item.path in self._lines:
+            self._note(item.path, "")
+
+    def _note(self, path: str, line: str) -> None:
+        self._lines[path] = line
+        if is_read_only(self.folder):
+            return
+        with self._file.open("a", encoding="utf-8") as file:
+            file.write(f"{line}  {path}\n")
 
     def _line(self, item: ListedFile) -> str | None:
         try:

@@ -178,7 +178,7 @@ def fetch(sources: Sources, transfer: Transfer, patience: Patience, stop: thread
                 transfer.partial.replace(transfer.target)
                 return
     reasons = "; ".join(f"{name} {reason}" for name, reason in (faults or sources.silent).items())
-    raise (SourceError if faults else UnreachableError)(reasons or "is not here")
+    raise (SourceError if faults else UnreachableError)(reasons or "there is no source to ask")
 
 
 def _fetch_from(source: Source, transfer: Transfer, patience: Patience, heard: set[str], stop: threading.Event) -> None:

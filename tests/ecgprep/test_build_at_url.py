@@ -12,13 +12,15 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+import ecgprep.build
 import store.schema
-from ecgprep.build import BuildResult, build
+from ecgprep.build import BuildResult, Fill, build
 from ecgprep.config import Prepare
 from ecgprep.export import export_store, find_format
 from pipelines.workspace import Workspace
-from store.errors import IncompleteStoreError, ResourceError, UserError
+from store.errors import DamagedStoreError, IncompleteStoreError, ResourceError, UserError
 from store.places import place_at
 from store.read import open_store
 from store.verify import Damage, find_damage
@@ -108,6 +110,104 @@ def test_other_raw_data_are_refused(bucket: str, source: Path, tmp_path: Path) -
     write_mitdb(tmp_path / "less", ("100",), seconds=40)
     with pytest.raises(UserError, match="add --replace"):
         make(tmp_path / "less", tmp_path, f"{bucket}/other")
+
+
+class Stopped(Exception):
+    """Raised where a build is stopped."""
+
+
+def make_and_stop(source: Path, home: Path, target: str, reps: str = "", replace: bool = False) -> None:
+    """Do all tasks, of a build or of an addition, and stop before the manifest."""
+
+    def stop(*_: object) -> None:
+        raise Stopped
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ecgprep.build.publish", stop)
+        patch.setattr("ecgprep.build.publish_addition", stop)
+        with pytest.raises(Stopped):
+            make(source, home, target, reps, replace)
+
+
+@pytest.fixture
+def other_source(tmp_path: Path) -> Path:
+    write_mitdb(tmp_path / "less", ("100",), seconds=40)
+    return tmp_path / "less"
+
+
+def test_unfinished_build_of_other_raw_data_is_refused_and_left(
+    bucket: str, source: Path, other_source: Path, tmp_path: Path
+) -> None:
+    target = f"{bucket}/unfinished"
+    make_and_stop(source, tmp_path / "one", target)
+    left = files(target)
+    with pytest.raises(UserError, match=r"unfinished build of other raw data, .* or add --replace"):
+        make(other_source, tmp_path / "other", target, "")
+    assert files(target) == left
+    assert make(source, tmp_path / "one", target, "").state == "resumed"
+
+
+def test_unfinished_build_of_other_raw_data_is_replaced(
+    bucket: str, source: Path, other_source: Path, tmp_path: Path
+) -> None:
+    target = f"{bucket}/unfinished-replaced"
+    make_and_stop(source, tmp_path / "one", target)
+    made = make(other_source, tmp_path / "other", target, "", replace=True)
+    assert made.state == "built"
+    assert made.digest == make(other_source, tmp_path / "local", None, "").digest
+    assert not list(find_damage(made.place))
+
+
+def test_unfinished_addition_is_refused_and_left(bucket: str, source: Path, tmp_path: Path) -> None:
+    target = f"{bucket}/unfinished-addition"
+    make(source, tmp_path, target, "")
+    make_and_stop(source, tmp_path, target, "gaf:size=16")
+    left = files(target)
+    with pytest.raises(UserError, match="unfinished build of other raw data, pictures"):
+        make(source, tmp_path, target, "mtf:size=16")
+    assert files(target) == left
+    assert make(source, tmp_path, target, "gaf:size=16").state == "added"
+    make_and_stop(source, tmp_path, target, "mtf:size=16")
+    replaced = make(source, tmp_path, target, "rp:size=16", replace=True)
+    assert open_store(replaced.place).representations == ["gaf", "rp"]
+
+
+@pytest.mark.parametrize("end", ["under way", "finished"])
+def test_build_that_is_replaced_while_it_runs_ends_and_mixes_nothing(
+    bucket: str, source: Path, other_source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    target = f"{bucket}/taken-{end[:5]}"
+    cut = ecgprep.build.cut_rows
+
+    def replace_first(job: Fill) -> NDArray[np.int16]:
+        monkeypatch.setattr("ecgprep.build.cut_rows", cut)
+        replace = make_and_stop if end == "under way" else make
+        replace(other_source, tmp_path / "other", target, "", replace=True)
+        return cut(job)
+
+    monkeypatch.setattr("ecgprep.build.cut_rows", replace_first)
+    with pytest.raises(ResourceError, match="another build has"):
+        make(source, tmp_path / "one", target, "")
+    made = make(other_source, tmp_path / "other", target, "")
+    assert made.digest == make(other_source, tmp_path / "local", None, "").digest
+    assert not list(find_damage(made.place))
+
+
+def test_one_workspace_builds_to_two_urls_at_once_but_not_to_one(
+    bucket: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut = ecgprep.build.cut_rows
+    other: list[BuildResult] = []
+
+    def build_other_first(job: Fill) -> NDArray[np.int16]:
+        monkeypatch.setattr("ecgprep.build.cut_rows", cut)
+        with pytest.raises(ResourceError, match="another build of this store is running"):
+            make(source, tmp_path, f"{bucket}/one", "")
+        other.append(make(source, tmp_path, f"{bucket}/two", ""))
+        return cut(job)
+
+    monkeypatch.setattr("ecgprep.build.cut_rows", build_other_first)
+    assert make(source, tmp_path, f"{bucket}/one", "").digest == other[0].digest
 
 
 KILLED = """
@@ -229,6 +329,11 @@ def test_places_keep_one_contract(bucket: str, tmp_path: Path, kind: str) -> Non
     other.take(place, ["x/z"])
     assert other.files() == ["w/v", "x/z"]
     assert other.digest("x/z") == place.digest("x/z")
+    other.claim("claimed", "first")
+    if kind in ("s3", "memory"):
+        with pytest.raises(FileExistsError):
+            other.claim("claimed", "second")
+        assert other.read_text("claimed") == "first"
     place.remove("x")
     place.remove("absent")
     assert place.files() == ["w/v"]
@@ -277,6 +382,27 @@ def test_host_that_stops_answering_is_a_resource_error(
             patch.setattr(s3fs.S3FileSystem, "_info" if name == "columns" else "_cat_file", lost)
             with pytest.raises(ResourceError, match=f"{store.name}: does not answer"):
                 read()
+
+
+def test_files_of_an_array_are_looked_for_in_one_listing(
+    bucket: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import s3fs
+
+    url = str(make(source, tmp_path, f"{bucket}/listed", "").place)
+
+    async def refused(*_: object, **__: object) -> None:
+        raise PermissionError("Access Denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(s3fs.S3FileSystem, "_exists", refused)
+        assert open_store(url).signal.shape[0] > 64, "of several files none was asked for by itself"
+    place_at(url).remove("signal/c/1/0/0")
+    for allowed in (True, False):
+        if not allowed:
+            monkeypatch.setattr(s3fs.S3FileSystem, "_find", refused)
+        with pytest.raises(DamagedStoreError, match=r"signal/c/1/0/0 is missing \(1 files of signal\)"):
+            _ = open_store(url).signal
 
 
 def test_balances_are_those_of_a_folder(bucket: str, source: Path, tmp_path: Path) -> None:

@@ -497,6 +497,24 @@ def test_offline_says_what_is_missing(server: FaultyServer, wish: Wish, options:
         download([wish], offline)
 
 
+def test_offline_says_what_is_damaged(server: FaultyServer, wish: Wish, options: Options) -> None:
+    """Also where the disk changed the bytes alone, and also to the next call, which does not read every file."""
+    download([wish], options)
+    (wish.folder / "100.atr").unlink()
+    damaged = wish.folder / "101.dat"
+    before = damaged.stat()
+    damaged.write_bytes(bytes(before.st_size))
+    os.utime(damaged, ns=(before.st_atime_ns, before.st_mtime_ns))
+    for check in (True, False):
+        with pytest.raises(
+            ResourceError,
+            match=r"^1 of 10 files are missing \(\S*100\.atr\), 1 of 10 files are damaged \(\S*101\.dat\); .*go online",
+        ):
+            download([wish], Options(offline=True, check=check, patience=QUICK))
+    (done,) = download([wish], options)
+    assert (done.n_new, here(wish.folder)) == (2, wanted(published()))
+
+
 def test_offline_question_changes_nothing(server: FaultyServer, wish: Wish, options: Options) -> None:
     """What was built from before can be built from still: no download is said to be under way."""
     download([wish], replace(options, records=("100",)))
@@ -575,6 +593,20 @@ def test_size_is_asked_and_space_looked_at_first(server: FaultyServer, wish: Wis
         download([huge], replace(options, yes=True))
     assert set(server.requests) == {LIST}
     assert not wish.folder.exists(), "a build would take what is left for the database"
+
+
+def test_space_is_looked_at_on_each_disk(server: FaultyServer, wish: Wish, options: Options) -> None:
+    small = replace(wish, folder=wish.folder.with_name("small"))
+    small.folder.mkdir(parents=True)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=32k", "tmpfs", str(small.folder)]
+    if os.name == "nt" or subprocess.run(mount, capture_output=True, check=False, timeout=20).returncode:
+        pytest.skip("mounting a small file system needs root")
+    try:
+        with pytest.raises(ResourceError, match=r"small: about 60 kB are to be downloaded and 32\.8 kB are free"):
+            download([wish, small], options)
+        assert set(server.requests) == {LIST}
+    finally:
+        subprocess.run(["umount", str(small.folder)], check=True, timeout=20)
 
 
 def test_full_disk_is_named_and_the_next_call_goes_on(server: FaultyServer, wish: Wish, options: Options) -> None:

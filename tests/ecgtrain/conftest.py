@@ -62,7 +62,7 @@ def write_store(
     arrays = {"signal": signal} | {f"rep/{name}": drawn for name, drawn in pictures.items()}
     for task in plan.tasks():
         blocks = {path: array[task.start : task.stop] for path, array in arrays.items()}
-        write_task(building.folder, task, blocks)
+        write_task(building.folder, building.digest, task, blocks)
     publish(building, place)
     return open_store(place)
 

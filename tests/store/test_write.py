@@ -107,7 +107,9 @@ def test_misaligned_task_raises_and_leaves_nothing(tmp_path: Path, task: Task, r
     building = Building(tmp_path / ".building", plan)
     building.prepare()
     with pytest.raises(ValueError, match="not one whole shard"):
-        write_task(building.folder, task, {"signal": np.zeros((rows, *plan.filled[0].shape[1:]), np.int16)})
+        write_task(
+            building.folder, building.digest, task, {"signal": np.zeros((rows, *plan.filled[0].shape[1:]), np.int16)}
+        )
     assert not list((building.folder / "signal").glob("c/*"))
     assert not list(building.folder.glob(".scratch-*"))
 
@@ -161,7 +163,7 @@ def test_equal_plans_are_taken_up_and_others_are_not(tmp_path: Path) -> None:
     building = Building(tmp_path / ".building", plan)
     assert not building.prepare()
     task = plan.tasks()[0]
-    write_task(building.folder, task, {"signal": make_blocks(plan)["signal"][:128]})
+    write_task(building.folder, building.digest, task, {"signal": make_blocks(plan)["signal"][:128]})
     assert Building(tmp_path / ".building", plan).prepare()
     assert [task.number for task in building.open_tasks()] == [1, 2]
     values = make_values()
@@ -310,5 +312,5 @@ def test_consolidated_metadata_names_every_array(store_place: Path) -> None:
 def test_task_that_does_not_see_the_building_says_so(tmp_path: Path) -> None:
     plan = make_plan()
     with pytest.raises(UserError, match=r"nowhere: not seen where its tasks run"):
-        write_task(tmp_path / "nowhere", plan.tasks()[0], make_blocks(plan))
+        write_task(tmp_path / "nowhere", plan.digest, plan.tasks()[0], make_blocks(plan))
     assert not (tmp_path / "nowhere").exists(), "a worker that was held up till the store was published leaves nothing"
