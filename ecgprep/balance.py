@@ -132,7 +132,7 @@ def check_methods(prepare: Prepare) -> None:
     UserError
         For a key that would be ignored.
     """
-    given = [key for key in sorted(BALANCE_KEYS) if getattr(prepare, key) != Prepare.model_fields[key].default]
+    given = sorted((BALANCE_KEYS - {"balance"}) & prepare.model_fields_set)  # one that is given its default too
     if given and not prepare.balance:
         raise UserError(f"{given[0]} belongs to a balance, and none is asked for; add --balance smote, or leave it out")
     for method in prepare.balance:

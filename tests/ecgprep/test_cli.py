@@ -118,6 +118,14 @@ MISTAKES = {
         (*BUILD, "mitdb", "--samples-per-class", "10"),
         "samples_per_class belongs to a balance, and none is asked for",
     ),
+    "the usual rows a class of no balance": (
+        (*BUILD, "mitdb", "--samples-per-class", "15000"),
+        "samples_per_class belongs to a balance, and none is asked for",
+    ),
+    "recipe's rows a class of no balance": (
+        ("build", "--recipe", "{tmp}/per_class.yaml"),
+        "samples_per_class belongs to a balance, and none is asked for",
+    ),
     "engine": ((*BUILD, "mitdb", "--engine", "quick"), "engine: Input should be 'fast' or 'reference'"),
     "workers": ((*BUILD, "mitdb", "--workers", "-1"), "workers: Input should be greater than or equal to 0"),
     "option": ((*BUILD, "mitdb", "--rep", "gaf"), "--reps"),
@@ -190,6 +198,7 @@ def write_mistakes(raw: Path, place: Path) -> None:
         "key.yaml": "prepare: {dataset: mitdb, leeds: II}",
         "text.yaml": "just words",
         "list.yaml": "prepare: [mitdb]",
+        "per_class.yaml": "prepare: {dataset: mitdb, samples_per_class: 15000}",
         "file": "",
     }.items():
         (place / name).write_text(text)
