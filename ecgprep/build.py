@@ -35,7 +35,7 @@ from ecgprep.label_table import label_request_digest
 from ecgprep.noise_records import check_noise_is_here, parse_noise
 from ecgprep.plan import make_plan, resolve_reps, row_samples
 from ecgprep.progress import Progress
-from ecgprep.representations import Representation, name_anew, quantise, render_all
+from ecgprep.representations import Representation, draw_stored, name_anew
 from ecgprep.rows import Index, shared_schemes
 from pipelines.workspace import Workspace
 from store.balance import Balance
@@ -55,7 +55,6 @@ from store.patients import choose_patients
 from store.places import PLAN_NAME, Folder, Place, place_at
 from store.plan import StorePlan, Task
 from store.read import Store, damage_named, open_store
-from store.schema import SCALE_MV
 from store.shards import JOURNAL, Receipt, find_receipt, write_task
 from store.verify import find_damage
 from store.write import Building, merge_addition, publish, publish_addition
@@ -677,7 +676,4 @@ def _clean_counts(reading: _Reading) -> NDArray[np.int16]:
 
 def draw_pictures(job: Fill, signal: NDArray[np.int16]) -> dict[str, NDArray[Any]]:
     """Draw the representations of a task's rows, from the stored counts alone."""
-    if job.prepare.engine == "reference":
-        signal_mv = signal * SCALE_MV
-        return {rep.name: quantise(rep.reference(signal_mv, job.valid_n), rep) for rep in job.reps}
-    return render_all(job.reps, signal, job.valid_n) if job.reps else {}
+    return draw_stored(job.reps, signal, job.valid_n, job.prepare.engine)

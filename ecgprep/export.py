@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgprep.progress import Progress
-from ecgprep.representations import Representation, dequantise, render_all, stored_rep
+from ecgprep.representations import Representation, dequantise, draw_stored, stored_rep
 from store.balance import Balance, mix_rows
 from store.errors import DamagedStoreError, UnknownNameError, UserError
 from store.files import full_disk_named, locked, make_folder, write_whole
@@ -156,13 +156,14 @@ class Part:
     def draw(self, batch: Batch) -> dict[str, NDArray[np.float32]]:
         """Return the pictures of a batch by name, float32 of shape (n, n_leads, height, width).
 
-        They are drawn from the counts, as the stored ones are, so that a mixed row has the picture of a mixed signal.
+        They are drawn from the counts by the store's engine, as the stored ones are, so that a mixed row has the
+        picture of a mixed signal.
         """
         valid_n = self.valid_n
         if valid_n is not None:
             of_parents = valid_n[np.maximum(batch.parents, 0)].max(axis=1)
             valid_n = np.where(batch.rows < 0, of_parents, valid_n[np.maximum(batch.rows, 0)])
-        drawn = render_all(self.pictures, batch.counts, valid_n) if self.pictures else {}
+        drawn = draw_stored(self.pictures, batch.counts, valid_n, self.store.attributes["recipe"]["engine"])
         return {rep.name: dequantise(drawn[rep.name], rep) for rep in self.pictures}
 
 
