@@ -258,7 +258,7 @@ def resolve(prepare: Prepare, databases: Sequence[Database]) -> tuple[Prepare, l
     if prepare.detector is not None and not any(item.detector for item in own):
         why = "beats are annotated" if str(whole.unit).startswith("beat") else f"rows are {whole.unit}, no beats"
         raise UserError(f"--detector {prepare.detector}: {prepare.dataset} needs none ({why}); leave it out")
-    if (prepare.labels or prepare.annotator) and not any(database.described_by_folder for database in databases):
+    if (prepare.labels or prepare.annotator) and not any(database.takes_labels for database in databases):
         key = "labels" if prepare.labels else "annotator"
         raise UserError(f"--{key}: {prepare.dataset} has labels of its own; leave it out, or build the folder as wfdb")
     shared_schemes(databases, own)
@@ -331,7 +331,7 @@ def _check_apart(databases: Sequence[Database], folders: Sequence[Path], workspa
 
 def _without_path(prepare: Prepare, databases: Sequence[Database], folders: Sequence[Path]) -> Prepare:
     """Return the recipe with its label file's digest in place of the path: no store holds a path."""
-    described = [folder for database, folder in zip(databases, folders, strict=True) if database.described_by_folder]
+    described = [folder for database, folder in zip(databases, folders, strict=True) if database.takes_labels]
     if prepare.labels is None or not described:
         return prepare
     return prepare.model_copy(update={"labels": label_request_digest(prepare.labels, described[0])})

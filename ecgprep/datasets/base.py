@@ -99,7 +99,8 @@ class Database(ABC):
     leads: tuple[str, ...]
     default_leads: tuple[str, ...]
     all_leads: tuple[str, ...] | None = None
-    described_by_folder: ClassVar[bool] = False  # leads and rates are known when its folder is: see `at`
+    described_by_folder: ClassVar[bool] = False  # leads or rates are known when its folder is: see `at`
+    takes_labels: ClassVar[bool] = False  # by --labels or --annotator
     substitutes: ClassVar[Mapping[str, str]] = {}
     record_s: ClassVar[float | None] = None  # where all records have one length
     default_unit: ClassVar[str]
