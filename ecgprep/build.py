@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from itertools import compress, permutations
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -180,10 +181,11 @@ def build(
     """
     for name in prepare.databases if source is None else ():
         get_database(name).make_raw(workspace.raw)
+    found: dict[str, Found] = {}
     if download is not None and source is None:
-        download(_to_download(prepare, workspace))
+        download(_to_download(prepare, workspace, found))
     with TaskRunner(prepare.workers, prepare.scheduler) as runner:
-        indexes, prepare = index_databases(prepare, workspace, source, runner, progress)
+        indexes, prepare = index_databases(prepare, workspace, source, runner, progress, found)
         plan, reps = make_plan(indexes, prepare)
         tasks = plan_balances(plan.values, prepare)
         place = place_at(f"{_parent(target or workspace.stores)}/{plan.name}")
@@ -278,34 +280,46 @@ def _for_database(database: Database, prepare: Prepare) -> Prepare:
     return prepare.model_copy(update={"dataset": database.name, "label_rule": rule})
 
 
-def _to_download(prepare: Prepare, workspace: Workspace) -> list[Wish]:
-    """Return the published databases of which the workspace has none of the wanted records, or a stopped download."""
+def _to_download(prepare: Prepare, workspace: Workspace, found: dict[str, Found]) -> list[Wish]:
+    """Return the published databases of which the workspace has none of the wanted records, or a stopped download.
+
+    The records of the others are noted in `found` by the database's name, so that they are listed once.
+    """
     if not any(get_database(name).published_path for name in prepare.databases):
         return []
     databases = _databases(prepare, workspace, None)
     _, own = resolve(prepare, databases)
     wishes = [Wish(*known, workspace.raw / known[0].folder) for known in zip(databases, own, strict=True)]
-    return [wish for wish in wishes if wish.database.published_path and _is_wanting(wish)]
+    return [wish for wish in wishes if wish.database.published_path and _is_wanting(wish, found)]
 
 
-def _is_wanting(wish: Wish) -> bool:
+def _is_wanting(wish: Wish, found: dict[str, Found]) -> bool:
     """Tell whether a database is not here, or only another part of it, such as another rate or other patients."""
     if not wish.folder.is_dir() or is_downloading(wish.folder):
         return True
     if is_synthetic(wish.folder):
         return False
     try:
-        found = _find(wish.database, wish.folder, wish.prepare)
-        _chosen_records(found.records, wish.database.patients(found.records), wish.prepare.patients)
+        here = _find(wish.database, wish.folder, wish.prepare)
+        _chosen_records(here.records, wish.database.patients(here.records), wish.prepare.patients)
     except MissingDataError:
         return True
+    found[wish.database.name] = here
     return False
 
 
 def index_databases(
-    prepare: Prepare, workspace: Workspace, source: Path | None, runner: TaskRunner, progress: Progress
+    prepare: Prepare,
+    workspace: Workspace,
+    source: Path | None,
+    runner: TaskRunner,
+    progress: Progress,
+    found: Mapping[str, Found] = MappingProxyType({}),
 ) -> tuple[list[Index], Prepare]:
-    """Read every record that is here; return the rows that they give and the resolved recipe. Raises as `build`."""
+    """Read every record that is here; return the rows that they give and the resolved recipe. Raises as `build`.
+
+    Databases whose records are in `found`, by name, are not listed again.
+    """
     databases = _databases(prepare, workspace, source)
     prepare, own = resolve(prepare, databases)
     folders = [find_raw(database, workspace, source) for database in databases]
@@ -313,8 +327,11 @@ def index_databases(
     if prepare.noise:
         for folder in folders:
             check_noise_is_here(parse_noise(prepare.noise), folder)
-    found = [_find(*known) for known in zip(databases, folders, own, strict=True)]
-    indexes = [_index(*known, runner, progress) for known in zip(databases, found, own, strict=True)]
+    listed = [
+        found.get(database.name) or _find(database, folder, mine)
+        for database, folder, mine in zip(databases, folders, own, strict=True)
+    ]
+    indexes = [_index(*known, runner, progress) for known in zip(databases, listed, own, strict=True)]
     return indexes, _without_path(prepare, databases, folders)
 
 
