@@ -256,6 +256,8 @@ def resolve(prepare: Prepare, databases: Sequence[Database]) -> tuple[Prepare, l
     if len(databases) > 1 and (cut_rows := [database.name for database in databases if database.ready_cut]):
         raise UserError(f"{cut_rows[0]} holds rows ready cut, which stand beside no recordings: build it by itself")
     whole = databases[0].resolve(_for_database(databases[0], prepare))
+    if prepare.leads is None:
+        _check_default_leads(databases, whole.leads or ())
     own = [database.resolve(_for_database(database, whole)) for database in databases]
     if prepare.detector is not None and not any(item.detector for item in own):
         why = "beats are annotated" if str(whole.unit).startswith("beat") else f"rows are {whole.unit}, no beats"
@@ -273,6 +275,20 @@ def resolve(prepare: Prepare, databases: Sequence[Database]) -> tuple[Prepare, l
     resolve_reps(whole, 1 << 20)  # names are checked before files; lengths are not known yet
     rule = ",".join(dict.fromkeys(str(item.label_rule) for item in own))
     return whole.model_copy(update={"dataset": ",".join(prepare.databases), "label_rule": rule}), own
+
+
+def _check_default_leads(databases: Sequence[Database], leads: Sequence[str]) -> None:
+    """Refuse databases that lack the first one's own leads, naming a lead that all of them have."""
+    lacks = next(((other, lead) for other in databases for lead in leads if not other.has_lead(lead)), None)
+    if lacks is None:
+        return
+    known = [lead for one in databases for lead in (*one.substitutes, *one.default_leads, *one.leads)]
+    common = next((lead for lead in known if all(one.has_lead(lead) for one in databases)), None)
+    advice = (
+        f"name one that all have, such as --leads {common}" if common else "no lead is in all; build them one by one"
+    )
+    other, lead = lacks
+    raise UserError(f"{other.name} has no lead {lead}, which is taken from {databases[0].name}: {advice}")
 
 
 def _for_database(database: Database, prepare: Prepare) -> Prepare:
