@@ -218,6 +218,16 @@ def export_store(
     place = place.resolve()  # where a link leads to a folder, that one is written
     split = store.split(protocol).of_fold(fold)
     parts = list(_parts(store, split, fold, balance, batch_size))
+    with _written_aside(place, replace) as aside:
+        _write_parts(aside, parts, write, progress)
+        write_whole(aside / ABOUT, json.dumps(_about(store, split, fold, balance, parts), indent=1) + "\n")
+        if store.synthetic:
+            _mark_synthetic(aside, store)
+    return place
+
+
+def _write_parts(folder: Path, parts: Sequence[Part], write: Write, progress: Progress) -> None:
+    """Write the parts one after the other, telling how many of all their rows are written."""
     total, done = sum(part.n_rows for part in parts), 0
 
     def advance(n: int) -> None:
@@ -225,14 +235,14 @@ def export_store(
         done += n
         progress("exporting", done, total)
 
-    with _written_aside(place, replace) as aside:
-        for part in parts:
-            write(aside, part, advance)
-        write_whole(aside / ABOUT, json.dumps(_about(store, split, fold, balance, parts), indent=1) + "\n")
-        if store.synthetic:
-            for folder in (aside, *(path for path in aside.iterdir() if path.is_dir())):  # a part may be read alone
-                write_whole(folder / SYNTHETIC_MARK, f"exported from {store.name}, whose recordings are synthetic\n")
-    return place
+    for part in parts:
+        write(folder, part, advance)
+
+
+def _mark_synthetic(export: Path, store: Store) -> None:
+    """Say in an export, and in the folder of each of its parts, that the recordings are synthetic."""
+    for folder in (export, *(path for path in export.iterdir() if path.is_dir())):  # a part may be read alone
+        write_whole(folder / SYNTHETIC_MARK, f"exported from {store.name}, whose recordings are synthetic\n")
 
 
 @contextmanager
