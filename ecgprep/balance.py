@@ -132,7 +132,7 @@ def check_methods(prepare: Prepare) -> None:
     UserError
         For a key that would be ignored.
     """
-    given = [key for key in sorted(BALANCE_KEYS) if getattr(prepare, key) != Prepare.model_fields[key].default]
+    given = sorted((BALANCE_KEYS - {"balance"}) & prepare.model_fields_set)  # one that is given its default too
     if given and not prepare.balance:
         raise UserError(f"{given[0]} belongs to a balance, and none is asked for; add --balance smote, or leave it out")
     for method in prepare.balance:
@@ -215,8 +215,10 @@ def _check_left(values: Mapping[str, Values], splits: Sequence[Split], prepare: 
 def _task(values: Mapping[str, Values], prepare: Prepare, method: str, split: Split, fold: int | None) -> BalanceTask:
     label = values[f"label/{split.scheme}"]
     classes = tuple(label.attributes["classes"])
-    left = tuple(name for name in classes if name in prepare.balance_leave or name not in split.score_classes)
-    training = split.of_fold(fold).values == TRAIN
+    training_label = np.where(split.of_fold(fold).values == TRAIN, label.values, -1).astype(np.int8)
+    here = [classes[number] for number in np.unique(training_label[training_label >= 0])]
+    left = {*prepare.balance_leave, *(name for name in classes if name not in split.score_classes)}
+    left |= set(here) if len(here) == 1 else set()  # there is nothing to balance it with
     return BalanceTask(
         prepare=prepare,
         method=method,
@@ -224,8 +226,8 @@ def _task(values: Mapping[str, Values], prepare: Prepare, method: str, split: Sp
         fold=fold,
         scheme=split.scheme,
         classes=classes,
-        left=left,
-        label=np.where(training, label.values, -1).astype(np.int8),
+        left=tuple(name for name in classes if name in left),
+        label=training_label,
     )
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from itertools import compress, permutations
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ from ecgprep.label_table import label_request_digest
 from ecgprep.noise_records import check_noise_is_here, parse_noise
 from ecgprep.plan import make_plan, resolve_reps, row_samples
 from ecgprep.progress import Progress
-from ecgprep.representations import Representation, name_anew, quantise, render_all
+from ecgprep.representations import Representation, draw_stored, name_anew
 from ecgprep.rows import Index, shared_schemes
 from pipelines.workspace import Workspace
 from store.balance import Balance
@@ -56,7 +57,6 @@ from store.patients import choose_patients
 from store.places import PLAN_NAME, Folder, Place, place_at
 from store.plan import StorePlan, Task
 from store.read import Store, damage_named, open_store
-from store.schema import SCALE_MV
 from store.shards import JOURNAL, Receipt, find_receipt, write_task
 from store.verify import find_damage
 from store.write import Building, merge_addition, publish, publish_addition
@@ -186,10 +186,11 @@ def build(
     """
     for name in prepare.databases if source is None else ():
         get_database(name).make_raw(workspace.raw)
+    found: dict[str, Found] = {}
     if download is not None and source is None:
-        download(_to_download(prepare, workspace))
+        download(_to_download(prepare, workspace, found))
     with TaskRunner(prepare.workers, prepare.scheduler) as runner:
-        indexes, prepare = index_databases(prepare, workspace, source, runner, progress)
+        indexes, prepare = index_databases(prepare, workspace, source, runner, progress, found)
         plan, reps = make_plan(indexes, prepare)
         tasks = plan_balances(plan.values, prepare)
         place = place_at(f"{_parent(target or workspace.stores)}/{plan.name}")
@@ -260,11 +261,13 @@ def resolve(prepare: Prepare, databases: Sequence[Database]) -> tuple[Prepare, l
     if len(databases) > 1 and (cut_rows := [database.name for database in databases if database.ready_cut]):
         raise UserError(f"{cut_rows[0]} holds rows ready cut, which stand beside no recordings: build it by itself")
     whole = databases[0].resolve(_for_database(databases[0], prepare))
+    if prepare.leads is None:
+        _check_default_leads(databases, whole.leads or ())
     own = [database.resolve(_for_database(database, whole)) for database in databases]
     if prepare.detector is not None and not any(item.detector for item in own):
         why = "beats are annotated" if str(whole.unit).startswith("beat") else f"rows are {whole.unit}, no beats"
         raise UserError(f"--detector {prepare.detector}: {prepare.dataset} needs none ({why}); leave it out")
-    if (prepare.labels or prepare.annotator) and not any(database.described_by_folder for database in databases):
+    if (prepare.labels or prepare.annotator) and not any(database.takes_labels for database in databases):
         key = "labels" if prepare.labels else "annotator"
         raise UserError(f"--{key}: {prepare.dataset} has labels of its own; leave it out, or build the folder as wfdb")
     shared_schemes(databases, own)
@@ -279,39 +282,65 @@ def resolve(prepare: Prepare, databases: Sequence[Database]) -> tuple[Prepare, l
     return whole.model_copy(update={"dataset": ",".join(prepare.databases), "label_rule": rule}), own
 
 
+def _check_default_leads(databases: Sequence[Database], leads: Sequence[str]) -> None:
+    """Refuse databases that lack the first one's own leads, naming a lead that all of them have."""
+    lacks = next(((other, lead) for other in databases for lead in leads if not other.has_lead(lead)), None)
+    if lacks is None:
+        return
+    known = [lead for one in databases for lead in (*one.substitutes, *one.default_leads, *one.leads)]
+    common = next((lead for lead in known if all(one.has_lead(lead) for one in databases)), None)
+    advice = (
+        f"name one that all have, such as --leads {common}" if common else "no lead is in all; build them one by one"
+    )
+    other, lead = lacks
+    raise UserError(f"{other.name} has no lead {lead}, which is taken from {databases[0].name}: {advice}")
+
+
 def _for_database(database: Database, prepare: Prepare) -> Prepare:
     rule = prepare.label_rule if prepare.label_rule in database.label_rules else None
     return prepare.model_copy(update={"dataset": database.name, "label_rule": rule})
 
 
-def _to_download(prepare: Prepare, workspace: Workspace) -> list[Wish]:
-    """Return the published databases of which the workspace has none of the wanted records, or a stopped download."""
+def _to_download(prepare: Prepare, workspace: Workspace, found: dict[str, Found]) -> list[Wish]:
+    """Return the published databases of which the workspace has none of the wanted records, or a stopped download.
+
+    The records of the others are noted in `found` by the database's name, so that they are listed once.
+    """
     if not any(get_database(name).published_path for name in prepare.databases):
         return []
     databases = _databases(prepare, workspace, None)
     _, own = resolve(prepare, databases)
     wishes = [Wish(*known, workspace.raw / known[0].folder) for known in zip(databases, own, strict=True)]
-    return [wish for wish in wishes if wish.database.published_path and _is_wanting(wish)]
+    return [wish for wish in wishes if wish.database.published_path and _is_wanting(wish, found)]
 
 
-def _is_wanting(wish: Wish) -> bool:
+def _is_wanting(wish: Wish, found: dict[str, Found]) -> bool:
     """Tell whether a database is not here, or only another part of it, such as another rate or other patients."""
     if not wish.folder.is_dir() or is_downloading(wish.folder):
         return True
     if is_synthetic(wish.folder):
         return False
     try:
-        found = _find(wish.database, wish.folder, wish.prepare)
-        _chosen_records(found.records, wish.database.patients(found.records), wish.prepare.patients)
+        here = _find(wish.database, wish.folder, wish.prepare)
+        _chosen_records(here.records, wish.database.patients(here.records), wish.prepare.patients)
     except MissingDataError:
         return True
+    found[wish.database.name] = here
     return False
 
 
 def index_databases(
-    prepare: Prepare, workspace: Workspace, source: Path | None, runner: TaskRunner, progress: Progress
+    prepare: Prepare,
+    workspace: Workspace,
+    source: Path | None,
+    runner: TaskRunner,
+    progress: Progress,
+    found: Mapping[str, Found] = MappingProxyType({}),
 ) -> tuple[list[Index], Prepare]:
-    """Read every record that is here; return the rows that they give and the resolved recipe. Raises as `build`."""
+    """Read every record that is here; return the rows that they give and the resolved recipe. Raises as `build`.
+
+    Databases whose records are in `found`, by name, are not listed again.
+    """
     databases = _databases(prepare, workspace, source)
     prepare, own = resolve(prepare, databases)
     folders = [find_raw(database, workspace, source) for database in databases]
@@ -319,8 +348,11 @@ def index_databases(
     if prepare.noise:
         for folder in folders:
             check_noise_is_here(parse_noise(prepare.noise), folder)
-    found = [_find(*known) for known in zip(databases, folders, own, strict=True)]
-    indexes = [_index(*known, runner, progress) for known in zip(databases, found, own, strict=True)]
+    listed = [
+        found.get(database.name) or _find(database, folder, mine)
+        for database, folder, mine in zip(databases, folders, own, strict=True)
+    ]
+    indexes = [_index(*known, runner, progress) for known in zip(databases, listed, own, strict=True)]
     return indexes, _without_path(prepare, databases, folders)
 
 
@@ -337,7 +369,7 @@ def _check_apart(databases: Sequence[Database], folders: Sequence[Path], workspa
 
 def _without_path(prepare: Prepare, databases: Sequence[Database], folders: Sequence[Path]) -> Prepare:
     """Return the recipe with its label file's digest in place of the path: no store holds a path."""
-    described = [folder for database, folder in zip(databases, folders, strict=True) if database.described_by_folder]
+    described = [folder for database, folder in zip(databases, folders, strict=True) if database.takes_labels]
     if prepare.labels is None or not described:
         return prepare
     return prepare.model_copy(update={"labels": label_request_digest(prepare.labels, described[0])})
@@ -700,7 +732,4 @@ def _clean_counts(reading: _Reading) -> NDArray[np.int16]:
 
 def draw_pictures(job: Fill, signal: NDArray[np.int16]) -> dict[str, NDArray[Any]]:
     """Draw the representations of a task's rows, from the stored counts alone."""
-    if job.prepare.engine == "reference":
-        signal_mv = signal * SCALE_MV
-        return {rep.name: quantise(rep.reference(signal_mv, job.valid_n), rep) for rep in job.reps}
-    return render_all(job.reps, signal, job.valid_n) if job.reps else {}
+    return draw_stored(job.reps, signal, job.valid_n, job.prepare.engine)

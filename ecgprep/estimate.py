@@ -17,6 +17,7 @@ from ecgprep.balance import BalanceTask
 from ecgprep.build import cut_rows, draw_pictures, make_fills
 from ecgprep.config import Prepare
 from ecgprep.execute import default_workers
+from ecgprep.neighbours import Pairs, pair_with_neighbours
 from ecgprep.progress import Progress
 from ecgprep.representations import Representation
 from ecgprep.rows import Index
@@ -135,17 +136,30 @@ def _values_bytes(values: NDArray[Any]) -> int:
 
 
 def _balance_bytes(task: BalanceTask) -> int:
-    """Return the bytes of a balance whose parents are drawn blindly: their size depends on how many there are."""
+    """Return the bytes of a balance, of which a sample of the pairs is drawn."""
     generator = np.random.default_rng(0)
     rows = np.flatnonzero(task.label >= 0)
     n_new = task.n_new() if task.method != "under" else {}
     keep = np.zeros(len(task.label), bool)
     keep[generator.choice(rows, min(sum(task.wanted.values()), len(rows)), replace=False)] = True
     share = min(1.0, SAMPLED_PAIRS / max(sum(n_new.values()), 1))
-    drawn = {number: ceil(n * share) for number, n in n_new.items()}
-    parents = [generator.choice(np.flatnonzero(task.label == number), (n, 2)) for number, n in drawn.items()]
-    weights = generator.random(sum(drawn.values()), dtype=np.float32)
-    if task.method == "over":  # a copy has one parent, twice, and no weight
-        parents, weights = [np.repeat(pair[:, :1], 2, axis=1) for pair in parents], np.zeros_like(weights)
-    classes = np.repeat(list(drawn), list(drawn.values())).astype(np.int8)
-    return round(sum(_values_bytes(array) for array in (*parents, weights, classes)) / share) + _values_bytes(keep)
+    pairs = Pairs.joined([_draw_blindly(task, number, ceil(n * share), generator) for number, n in n_new.items()])
+    arrays = (pairs.parents, pairs.weights.astype(np.float32), pairs.classes.astype(np.int8))
+    return round(sum(_values_bytes(array) for array in arrays) / share) + _values_bytes(keep)
+
+
+def _draw_blindly(task: BalanceTask, number: int, n: int, generator: np.random.Generator) -> Pairs:
+    """Return pairs of a class in the order of the task's method, with any rows as neighbours.
+
+    Their size depends on how often a row and a pair come again, not on which rows are near.
+    """
+    members = np.flatnonzero(task.label == number)
+    near = generator.integers(len(members), size=(len(members), task.prepare.balance_neighbours))
+    if task.method == "smote":
+        return pair_with_neighbours(members, near, number, n, task.prepare.seed)
+    first, weights = generator.integers(len(members), size=n), np.zeros(n)
+    second = first  # a copy has one parent, twice, and no weight
+    if task.method == "adasyn":  # row by row
+        first, weights = np.sort(first), generator.random(n)
+        second = near[first, generator.integers(near.shape[1], size=n)]
+    return Pairs(members[np.stack([first, second], axis=1)], weights, np.full(n, number))

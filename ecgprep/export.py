@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecgprep.progress import Progress
-from ecgprep.representations import Representation, dequantise, render_all, stored_rep
+from ecgprep.representations import Representation, dequantise, draw_stored, stored_rep
 from store.balance import Balance, mix_rows
 from store.errors import DamagedStoreError, UnknownNameError, UserError
 from store.files import full_disk_named, locked, make_folder, write_whole
@@ -156,13 +156,14 @@ class Part:
     def draw(self, batch: Batch) -> dict[str, NDArray[np.float32]]:
         """Return the pictures of a batch by name, float32 of shape (n, n_leads, height, width).
 
-        They are drawn from the counts, as the stored ones are, so that a mixed row has the picture of a mixed signal.
+        They are drawn from the counts by the store's engine, as the stored ones are, so that a mixed row has the
+        picture of a mixed signal.
         """
         valid_n = self.valid_n
         if valid_n is not None:
             of_parents = valid_n[np.maximum(batch.parents, 0)].max(axis=1)
             valid_n = np.where(batch.rows < 0, of_parents, valid_n[np.maximum(batch.rows, 0)])
-        drawn = render_all(self.pictures, batch.counts, valid_n) if self.pictures else {}
+        drawn = draw_stored(self.pictures, batch.counts, valid_n, self.store.attributes["recipe"]["engine"])
         return {rep.name: dequantise(drawn[rep.name], rep) for rep in self.pictures}
 
 
@@ -217,6 +218,16 @@ def export_store(
     place = place.resolve()  # where a link leads to a folder, that one is written
     split = store.split(protocol).of_fold(fold)
     parts = list(_parts(store, split, fold, balance, batch_size))
+    with _written_aside(place, replace) as aside:
+        _write_parts(aside, parts, write, progress)
+        write_whole(aside / ABOUT, json.dumps(_about(store, split, fold, balance, parts), indent=1) + "\n")
+        if store.synthetic:
+            _mark_synthetic(aside, store)
+    return place
+
+
+def _write_parts(folder: Path, parts: Sequence[Part], write: Write, progress: Progress) -> None:
+    """Write the parts one after the other, telling how many of all their rows are written."""
     total, done = sum(part.n_rows for part in parts), 0
 
     def advance(n: int) -> None:
@@ -224,14 +235,14 @@ def export_store(
         done += n
         progress("exporting", done, total)
 
-    with _written_aside(place, replace) as aside:
-        for part in parts:
-            write(aside, part, advance)
-        write_whole(aside / ABOUT, json.dumps(_about(store, split, fold, balance, parts), indent=1) + "\n")
-        if store.synthetic:
-            for folder in (aside, *(path for path in aside.iterdir() if path.is_dir())):  # a part may be read alone
-                write_whole(folder / SYNTHETIC_MARK, f"exported from {store.name}, whose recordings are synthetic\n")
-    return place
+    for part in parts:
+        write(folder, part, advance)
+
+
+def _mark_synthetic(export: Path, store: Store) -> None:
+    """Say in an export, and in the folder of each of its parts, that the recordings are synthetic."""
+    for folder in (export, *(path for path in export.iterdir() if path.is_dir())):  # a part may be read alone
+        write_whole(folder / SYNTHETIC_MARK, f"exported from {store.name}, whose recordings are synthetic\n")
 
 
 @contextmanager

@@ -98,11 +98,39 @@ def print_result(result: BuildResult) -> None:
         "complete": "already complete; nothing to do",
     }
     named = f" --store {result.place}" if isinstance(result.place, str) else ""
-    splits = any(path.startswith("split/") for path in result.plan.values)
-    then = f"Next: ecgtrain run{named}" if splits else "No split could be drawn: too few patients have a label."
-    line = f"{said[result.state]}, digest {result.digest[:16]}. {then}"
+    line = f"{said[result.state]}, digest {result.digest[:16]}. {_what_next(result.plan, named)}"
     console.print(line, highlight=False, soft_wrap=True)
     Console(soft_wrap=True).print(str(result.place), highlight=False)
+
+
+def _what_next(plan: StorePlan, named: str) -> str:
+    """Return the command that trains on a store, or what its rows lack for that."""
+    protocol = plan.attributes["default_protocol"]
+    if not protocol:
+        return "No split could be drawn: too few patients have a label."
+    lines = [line for line in plan.attributes["audit"] if "classes" in line]
+    lacking = {line["rule"]: lack for line in lines if (lack := _lack(plan, line))}
+    if protocol not in lacking:
+        return f"Next: ecgtrain run{named}"
+    why, remedy = lacking[protocol]
+    trainable = [line["rule"] for line in lines if line["rule"] not in lacking]
+    if trainable:
+        leaks = ", which leaks" if plan.values[f"split/{trainable[0]}"].attributes["leaks"] else ""
+        return f"Next: ecgtrain run{named} --protocol {trainable[0]}{leaks}; {protocol} has {why}"
+    return f"No run can learn these labels, since {protocol} has {why}: {remedy}"
+
+
+def _lack(plan: StorePlan, line: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return what keeps a protocol's labels from being learned, and what to do instead; None if nothing does."""
+    empty = [part for part, counts in line["classes"].items() if not any(counts.values())]
+    if empty:
+        return f"no {' and no '.join(empty)} rows with a known label", "build from more records or databases"
+    scheme = plan.values[f"split/{line['rule']}"].attributes["scheme"]
+    learned = [name for name, n in line["classes"]["train"].items() if n]
+    if len(learned) > 1 or plan.values[f"label/{scheme}"].attributes["multilabel"]:
+        return None
+    remedy = "build with other labels, or learn without by ecgtrain run --model cpc/resnet18v2_1d"
+    return f"training rows of one class alone, {learned[0]}", remedy
 
 
 def print_store(store: Store) -> None:

@@ -97,18 +97,39 @@ def draw_smote(
     ----------
     Chawla et al. 2002 [1]_. As in imbalanced-learn, each class starts from the seed anew.
     """
-    from sklearn.utils import check_random_state
-
     parts = []
     for number, n in sorted(n_new.items()):
         members = np.flatnonzero(classes == number)
         near = find_neighbours(rows[members], rows[members], n_neighbours, advance)
-        generator = check_random_state(seed)
-        drawn = generator.randint(low=0, high=near.size, size=n)
-        first, neighbour = np.divmod(drawn, n_neighbours)
-        parents = np.stack([members[first], members[near[first, neighbour]]], axis=1)
-        parts.append(Pairs(parents, generator.uniform(size=n), np.full(n, number)))
+        parts.append(pair_with_neighbours(members, near, number, n, seed))
     return Pairs.joined(parts)
+
+
+def pair_with_neighbours(
+    members: NDArray[np.int64], near: NDArray[np.int64], number: int, n_new: int, seed: int
+) -> Pairs:
+    """Return the pairs that SMOTE draws of one class whose neighbours are known.
+
+    Parameters
+    ----------
+    members : ndarray of int64, shape (n,)
+        The rows of the class.
+    near : ndarray of int64, shape (n, n_neighbours)
+        Neighbours of each, as places in `members`.
+    number : int
+        The class.
+    n_new : int
+        How many pairs to draw.
+    seed : int
+        Seed of the draw.
+    """
+    from sklearn.utils import check_random_state
+
+    generator = check_random_state(seed)
+    drawn = generator.randint(low=0, high=near.size, size=n_new)
+    first, neighbour = np.divmod(drawn, near.shape[1])
+    parents = np.stack([members[first], members[near[first, neighbour]]], axis=1)
+    return Pairs(parents, generator.uniform(size=n_new), np.full(n_new, number))
 
 
 def draw_adasyn(

@@ -93,7 +93,16 @@ def _beats(store: Store, balance: Balance, number: int) -> list[tuple[NDArray[np
     with damage_named(store.location):
         first, second = (np.stack([store.signal[int(row)] for row in rows]) for rows in balance.parents[shown].T)
     mixed = mix_rows(first, second, balance.weights[shown])
+    first_mv, mixed_mv = (rows[:, 0] * store.scale_mv for rows in (first, mixed))
+    if "valid_n" in store.columns:
+        valid_n = store.column("valid_n")[balance.parents[shown]]
+        _blank_padding(first_mv, valid_n[:, 0])
+        _blank_padding(mixed_mv, valid_n.max(axis=1))
     return [
-        (first[:, 0] * store.scale_mv, REAL, "real"),
-        (mixed[:, 0] * store.scale_mv, SYNTHETIC, "copied" if balance.facts["method"] == "over" else "synthetic"),
+        (first_mv, REAL, "real"),
+        (mixed_mv, SYNTHETIC, "copied" if balance.facts["method"] == "over" else "synthetic"),
     ]
+
+
+def _blank_padding(signals_mv: NDArray[np.floating[Any]], valid_n: NDArray[np.integer[Any]]) -> None:
+    signals_mv[np.arange(signals_mv.shape[1]) >= valid_n[:, None]] = np.nan  # has no line

@@ -44,6 +44,12 @@ class Items:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def n_made(self) -> int:
+        """How many a balance made: mixed of two rows, or copies beside a row."""
+        stored = self.rows[self.partners == self.rows]
+        return len(self) - len(np.unique(stored))
+
     def only(self, places: Rows) -> Items:
         """Return some of the items, by their places."""
         return Items(self.rows[places], self.target[places], self.partners[places], self.weights[places])

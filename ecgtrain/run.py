@@ -8,7 +8,6 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -250,8 +249,8 @@ def _introduce(
     if absent := _absent_classes(data):
         log.warning("no training row has the class %s", ", ".join(absent))
     if config.balance != "none":
-        n_synthetic = int(np.count_nonzero(data.train.items.weights))
-        log.info("balance %s: %d of the training rows are synthetic", config.balance, n_synthetic)
+        made = data.train.items.n_made
+        log.info("balance %s: %d of the training rows are mixed of two, or copies", config.balance, made)
     log.info("%d parameters, %s", _parameters(model), data.train.device)
     log.info(data.placed)
 

@@ -10,7 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,17 +65,27 @@ class Arrays(Database):
     leads = (*STANDARD_LEADS, "MLII", "ECG")
     default_leads = ("II",)
     ready_cut = True
+    described_by_folder = True
+    exported_hz: float | None = None  # the rate of the exports in the folder
     default_unit = "given:beat"
     label_rules: ClassVar[tuple[str, ...]] = tuple(LABELLINGS)
 
+    def at(self, folder: Path) -> Self:
+        """Return the database with the rate that all exports of a folder name."""
+        rates = {said["fs_hz"] for path in _exports(folder) if (said := _read_about(path))}
+        here = type(self)()
+        here.exported_hz = rates.pop() if len(rates) == 1 else None
+        return here
+
     def resolve(self, prepare: Prepare) -> Prepare:
-        """Return `prepare` with the defaults filled in; arrays do not say their rate, so it has to be there.
+        """Return `prepare` with the defaults filled in; arrays that are no export do not say their rate.
 
         Raises
         ------
         UserError
             If the rate is missing, or a name is unknown.
         """
+        prepare = prepare.model_copy(update={"fs": prepare.fs or self.exported_hz})
         if prepare.fs is None:
             raise UserError(
                 "arrays do not say their sampling rate: add --fs 125 (public beat tables and ECGTransForm's tensors), "
@@ -106,8 +116,7 @@ class Arrays(Database):
             If two would be one record of the store, or an export says that it holds other rows than are asked for.
         """
         (scheme,) = self.schemes(prepare)
-        exported = [path for path in files_below(folder) if path.name == ABOUT]
-        balanced = [path.parent for path in exported if _holds_synthetic_rows(path, scheme, prepare.fs)]
+        balanced = [path.parent for path in _exports(folder) if _holds_synthetic_rows(path, scheme, prepare.fs)]
         other = {name for rule, names in PUBLIC_TABLES.items() if rule != prepare.label_rule for name in names}
         paths = [path for path in find_array_files(folder) if path.stem not in other]
         refs = tuple(_ref(folder, path, any(path.is_relative_to(place) for place in balanced)) for path in paths)
@@ -187,6 +196,19 @@ class Arrays(Database):
         return [Protocol("as-published", values, scheme, scored, rule, "row", LEAKS, LEAK_NOTE), *others]
 
 
+def _exports(folder: Path) -> list[Path]:
+    return [path for path in files_below(folder) if path.name == ABOUT]
+
+
+def _read_about(path: Path) -> dict[str, Any] | None:
+    """Return what an export says of itself; None for another program's file."""
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return None
+    return said if isinstance(said, dict) and {"classes", "fs_hz"} <= said.keys() else None
+
+
 def _holds_synthetic_rows(about: Path, scheme: str, fs_hz: float | None) -> bool:
     """Tell whether an export says that its training part has synthetic rows, and refuse one of other rows.
 
@@ -197,12 +219,9 @@ def _holds_synthetic_rows(about: Path, scheme: str, fs_hz: float | None) -> bool
     UserError
         If they differ.
     """
-    try:
-        said = json.loads(about.read_text(encoding="utf-8"))
-    except ValueError:
-        said = None
-    if not isinstance(said, dict) or not {"classes", "fs_hz"} <= said.keys():
-        return False  # another program's file
+    said = _read_about(about)
+    if said is None:
+        return False
     classes = tuple(said["classes"])
     if classes != LABELLINGS[scheme].classes:
         rule = next((name for name, known in LABELLINGS.items() if known.classes == classes), None)

@@ -99,7 +99,8 @@ class Database(ABC):
     leads: tuple[str, ...]
     default_leads: tuple[str, ...]
     all_leads: tuple[str, ...] | None = None
-    described_by_folder: ClassVar[bool] = False  # leads and rates are known when its folder is: see `at`
+    described_by_folder: ClassVar[bool] = False  # leads or rates are known when its folder is: see `at`
+    takes_labels: ClassVar[bool] = False  # by --labels or --annotator
     substitutes: ClassVar[Mapping[str, str]] = {}
     record_s: ClassVar[float | None] = None  # where all records have one length
     default_unit: ClassVar[str]
@@ -269,17 +270,22 @@ class Database(ABC):
         """Return the published rate to read for a wanted one: itself, else the next higher, else the highest."""
         return min((rate for rate in self.rates_hz if rate >= fs_hz), default=max(self.rates_hz))
 
+    def has_lead(self, lead: str) -> bool:
+        """Tell whether records have a lead, also by another name, or one that stands in for it."""
+        spelling = {lead_key(name) for name in self.leads}
+        return any(lead_key(name) in spelling or name in self.substitutes for name in same_leads(lead))
+
     def _resolve_leads(self, wanted: Sequence[str]) -> tuple[str, ...]:
         if tuple(wanted) == ("all",):
             if self.all_leads is None:
                 raise UserError(f"--leads all: the records of {self.name} have different leads; name them")
             return self.all_leads
-        spelling = {lead_key(lead): lead for lead in self.leads}
         for lead in wanted:
-            if not any(lead_key(name) in spelling or name in self.substitutes for name in same_leads(lead)):
+            if not self.has_lead(lead):
                 with_comma = next((name for name in self.leads if "," in name), None)
                 hint = f"One with a comma is named by --set 'leads=[\"{with_comma}\"]'" if with_comma else ""
                 raise UnknownNameError(f"lead of {self.name}", lead, self.leads, hint)
+        spelling = {lead_key(lead): lead for lead in self.leads}
         leads = tuple(spelling.get(lead_key(lead), lead) for lead in wanted)
         if len(set(leads)) < len(leads):
             raise UserError(f"--leads {','.join(wanted)}: a lead is named twice")

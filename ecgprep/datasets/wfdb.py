@@ -45,6 +45,7 @@ class WfdbFolder(AnnotatedDatabase):
     default_leads: tuple[str, ...] = ()
     default_unit = "record"
     described_by_folder = True
+    takes_labels = True
 
     def raw_places(self, raw: Path, source: Path | None) -> list[Path]:
         """Return the folder that was named, whatever it is called."""

@@ -4,6 +4,7 @@ from ecgprep.representations.base import (
     Representation,
     RowFormat,
     dequantise,
+    draw_stored,
     quantise,
     render_all,
 )
@@ -13,6 +14,7 @@ __all__ = [
     "Representation",
     "RowFormat",
     "dequantise",
+    "draw_stored",
     "list_representations",
     "name_anew",
     "parse_reps",

@@ -263,6 +263,33 @@ def render_all(
     return {name: xp.reshape(planes, (*leading, *planes.shape[1:])) for name, planes in pictures.items()}
 
 
+def draw_stored(
+    reps: Sequence[Representation], counts: np.ndarray, valid_n: np.ndarray | None, engine: str
+) -> dict[str, np.ndarray]:
+    """Draw the stored form of representations as one of the engines of a store does.
+
+    Parameters
+    ----------
+    reps : sequence of Representation
+        What to draw.
+    counts : ndarray of int16, shape (..., n_samples)
+        Signals of the store.
+    valid_n : ndarray of int, shape of the leading axes or of the first of them, or None
+        How many samples from the first on are signal and not padding.
+    engine : str
+        ``fast``, or ``reference`` for the libraries of the field.
+
+    Returns
+    -------
+    dict of str to ndarray of uint8 or float16
+        Under each name an array of shape (..., height, width).
+    """
+    if engine == "reference":
+        signal_mv = counts * (1 / COUNTS_PER_MV)
+        return {rep.name: quantise(rep.reference(signal_mv, valid_n), rep) for rep in reps}
+    return render_all(reps, counts, valid_n) if reps else {}
+
+
 def _millivolts(signal: Array) -> Array:
     xp = array_namespace(signal)
     if xp.isdtype(signal.dtype, "real floating"):

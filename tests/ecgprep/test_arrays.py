@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 
@@ -205,6 +206,19 @@ def test_files_of_signals_and_their_labels(tmp_path: Path) -> None:
 def test_request_is_refused_before_files(tables: Path, build_in: Build, section: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         build_in(tables, dataset="arrays", **section)
+
+
+def test_rate_of_an_export_is_known(tmp_path: Path, build_in: Build) -> None:
+    for name, fs_hz in (("a", 250.0), ("b", 250.0), ("c", 360.0)):
+        folder = tmp_path / "arrays" / name
+        folder.mkdir(parents=True)
+        np.save(folder / "X_train.npy", make_beats(10, 186))
+        np.save(folder / "y_train.npy", np.arange(10) % 5)
+        if name == "c":
+            assert built(build_in, tmp_path, "one").fs_hz == 250
+        (folder / "export.json").write_text(json.dumps({"classes": list("NSVFQ"), "fs_hz": fs_hz}))
+    with pytest.raises(UserError, match="do not say their sampling rate"):
+        build_in(tmp_path, "two", dataset="arrays")
 
 
 def test_recordings_are_not_ready_cut(raw: Path, build_in: Build) -> None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import mlcroissant
 import numpy as np
@@ -393,6 +393,18 @@ def test_class_that_is_read_as_a_value_is_refused_with_the_way_out(text: str) ->
 def test_what_is_named_twice_is_drawn_once() -> None:
     (task,) = tasks_of("over,over", 6, balance_protocols="p,p", balance_leave="S,S")
     assert task.path == "synthetic/p-over-without-S"
+
+
+@pytest.mark.parametrize("per_class", [5, 50])
+@pytest.mark.parametrize("method", ["over", "under"])
+def test_class_that_has_all_training_rows_is_left(method: str, per_class: int) -> None:
+    prepare = Prepare(
+        dataset="mitdb", unit="record", balance=(method,), balance_leave=("V",), samples_per_class=per_class
+    )
+    (task,) = plan_balances(values_of(np.zeros(9), np.zeros(9)), prepare)
+    assert task.left == ("N", "S", "V")
+    drawn = draw_balance(task, cast("Store", None))
+    assert (drawn.keep.sum(), len(drawn.parents)) == (9, 0)
 
 
 def test_fewer_neighbours_need_fewer_rows() -> None:

@@ -461,6 +461,24 @@ def test_store_with_a_missing_file_is_not_called_complete(few: Path, build_in: B
     assert build_in(few, dataset="mitdb", replace=True).digest == first.digest
 
 
+@pytest.mark.parametrize(
+    ("n_records", "section", "said"),
+    [
+        (1, {"dataset": "mitdb"}, "Next: ecgtrain run --protocol intrapatient, which leaks; interpatient has no train"),
+        (12, {"dataset": "wfdb", "labels": "none", "leads": "MLII"}, "one class alone, unlabelled: build with other"),
+        (3, {"dataset": "wfdb", "unit": "beat:c360", "leads": "MLII"}, "No split could be drawn: too few patients"),
+    ],
+    ids=["another protocol", "no labels", "no split"],
+)
+def test_what_a_store_lacks_to_be_trained_on_is_said(
+    tmp_path: Path, build_in: Build, capsys: pytest.CaptureFixture[str], n_records: int, section: Any, said: str
+) -> None:
+    names = [str(100 + number) for number in range(n_records)]
+    raw = write_mitdb(tmp_path / "raw", names, seconds=20, leads=dict.fromkeys(names, ("MLII", "V1")))
+    print_result(build_in(raw, **section))
+    assert said in capsys.readouterr().err.splitlines()[-1]
+
+
 @pytest.mark.slow
 def test_reference_engine_draws_the_same_pictures(tmp_path: Path, build_in: Build) -> None:
     few = tmp_path / "raw"

@@ -104,6 +104,11 @@ MISTAKES = {
     "patients": ((*BUILD, "mitdb", "--patients", "10"), "a share such as 10%, or a range such as 0-99"),
     "patients who are not here": ((*BUILD, "mitdb", "--patients", "100-200"), "no record of these 0 of 11 patients"),
     "databases without a common label": ((*BUILD, "mitdb,ptbxl"), "share no label scheme (mitdb: aami"),
+    "databases of other leads": (
+        ("build", "--dataset", "svdb,mitdb"),
+        "mitdb has no lead ECG1, which is taken from svdb: name one that all have, such as --leads II",
+    ),
+    "databases without a common lead": (("build", "--dataset", "cinc2017,ptbxl"), "no lead is in all; build them one"),
     "database twice": ((*BUILD, "mitdb,mitdb"), "name each database once"),
     "label rule": ((*BUILD, "ptbxl", "--label-rule", "presence"), "Did you mean 'present'?"),
     "rate to be made of another": ((*BUILD, "ptbxl", "--fs", "250"), "no record of ptbxl at 500 Hz is here"),
@@ -116,6 +121,14 @@ MISTAKES = {
     "engine of no pictures": ((*BUILD, "mitdb", "--engine", "reference"), "draws pictures, and none is asked for"),
     "rows a class of no balance": (
         (*BUILD, "mitdb", "--samples-per-class", "10"),
+        "samples_per_class belongs to a balance, and none is asked for",
+    ),
+    "the usual rows a class of no balance": (
+        (*BUILD, "mitdb", "--samples-per-class", "15000"),
+        "samples_per_class belongs to a balance, and none is asked for",
+    ),
+    "recipe's rows a class of no balance": (
+        ("build", "--recipe", "{tmp}/per_class.yaml"),
         "samples_per_class belongs to a balance, and none is asked for",
     ),
     "engine": ((*BUILD, "mitdb", "--engine", "quick"), "engine: Input should be 'fast' or 'reference'"),
@@ -190,6 +203,7 @@ def write_mistakes(raw: Path, place: Path) -> None:
         "key.yaml": "prepare: {dataset: mitdb, leeds: II}",
         "text.yaml": "just words",
         "list.yaml": "prepare: [mitdb]",
+        "per_class.yaml": "prepare: {dataset: mitdb, samples_per_class: 15000}",
         "file": "",
     }.items():
         (place / name).write_text(text)

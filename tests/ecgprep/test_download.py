@@ -23,6 +23,7 @@ import pytest
 from ecgprep.build import build
 from ecgprep.config import Prepare
 from ecgprep.datasets import get_database
+from ecgprep.datasets.base import Found
 from ecgprep.datasets.icentia11k import Icentia11k
 from ecgprep.datasets.mitdb import DS1, DS2, PACED, MitBih
 from ecgprep.datasets.ptbxl import PtbXl
@@ -705,7 +706,9 @@ def test_command_line_says_the_size_first_and_prints_the_folder(server: FaultySe
     assert done.stderr.splitlines()[-1].startswith("ecgprep: 1 of 144 files are missing")
 
 
-def test_build_downloads_what_is_not_here_first(server: FaultyServer, tmp_path: Path) -> None:
+def test_build_downloads_what_is_not_here_first(
+    server: FaultyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Stopped in mid-download, it goes on downloading; it does not build the part."""
     write_mitdb(tmp_path / "published", [f"{number}" for number in MITDB_RECORDS], seconds=8)
     files = {path.name: path.read_bytes() for path in (tmp_path / "published/mitdb").iterdir()}
@@ -720,8 +723,17 @@ def test_build_downloads_what_is_not_here_first(server: FaultyServer, tmp_path: 
     made = build(prepare, workspace, download=fetch)
     assert made.plan.attributes["card"]["databases"][0]["records_used"] == 48
     server.requests.clear()
+    listed: list[Path] = []
+    find = MitBih.find
+
+    def count(database: MitBih, folder: Path, prepare: Prepare) -> Found:
+        listed.append(folder)
+        return find(database, folder, prepare)
+
+    monkeypatch.setattr(MitBih, "find", count)
     assert build(prepare, workspace, download=fetch).digest == made.digest
     assert not server.requests, "what is here is built from without a look at the network"
+    assert len(listed) == 1, "the list of PTB-XL's records takes a second"
 
 
 def published_by(server: FaultyServer, folder: Path, at: str) -> None:

@@ -79,6 +79,18 @@ def test_npy_batches_of_records(records: Store, tmp_path: Path) -> None:
     assert (about["digest"], about["protocol"], about["leads"]) == (records.digest, "ptbxl-folds", ["II", "V1", "V5"])
 
 
+def test_pictures_are_drawn_by_the_engine_of_the_store(raw: Path, tmp_path: Path) -> None:
+    section = {"dataset": "ptbxl", "leads": "II", "reps": "cwt:size=16", "engine": "reference", "workers": 0}
+    store = open_store(build(Prepare.model_validate(section), Workspace(tmp_path), raw).place)
+    place = export_store(store, tmp_path / "out", find_format("npy"))
+    rows = known_rows(store, TRAIN)
+    rep = stored_rep("cwt", store.representation("cwt").attrs)
+    assert rep is not None
+    stored = store.representation("cwt")[:][rows]
+    assert (render_all([rep], store.signal[:][rows])["cwt"] != stored).any(), "the engines differ"
+    np.testing.assert_array_equal(np.rint(joined(place / "train/images/cwt") * 255), stored)
+
+
 def test_pictures_of_synthetic_rows_are_drawn_from_mixed_signals(beats: Store, tmp_path: Path) -> None:
     place = export_store(beats, tmp_path / "out", find_format("npy"), balance=SMOTE, batch_size=100)
     counts = mixed_counts(beats)

@@ -118,6 +118,20 @@ def test_padding_has_no_line(raw: Path, tmp_path: Path, drawn: list[Figure]) -> 
     assert len(line.get_xdata()) == store.column("valid_n")[row] < 187
 
 
+def test_padding_of_a_balances_beats_has_no_line(raw: Path, tmp_path: Path, drawn: list[Figure]) -> None:
+    section = {"dataset": "mitdb", "unit": "beat:kachuee187", "balance": "smote", "samples_per_class": 60}
+    section |= {"workers": 0, "balance_protocols": "interpatient", "balance_neighbours": 2}
+    store = open_store(build(Prepare.model_validate(section), Workspace(tmp_path), raw).place)
+    balance = store.balance("interpatient", "smote-60-k2")
+    plot_balance(store, balance, tmp_path / "balance.png")
+    _, real, made, *_ = drawn[0].axes
+    shown = balance.parents[balance.classes == balance.classes.min()]
+    valid_n = store.column("valid_n")[shown[np.linspace(0, len(shown) - 1, len(real.lines)).astype(int)]]
+    for axis, lengths in ((real, valid_n[:, 0]), (made, valid_n.max(axis=1))):
+        assert [int(np.isfinite(line.get_ydata()).sum()) for line in axis.lines] == lengths.tolist()
+    assert valid_n.min() < 187
+
+
 def test_balance_is_drawn_with_its_counts_and_beats(beats: Store, tmp_path: Path, drawn: list[Figure]) -> None:
     balance = beats.balance("kfold-5", "smote-60-k2", 1)
     plot_balance(beats, balance, tmp_path / "balance.png")

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from ecgtrain.config import TrainingConfig
+from ecgtrain.items import balanced
 from ecgtrain.loader import loaders
 from ecgtrain.loop import train
 from store.balance import mix_rows
@@ -38,6 +41,14 @@ def test_synthetic_rows_are_mixed_before_they_are_standardised(drawn_store, plac
                 assert any(np.array_equal(found, one[0]) for one in made)
                 seen += 1
     assert seen > 30
+
+
+@pytest.mark.parametrize("name", ["smote", "over"])
+def test_rows_that_a_balance_made_are_counted(drawn_store, name):
+    balance = drawn_store.balance(None, name)
+    items = loaders(drawn_store).train.items
+    assert items.n_made == 0
+    assert balanced(items, replace(balance, keep=np.ones_like(balance.keep))).n_made == len(balance.parents)
 
 
 def test_a_balance_belongs_to_its_protocol_and_fold(drawn_store):
