@@ -46,8 +46,9 @@ ifeq ($(DATA),)
 	$(BIN)/ecgprep synth "$(DEMO_RAW)" --like ptbxl --records $(DEMO_RECORDS)
 endif
 
+# Two processes share the tests; a second thread in each would only wait for a core.
 test: .venv/installed-dev  ## run the tests; set ECG_TEST_DATA to a folder of real recordings for all of them
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: .venv/installed-dev  ## check style and types
 	$(BIN)/ruff check .

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+import ecgtrain.plan
 from ecgprep.representations import Representation, parse_reps, render_all
 from store.balance import Balance
 from store.patients import patient_shares
@@ -33,6 +34,14 @@ MakeStore = Callable[..., Store]
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _plan_of_one_step() -> Iterator[None]:
+    """Time one step for the plan that a command prints: no test reads how long a run may take."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ecgtrain.plan, "TIMED_STEPS", 1)
+        yield
 
 
 def write_store(

@@ -30,7 +30,7 @@ from pipelines.command_line import run_program
 from store.errors import UserError
 from store.read import open_store
 
-QUICK = ["--epochs", "1", "--device", "cpu", "--no-baselines"]
+QUICK = ["--epochs", "1", "--samples-per-class", "12", "--device", "cpu", "--no-baselines"]
 
 
 def call(capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -90,7 +90,7 @@ def test_a_failed_run_does_not_stop_the_next_and_shows_in_the_exit_code(home, tm
     recipe = tmp_path / "two.yaml"
     steep = {"name": "steep", "model": "resnet1d_wang", "optimizer": {"lr": 1e30}, "gradient_clip": None}
     recipe.write_text(yaml.safe_dump({"train": [steep, {"name": "fine", "model": "resnet1d_wang"}]}))
-    code, out, err = call(capfd, "run", "--home", str(home), "--recipe", str(recipe), "--batch-size", "100", *QUICK)
+    code, out, err = call(capfd, "run", "--home", str(home), "--recipe", str(recipe), "--batch-size", "12", *QUICK)
     assert code == 1
     assert "the loss is" in err
     assert [(home / "runs" / name / "state").read_text().strip() for name in ("steep", "fine")] == [
@@ -117,7 +117,6 @@ def test_resume_goes_on_with_a_run(home, capfd):
 @pytest.mark.slow
 def test_an_interrupted_command_goes_on_when_it_is_given_again(home, capfd, monkeypatch):
     command = ["run", "--home", str(home), "--model", "resnet1d_wang", "--seeds", "3", *QUICK]
-    command += ["--samples-per-class", "12"]
     train, trained = ecgtrain.run.train, []
 
     def interrupted(model, data, *options, **more):
@@ -168,7 +167,7 @@ def test_all_says_what_it_leaves_out_and_trains_the_rest(records_store, tmp_path
 
 def test_a_run_of_a_library_model_gets_a_folder_of_its_own(records_store, tmp_path, capfd):
     asked = ("run", "--home", str(tmp_path), "--store", records_store.location, "--model", "timm/resnet18")
-    code, _, err = call(capfd, *asked, "--input", "gaf:size=16", "--samples-per-class", "2", *QUICK)
+    code, _, err = call(capfd, *asked, "--input", "gaf:size=16", *QUICK)
     assert (code, [path.name for path in (tmp_path / "runs").iterdir()]) == (0, ["timm-resnet18-ptbxl-folds-1"]), err
 
 

@@ -136,7 +136,7 @@ def test_a_trained_fusion_learns_which_member_to_trust(by, multilabel):
     truth = np.eye(3, dtype=np.int8)[generator.integers(0, 3, 300)]
     right, noise = 3.0 * truth + generator.normal(0, 0.5, truth.shape), 5 * generator.normal(size=truth.shape)
     inputs = [torch.from_numpy(one.astype(np.float32)) for one in (right, noise)]
-    config = EnsembleConfig(ensemble=("a", "b"), by=by)
+    config = EnsembleConfig(ensemble=("a", "b"), by=by, steps=100)
     patients = np.repeat(np.arange(30), 10)
     network, unseen = train_fusion(config, Task(3, multilabel), inputs, truth, patients)
     assert (unseen.argmax(axis=1) == truth.argmax(axis=1)).mean() > 0.95
@@ -153,7 +153,7 @@ def test_labels_that_cannot_be_learned_are_no_better_on_unseen_patients():
     generator = np.random.default_rng(1)
     truth = np.eye(2, dtype=np.int8)[generator.integers(0, 2, 60)]
     inputs = [torch.from_numpy(generator.normal(size=(60, 40)).astype(np.float32)) for _ in range(2)]
-    config = EnsembleConfig(ensemble=("a", "b"), by="feature")
+    config = EnsembleConfig(ensemble=("a", "b"), by="feature", steps=100)
     network, unseen = train_fusion(config, Task(2, False), inputs, truth, np.arange(60))
     right = truth.argmax(axis=1)
     assert (fused(network, inputs).argmax(axis=1) == right).mean() > 0.95
@@ -254,10 +254,11 @@ def test_an_ensemble_is_a_run_like_any_other(beats_store, trained, by):
         reopen(folder)
 
 
+FEW = {"epochs": 1, "batch_size": 20, "samples_per_class": 4, "context": []}
 RECIPE = {
     "train": [
-        {"name": "shape", "model": "resnet1d_wang", "epochs": 1, "batch_size": 200, "context": []},
-        {"model": "gru", "epochs": 1, "batch_size": 200, "context": []},
+        {"name": "shape", "model": "resnet1d_wang", **FEW},
+        {"model": "gru", **FEW},
         {"ensemble": ["shape", "gru"], "by": "weighted", "name": "both"},
     ]
 }

@@ -42,7 +42,7 @@ SHORT = {*SMALLEST["recurrent"], "s4"}  # slow on long rows
 LEARNING_RATE = (
     dict.fromkeys(SMALLEST["alexnet"], 3e-4)
     | dict.fromkeys(SMALLEST["recurrent"], 5e-3)
-    | {"dual_ensemble_learnable": 3e-3, "ecgtransform": 6e-4}
+    | {"dual_ensemble_learnable": 3e-3, "ecgtransform": 2e-3}
 )
 
 

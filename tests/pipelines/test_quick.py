@@ -98,7 +98,8 @@ def recordings(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.usefixtures("_one_thread")
 @pytest.mark.parametrize("name", shipped_names())
-def test_every_recipe_runs_from_recordings_to_its_report(name, recordings, tmp_path):
+def test_every_recipe_runs_from_recordings_to_its_report(name, recordings, tmp_path, monkeypatch):
+    monkeypatch.setattr("ecgtrain.plan.TIMED_STEPS", 1)
     recipe = read_recipe(name)
     for run in recipe["train"]:
         if "model" in run:
