@@ -357,11 +357,11 @@ def test_of_any_split_a_balance_takes_training_rows_alone(method: str, kind: str
     ask = {"dataset": "mitdb", "unit": "beat:c360", "balance": method, "samples_per_class": 20, "balance_neighbours": 3}
     values = values_of(label, part, score_classes=["N", "S", "V"], kind=kind)
     drawn = [
-        [draw_balance(task, store) for task in plan_balances(values, Prepare.model_validate({**ask, "seed": seed}))]
-        for seed in (1, 1, 2)
+        [draw_balance(task, store) for task in plan_balances(values, Prepare.model_validate({**ask, **keys}))]
+        for keys in ({"seed": 1}, {"seed": 1}, {"seed": 2}, {"seed": 1, "balance_neighbours": 2})
     ]
     assert [balance.fold for balance in drawn[0]] == ([*range(5)] if kind == "folds" else [None])
-    for balance, again, other in zip(*drawn, strict=True):
+    for balance, again, other, nearer in zip(*drawn, strict=True):
         held_out = [1, 2] if balance.fold is None else [balance.fold, (balance.fold + 1) % 5]
         trains = (part >= 0) & ~np.isin(part, held_out)
         assert trains[balance.parents].all()
@@ -373,6 +373,7 @@ def test_of_any_split_a_balance_takes_training_rows_alone(method: str, kind: str
         np.testing.assert_array_equal(balance.keep, again.keep)
         assert not np.array_equal(balance.keep, other.keep), "another seed is another draw"
         assert method == "under" or not np.array_equal(balance.parents, other.parents)
+        assert np.array_equal(balance.parents, nearer.parents) == (method in ("over", "under"))
 
 
 def tasks_of(method: str, n_v: int, **keys: Any) -> list[BalanceTask]:
