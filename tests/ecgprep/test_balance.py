@@ -368,6 +368,7 @@ def test_of_any_split_a_balance_takes_training_rows_alone(method: str, kind: str
         assert trains[balance.keep].all()
         assert (label[balance.parents] == balance.classes[:, None]).all()
         assert ((balance.weights >= 0) & (balance.weights <= 1)).all()
+        assert balance.weights.any() == (method in ("smote", "adasyn")), "copies are no mixtures"
         np.testing.assert_array_equal(balance.parents, again.parents)
         np.testing.assert_array_equal(balance.weights, again.weights)
         np.testing.assert_array_equal(balance.keep, again.keep)
@@ -424,6 +425,17 @@ def test_class_that_is_read_as_a_value_is_refused_with_the_way_out(text: str) ->
     section = override({"dataset": "wfdb"}, [f"balance_leave={text}"], "prepare")
     with pytest.raises(ValidationError, match=r"no name.*in quotes"):
         Prepare.model_validate(section)
+
+
+def test_protocol_of_several_labels_a_row_is_left_out_unless_it_is_named() -> None:
+    values = values_of(np.repeat([0, 2], 10), np.zeros(20))
+    values["label/form"] = Values(np.zeros((20, 2), np.uint8), {"classes": ["a", "b"], "multilabel": True})
+    about = {**values["split/p"].attributes, "scheme": "form", "score_classes": ["a", "b"]}
+    values["split/q"] = Values(values["split/p"].values, about)
+    ask = {"dataset": "wfdb", "unit": "record", "balance": "over"}
+    assert [task.protocol for task in plan_balances(values, Prepare.model_validate(ask))] == ["p"]
+    with pytest.raises(UserError, match="rows of scheme 'form' have several labels"):
+        plan_balances(values, Prepare.model_validate({**ask, "balance_protocols": "p,q"}))
 
 
 def test_what_is_named_twice_is_drawn_once() -> None:
