@@ -8,6 +8,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ecgprep.config import Prepare
+from ecgprep.datasets.mitdb import DATABASE as MITDB
 from ecgprep.datasets.mitdb import DS1, DS1_VALIDATION, DS2, PACED
 from ecgprep.splits import (
     Protocol,
@@ -21,7 +23,7 @@ from ecgprep.splits import (
     widened,
 )
 from store.plan import Values
-from store.vocabulary import TEST, TRAIN, UNUSED, VALIDATION
+from store.vocabulary import AAMI_CLASSES, TEST, TRAIN, UNUSED, VALIDATION
 
 
 def make_rows(drawn: Sequence[tuple[int, int, bool]]) -> tuple[Rows, np.ndarray]:
@@ -165,3 +167,20 @@ def test_lists_of_de_chazal() -> None:
     assert set(DS1_VALIDATION.split()) == {"114", "118", "205", "207", "223"} <= ds1
     assert "201" in ds1
     assert "202" in ds2
+
+
+def test_mitdb_uses_neither_paced_records_nor_another_lead_between_patients() -> None:
+    name = np.repeat(f"{DS1} {DS2} {PACED}".split(), 10)
+    patient = np.char.add("mitdb/", np.where(name == "202", "201", name))
+    columns = {"record": name, "patient": patient, "lead_substituted": name == "100"}
+    facts = {"classes": list(AAMI_CLASSES), "multilabel": False}
+    label = Values(np.tile(np.arange(5, dtype=np.int8), 2 * 48), facts)
+    rows, prepare = Rows(columns, {"aami": label, "aami_bxb": label}), MITDB.resolve(Prepare(dataset="mitdb"))
+    protocols = {p.name: p for p in MITDB.protocols(rows, [{"name": each} for each in name], prepare)}
+    by_patient = ("interpatient", "interpatient-strict", "patient-70-15-15", "kfold-5", "kfold-10")
+    assert set(protocols) == {*by_patient, "intrapatient"}
+    for protocol in by_patient:
+        unused = [*PACED.split(), "100", *(["201"] if protocol == "interpatient-strict" else [])]
+        np.testing.assert_array_equal(protocols[protocol].values == UNUSED, np.isin(name, unused))
+        assert protocols[protocol].leaks == (("patient",) if protocol == "interpatient" else ())
+    assert protocols["intrapatient"].leaks == ("patient", "neighbour")
