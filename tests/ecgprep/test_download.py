@@ -181,6 +181,12 @@ def test_transfer_goes_on_where_it_stopped(server: FaultyServer, wish: Wish, opt
     assert server.sent[DAT] == 5000, "no byte is sent twice"
 
 
+def test_file_of_a_server_without_ranges_is_begun_anew(server: FaultyServer, wish: Wish, options: Options) -> None:
+    server.faults[DAT].extend([drop(900), ignore_range])
+    download([wish], options)
+    assert server.requests[DAT] == 2, "what comes whole is written over what is here, not behind it"
+
+
 LASTING: dict[str, tuple[Fault, str]] = {
     "dropped for ever": (drop(0), "the connection broke"),
     "stalled for ever": (stall(0, 0.5), "the connection broke"),
