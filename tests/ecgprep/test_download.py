@@ -181,10 +181,13 @@ def test_transfer_goes_on_where_it_stopped(server: FaultyServer, wish: Wish, opt
     assert server.sent[DAT] == 5000, "no byte is sent twice"
 
 
-def test_file_of_a_server_without_ranges_is_begun_anew(server: FaultyServer, wish: Wish, options: Options) -> None:
-    server.faults[DAT].extend([drop(900), ignore_range])
+@pytest.mark.parametrize("faults", [[drop(900), ignore_range], [wrong_byte]], ids=["no ranges", "wrong byte"])
+def test_file_that_cannot_be_gone_on_with_is_begun_anew(
+    server: FaultyServer, wish: Wish, options: Options, faults: list[Fault]
+) -> None:
+    server.faults[DAT].extend(faults)
     download([wish], options)
-    assert server.requests[DAT] == 2, "what comes whole is written over what is here, not behind it"
+    assert server.requests[DAT] == 2, "nothing is asked for behind bytes that do not count"
 
 
 LASTING: dict[str, tuple[Fault, str]] = {
