@@ -6,12 +6,15 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import mlcroissant
 import numpy as np
 import pytest
 import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from imblearn.over_sampling import ADASYN, SMOTE, RandomOverSampler
 from imblearn.under_sampling import RandomUnderSampler
 from pydantic import ValidationError
@@ -340,6 +343,40 @@ def values_of(label: np.ndarray, split: np.ndarray, **facts: Any) -> dict[str, V
     }
 
 
+@settings(max_examples=8)
+@given(draw=st.integers(0, 2**32 - 1), kind=st.sampled_from(["split", "folds"]))
+@pytest.mark.parametrize("method", METHODS)
+def test_of_any_split_a_balance_takes_training_rows_alone(method: str, kind: str, draw: int) -> None:
+    """Any rows may be in any part, as random beats are: a parent from elsewhere is not saved by its patient."""
+    generator = np.random.default_rng(draw)
+    of_each, parts = np.repeat([0, 1, 2], [30, 5, 4]), np.arange(-1, 5 if kind == "folds" else 3)
+    rows = generator.permutation(len(of_each) * len(parts))
+    label, part = np.tile(of_each, len(parts))[rows], np.repeat(parts, len(of_each))[rows]
+    signal = generator.integers(-500, 500, (len(rows), 2, 9)).astype(np.int16)
+    store: Any = SimpleNamespace(signal=zarr.array(signal, chunks=(64, 2, 9)))
+    ask = {"dataset": "mitdb", "unit": "beat:c360", "balance": method, "samples_per_class": 20, "balance_neighbours": 3}
+    values = values_of(label, part, score_classes=["N", "S", "V"], kind=kind)
+    drawn = [
+        [draw_balance(task, store) for task in plan_balances(values, Prepare.model_validate({**ask, **keys}))]
+        for keys in ({"seed": 1}, {"seed": 1}, {"seed": 2}, {"seed": 1, "balance_neighbours": 2})
+    ]
+    assert [balance.fold for balance in drawn[0]] == ([*range(5)] if kind == "folds" else [None])
+    for balance, again, other, nearer in zip(*drawn, strict=True):
+        held_out = [1, 2] if balance.fold is None else [balance.fold, (balance.fold + 1) % 5]
+        trains = (part >= 0) & ~np.isin(part, held_out)
+        assert trains[balance.parents].all()
+        assert trains[balance.keep].all()
+        assert (label[balance.parents] == balance.classes[:, None]).all()
+        assert ((balance.weights >= 0) & (balance.weights <= 1)).all()
+        assert balance.weights.any() == (method in ("smote", "adasyn")), "copies are no mixtures"
+        np.testing.assert_array_equal(balance.parents, again.parents)
+        np.testing.assert_array_equal(balance.weights, again.weights)
+        np.testing.assert_array_equal(balance.keep, again.keep)
+        assert not np.array_equal(balance.keep, other.keep), "another seed is another draw"
+        assert method == "under" or not np.array_equal(balance.parents, other.parents)
+        assert np.array_equal(balance.parents, nearer.parents) == (method in ("over", "under"))
+
+
 def tasks_of(method: str, n_v: int, **keys: Any) -> list[BalanceTask]:
     """Plan a balance of 20 N, 1 S and `n_v` V training rows, with V rows in validation and test."""
     label = np.repeat([0, 1, 2, 2], [20, 1, n_v, 30])
@@ -388,6 +425,17 @@ def test_class_that_is_read_as_a_value_is_refused_with_the_way_out(text: str) ->
     section = override({"dataset": "wfdb"}, [f"balance_leave={text}"], "prepare")
     with pytest.raises(ValidationError, match=r"no name.*in quotes"):
         Prepare.model_validate(section)
+
+
+def test_protocol_of_several_labels_a_row_is_left_out_unless_it_is_named() -> None:
+    values = values_of(np.repeat([0, 2], 10), np.zeros(20))
+    values["label/form"] = Values(np.zeros((20, 2), np.uint8), {"classes": ["a", "b"], "multilabel": True})
+    about = {**values["split/p"].attributes, "scheme": "form", "score_classes": ["a", "b"]}
+    values["split/q"] = Values(values["split/p"].values, about)
+    ask = {"dataset": "wfdb", "unit": "record", "balance": "over"}
+    assert [task.protocol for task in plan_balances(values, Prepare.model_validate(ask))] == ["p"]
+    with pytest.raises(UserError, match="rows of scheme 'form' have several labels"):
+        plan_balances(values, Prepare.model_validate({**ask, "balance_protocols": "p,q"}))
 
 
 def test_what_is_named_twice_is_drawn_once() -> None:

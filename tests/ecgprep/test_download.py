@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,9 +28,9 @@ from ecgprep.datasets.base import Found
 from ecgprep.datasets.icentia11k import Icentia11k
 from ecgprep.datasets.mitdb import DS1, DS2, PACED, MitBih
 from ecgprep.datasets.ptbxl import PtbXl
-from ecgprep.download import databases, sources
+from ecgprep.download import databases, sources, transfer
 from ecgprep.download.databases import Options, Wish, download, is_downloading, only_downloads
-from ecgprep.download.sources import Patience
+from ecgprep.download.sources import FolderSource, NotNowError, Patience, TryAgainError
 from ecgprep.synth import write_like
 from ecgprep.synth.ptbxl import write_ptbxl
 from pipelines.workspace import Workspace
@@ -181,6 +182,15 @@ def test_transfer_goes_on_where_it_stopped(server: FaultyServer, wish: Wish, opt
     assert server.sent[DAT] == 5000, "no byte is sent twice"
 
 
+@pytest.mark.parametrize("faults", [[drop(900), ignore_range], [wrong_byte]], ids=["no ranges", "wrong byte"])
+def test_file_that_cannot_be_gone_on_with_is_begun_anew(
+    server: FaultyServer, wish: Wish, options: Options, faults: list[Fault]
+) -> None:
+    server.faults[DAT].extend(faults)
+    download([wish], options)
+    assert server.requests[DAT] == 2, "nothing is asked for behind bytes that do not count"
+
+
 LASTING: dict[str, tuple[Fault, str]] = {
     "dropped for ever": (drop(0), "the connection broke"),
     "stalled for ever": (stall(0, 0.5), "the connection broke"),
@@ -217,6 +227,32 @@ def test_lasting_fault_is_named_and_the_next_call_goes_on(
     download([wish], options)
     assert here(wish.folder) == wanted(published())
     assert not is_downloading(wish.folder)
+
+
+def test_busy_server_is_asked_as_often_as_patience_says(server: FaultyServer, wish: Wish, options: Options) -> None:
+    server.always[DAT] = status(503)
+    with pytest.raises(ResourceError):
+        download([wish], options)
+    assert server.requests[DAT] == QUICK.attempts
+
+
+@pytest.mark.parametrize("in_vain", range(9))
+def test_rests_are_doubled_and_drawn_beside_what_is_asked_for(in_vain: int) -> None:
+    patience = Patience(first_wait_s=1.0, longest_wait_s=100.0)
+    longest_s = min(2.0**in_vain, 100.0)
+    for error, asked_s in ((TryAgainError("broke"), 0.0), (NotNowError("busy", 7.0), 7.0)):
+        rests_s = [transfer._rest_s(error, in_vain, patience) - asked_s for _ in range(50)]
+        assert longest_s / 2 <= min(rests_s) < max(rests_s) <= longest_s
+
+
+def test_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x.dat").write_bytes(b"new")
+    target = tmp_path / "here/x.dat"
+    job = transfer.Transfer("x.dat", target, transfer.partial_of(target, "0" * 64), lambda file: None)
+    monkeypatch.setattr("os.fsync", lambda handle: (_ for _ in ()).throw(OSError("no")))
+    with pytest.raises(OSError, match="no"):
+        transfer.fetch(transfer.Sources([FolderSource(tmp_path)]), job, QUICK, threading.Event())
+    assert not target.exists()
 
 
 LISTS: dict[str, tuple[bytes, str]] = {

@@ -28,13 +28,16 @@ def test_units_become_millivolts(tmp_path: Path, unit: str, per_mv: float) -> No
     assert np.abs(record.signal_mv - SIGNAL).max() <= 0.5 / 200 + 1e-6
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+@pytest.mark.parametrize(
+    ("sign", "encoding"),
+    [("\N{MICRO SIGN}", "utf-8"), ("\N{MICRO SIGN}", "latin-1"), ("\N{GREEK SMALL LETTER MU}", "utf-8")],
+)
 @pytest.mark.parametrize("extra", ["", "x1"], ids=["our reader", "wfdb"])
-def test_the_sign_of_micro_is_read_in_either_encoding(tmp_path: Path, encoding: str, extra: str) -> None:
+def test_the_sign_of_micro_is_read_in_any_encoding(tmp_path: Path, sign: str, encoding: str, extra: str) -> None:
     """wfdb drops it, which leaves V."""
     write_mitdb_record(tmp_path, "100", SIGNAL, ("MLII", "V1"), units=["uV"] * 2, adc_gain=[0.2] * 2)
     header = tmp_path / "100.hea"
-    text = header.read_text().replace("/uV", "/µV").replace(" 212 ", f" 212{extra} ")
+    text = header.read_text().replace("/uV", f"/{sign}V").replace(" 212 ", f" 212{extra} ")
     header.write_bytes(text.encode(encoding))
     assert np.abs(read_record(tmp_path / "100").signal_mv - SIGNAL).max() <= 0.5 / 200 + 1e-6
 

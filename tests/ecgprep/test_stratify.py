@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
+import ecgprep.stratify
 from ecgprep.stratify import deal_patients, spread
 
 SHARES = {"70-15-15": (0.7, 0.15, 0.15), "5 folds": (0.2,) * 5, "10 folds": (0.1,) * 10, "2 of 3": (1 / 3, 2 / 3)}
@@ -54,6 +55,19 @@ def test_no_other_deal_of_few_patients_is_better(seed: int) -> None:
         every = product(range(3), repeat=len(names))
         best = min(spread(stratum, np.array(deal)[of_row], shares) for deal in every)
         assert found <= 1.1 * best + 1e-12
+
+
+def test_the_best_of_several_orders_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores: dict[int, list[float]] = {}
+    for restarts in (1, ecgprep.stratify.RESTARTS):
+        monkeypatch.setattr(ecgprep.stratify, "RESTARTS", restarts)
+        for seed in range(6):
+            stratum, patients = draw(seed, n_patients=30, n_classes=4, most=3)  # many are equal in rows
+            part = deal_patients(stratum, patients, SHARES["5 folds"], seed)
+            scores.setdefault(restarts, []).append(spread(stratum, part, SHARES["5 folds"]))
+    first, best = map(np.array, scores.values())
+    assert (best <= first).all()
+    assert (best < first).any()
 
 
 @pytest.mark.parametrize("k", [5, 10])

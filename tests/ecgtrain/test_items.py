@@ -94,3 +94,8 @@ def test_part_of_the_patients_trains_and_all_validate(records_store):
 def test_patients_who_are_not_there_are_refused(records_store):
     with pytest.raises(UserError, match="none of them is among the training patients"):
         loaders(records_store, patients="1000-2000")
+
+
+def test_part_of_the_patients_beside_a_balance_of_all_is_refused(records_store):
+    with pytest.raises(UserError, match="'smote' was made from all training patients; use one"):
+        loaders(records_store, patients="40%", balance="smote")

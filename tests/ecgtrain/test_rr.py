@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ecgtrain.rr import FEATURES, rr_features
+from ecgtrain.rr import FEATURES, names_of, rr_features
 
 PREV = np.array([np.nan, 0.8, 0.8, 0.4, 1.2, np.nan, 1.0])
 NEXT = np.array([0.8, 0.8, 0.4, 1.2, np.nan, 1.0, np.nan])
@@ -42,6 +42,11 @@ def test_what_looks_back_does_not_see_what_follows():
     changed = {**COLUMNS, "rr_prev_s": np.where(np.arange(7) == 4, 9.0, PREV)}
     causal = [FEATURES.index(name) for name in FEATURES if "next" not in name]
     np.testing.assert_array_equal(rr_features(changed)[:4, causal], rr_features(COLUMNS)[:4, causal])
+
+
+def test_features_of_the_past_alone_are_those_that_do_not_look_ahead():
+    assert names_of("rr_past") == tuple(name for name in FEATURES if "next" not in name)
+    assert names_of("rr") == names_of("auto") == FEATURES
 
 
 def test_only_the_last_ten_intervals_count():

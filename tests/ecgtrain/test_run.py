@@ -16,9 +16,11 @@ import zarr
 from safetensors import safe_open
 
 import ecgtrain.run
+from ecgtrain.calibration import calibrate
 from ecgtrain.config import RunConfig
 from ecgtrain.distributed import World
 from ecgtrain.environment import command
+from ecgtrain.predicting import Said
 from ecgtrain.predictions import read_predictions
 from ecgtrain.progress import Display
 from ecgtrain.run import execute
@@ -207,6 +209,16 @@ def test_several_labels_a_row_have_sigmoids_thresholds_and_unknowns_that_are_nul
     assert all(0 < threshold < 1 for threshold in calibration["thresholds"].values())
     assert calibration["fitted_on"] == "validation"
     assert 0.05 <= calibration["temperature"] <= 20
+
+
+def test_thresholds_and_temperature_are_fitted_on_validation(records_run):
+    table, footer = read_predictions(records_run.path / "predictions" / "validation.parquet")
+    truth, logits, probability = (
+        np.stack([table[f"{prefix}_{name}"].to_numpy() for name in footer["classes"]], axis=1)
+        for prefix in ("y", "logit", "p")
+    )
+    said = Said(logits[:, None], probability[:, None])
+    assert records_run.read_json("calibration.json") == calibrate(said, truth, footer["classes"], multilabel=True)
 
 
 def test_one_label_a_row_needs_no_thresholds(beats_run):

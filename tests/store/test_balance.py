@@ -196,8 +196,8 @@ def test_fold_has_to_be_named_where_there_are_folds_and_only_there(store_of_fold
 
 
 def test_mixed_rows_lie_between_their_parents() -> None:
-    first = np.array([[[0, 10, -32767]], [[5, 5, 5]]], np.int16)
-    second = np.array([[[4, 20, 32767]], [[7, 8, 9]]], np.int16)
-    mixed = mix_rows(first, second, np.array([0.25, 1.0], np.float32))
+    first = np.array([[[0, 10, -32767]], [[5, 5, 5]], [[0, 0, 0]]], np.int16)
+    second = np.array([[[4, 20, 32767]], [[7, 8, 9]], [[1, 2, -1]]], np.int16)
+    mixed = mix_rows(first, second, np.array([0.25, 1.0, 0.7], np.float32))
     assert mixed.dtype == np.int16
-    assert mixed.tolist() == [[[1, 12, -16384]], [[7, 8, 9]]]  # halves go to the even count
+    assert mixed.tolist() == [[[1, 12, -16384]], [[7, 8, 9]], [[1, 1, -1]]]  # halves go to the even count

@@ -16,6 +16,7 @@ from hypothesis.extra import numpy as hnp
 
 from store.errors import DamagedStoreError, IncompleteStoreError, UserError
 from store.files import write_whole
+from store.places import Folder
 from store.plan import StorePlan, Task, Values
 from store.read import open_store
 from store.schema import SIGNAL_FILL, chunk_rows, task_rows, values_spec
@@ -270,6 +271,25 @@ def test_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(OSError, match="no"):
         write_whole(file, "new")
     assert file.read_text() == "old"
+
+
+def test_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "shard").write_bytes(b"new")
+    monkeypatch.setattr("os.fsync", lambda handle: (_ for _ in ()).throw(OSError("no")))
+    with pytest.raises(OSError, match="no"):
+        Folder(str(tmp_path)).put(tmp_path / "shard", "signal/c/0")
+    assert not (tmp_path / "signal/c/0").exists()
+
+
+def test_receipt_is_given_for_what_is_in_its_place_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = make_plan()
+    building = Building(tmp_path / ".building", plan)
+    building.prepare()
+    monkeypatch.setattr(Folder, "put", lambda *_: (_ for _ in ()).throw(OSError("the disk is gone")))
+    with pytest.raises(OSError, match="the disk is gone"):
+        write_task(building.folder, plan.tasks()[0], {"signal": make_blocks(plan)["signal"][:128]})
+    assert building.receipts() == {}
+    assert len(building.open_tasks()) == 3
 
 
 WITHOUT_ZARRS = """
