@@ -94,6 +94,8 @@ class StoredRows:
 class RowSource(Protocol):
     """Where rows come from."""
 
+    at_once: int  # threads that may take rows side by side, so that the codec works while Python prepares more
+
     def take(self, rows: Rows) -> Tensor:
         """Return the rows in the order asked for, where they lie."""
 
@@ -109,6 +111,8 @@ class HostSource:
     stored : StoredRows
         The rows, read at once.
     """
+
+    at_once = 1
 
     def __init__(self, stored: StoredRows) -> None:
         self.values = stored.read(slice(None))
@@ -132,6 +136,8 @@ class DeviceSource:
         Whose memory.
     """
 
+    at_once = 1
+
     def __init__(self, stored: StoredRows, device: torch.device) -> None:
         self.values = torch.from_numpy(stored.read(slice(None))).to(device)
 
@@ -154,6 +160,8 @@ class DirectSource:
     stored : StoredRows
         The rows.
     """
+
+    at_once = 3
 
     def __init__(self, stored: StoredRows) -> None:
         self.stored = stored
@@ -193,6 +201,8 @@ class StreamedSource:
     block_rows : int
         Rows of a block; whole chunks.
     """
+
+    at_once = 1
 
     def __init__(self, stored: StoredRows, block_rows: int) -> None:
         self.stored = stored

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -366,8 +367,7 @@ class Store:
     def check_unchanged(self, path: str, files: Iterable[str]) -> None:
         """Raise if an array of a folder was removed or replaced since the store was opened.
 
-        Zarr reads files that are gone as fill value without a word. A URL is not asked: there
-        reading itself raises.
+        Zarr reads files that are gone as fill value without a word. A URL is not asked: there reading itself raises.
 
         Parameters
         ----------
@@ -384,7 +384,7 @@ class Store:
         identity = _identity(self.location)
         if identity is not None:
             for file in files:
-                if not (Path(self.location) / file).exists() and file not in self.manifest.empty:
+                if not os.path.exists(f"{self.location}/{file}") and file not in self.manifest.empty:
                     raise DamagedStoreError(f"{self.location}: {file} is gone; build the store again")
         if identity == self._identity:
             return

@@ -267,6 +267,15 @@ def test_a_batch_keeps_its_memory_as_long_as_a_part_of_it_is_held(rows_that_are_
     assert source.take(np.arange(7)).data_ptr() == place, "the memory of a batch that nobody holds is filled again"
 
 
+def test_threads_that_take_rows_side_by_side_share_no_memory(rows_that_are_chunks):
+    array, values = rows_that_are_chunks
+    source, generator = DirectSource(StoredRows(array, [0, 1, 2])), np.random.default_rng(0)
+    wanted = [generator.permutation(len(values))[:9] for _ in range(60)]
+    with ThreadPoolExecutor(source.at_once) as threads:
+        for rows, taken in zip(wanted, threads.map(source.take, wanted), strict=True):
+            np.testing.assert_array_equal(taken.numpy(), values[rows])
+
+
 def test_beats_are_standardised_by_their_record(beats_store):
     data = loaders(beats_store, context=[])
     found = inputs_of(data, data.train.rows[:4])
