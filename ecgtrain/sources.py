@@ -161,7 +161,7 @@ class DirectSource:
         The rows.
     """
 
-    at_once = 3
+    at_once = 2
 
     def __init__(self, stored: StoredRows) -> None:
         self.stored = stored
