@@ -295,7 +295,7 @@ class TestSeveral:
         [
             ({"dataset": "mitdb,ptbxl"}, "share no label scheme"),
             ({"dataset": "mitdb,arrays"}, "arrays holds rows ready cut, .* build it by itself"),
-            ({"dataset": "mitdb,icentia11k"}, "unknown lead of icentia11k 'MLII'"),
+            ({"dataset": "mitdb,icentia11k"}, "icentia11k has no lead MLII, .* no lead is in all"),
             ({"dataset": "mitdb,incartbd"}, "Did you mean 'incartdb'"),
         ],
         ids=["labels", "rows", "leads", "name"],

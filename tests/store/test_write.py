@@ -287,7 +287,7 @@ def test_receipt_is_given_for_what_is_in_its_place_alone(tmp_path: Path, monkeyp
     building.prepare()
     monkeypatch.setattr(Folder, "put", lambda *_: (_ for _ in ()).throw(OSError("the disk is gone")))
     with pytest.raises(OSError, match="the disk is gone"):
-        write_task(building.folder, plan.tasks()[0], {"signal": make_blocks(plan)["signal"][:128]})
+        write_task(building.folder, building.digest, plan.tasks()[0], {"signal": make_blocks(plan)["signal"][:128]})
     assert building.receipts() == {}
     assert len(building.open_tasks()) == 3
 
