@@ -11,7 +11,7 @@ import errno
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from itertools import compress, permutations
@@ -194,11 +194,7 @@ def build(
         plan, reps = make_plan(indexes, prepare)
         tasks = plan_balances(plan.values, prepare)
         place = place_at(f"{_parent(target or workspace.stores)}/{plan.name}")
-        beside = place.path.parent if isinstance(place, Folder) else workspace.stores  # a bucket has no locks
-        advice = "name another --to" if target and isinstance(place, Folder) else HOME_ADVICE
-        make_folder(beside, advice)
-        lock_file = beside / _lock_name(place)
-        with locked(lock_file, "another build of this store is running", advice), _refusals_named(place):
+        with _held(place, workspace, "name another --to" if target else HOME_ADVICE), _refusals_named(place):
             state, digest = _build_at(place, plan, indexes, prepare, reps, replace, runner, progress)
             balances = add_balances(place, plan, tasks, replace, progress)
     if balances:
@@ -473,10 +469,15 @@ def _batches(refs: Sequence[RecordRef]) -> list[list[RecordRef]]:
     return batches
 
 
-def _lock_name(place: Place) -> str:
-    """Return the name of the file that a build holds: beside a folder, or for a URL in the workspace."""
-    at = "" if isinstance(place, Folder) else f"-{hashlib.sha256(place.location.encode()).hexdigest()[:8]}"
-    return f".{place.name}{at}.lock"
+def _held(place: Place, workspace: Workspace, advice: str) -> AbstractContextManager[None]:
+    """Keep other builds from a store: by a file beside a folder, or for a URL, where there are no locks, at home."""
+    if isinstance(place, Folder):
+        file = place.path.with_name(f".{place.name}.lock")
+    else:
+        at = hashlib.sha256(place.location.encode()).hexdigest()[:8]
+        file, advice = workspace.stores / f".{place.name}-{at}.lock", HOME_ADVICE
+    make_folder(file.parent, advice)
+    return locked(file, "another build of this store is running", advice)
 
 
 def _parent(target: str | Path) -> str:
