@@ -10,7 +10,6 @@ from math import ceil
 from typing import Any
 
 import numpy as np
-from numcodecs import Zstd
 from numpy.typing import NDArray
 
 from ecgprep.balance import BalanceTask
@@ -21,6 +20,7 @@ from ecgprep.neighbours import Pairs, pair_with_neighbours
 from ecgprep.progress import Progress
 from ecgprep.representations import Representation
 from ecgprep.rows import Index
+from store.codecs import chunk_compressor
 from store.plan import StorePlan, Task
 from store.schema import ZSTD_LEVEL, ArraySpec
 
@@ -114,7 +114,7 @@ def _compressed(block: NDArray[Any], spec: ArraySpec) -> int:
 
 
 def _zstd_bytes(data: bytes, level: int = ZSTD_LEVEL) -> int:
-    return len(Zstd(level=level, checksum=True).encode(data))
+    return len(chunk_compressor(level).encode(data))
 
 
 def _metadata_bytes(plan: StorePlan, n_balances: int) -> int:

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from typing import cast
 
 import zarr
+from numcodecs.zstd import Zstd
 from zarr.codecs import ZstdCodec
 
 from store.errors import EcgError
@@ -20,6 +21,11 @@ from store.errors import EcgError
 def compressor(level: int) -> ZstdCodec:
     """Return the codec of every array: Zstandard whose frames carry a checksum, so that a changed byte raises."""
     return ZstdCodec(level=level, checksum=True)
+
+
+def chunk_compressor(level: int) -> Zstd:
+    """Return what compresses a chunk as `compressor` says."""
+    return Zstd(level=level, checksum=True)
 
 
 class ForkedProcessError(EcgError, RuntimeError):

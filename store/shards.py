@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import zarr
 from numpy.typing import NDArray
 
-from store.codecs import native_codecs
-from store.errors import DamagedStoreError, ResourceError, UserError
+from store.errors import ResourceError, UserError
 from store.files import full_disk_named
-from store.manifest import file_digest
 from store.places import PLAN_NAME, Place, place_at
 from store.plan import Task
+from store.shard_file import ShardLayout, write_shard
 
-WRITE_THREADS = 1  # see store.codecs.native_codecs: more would make digests differ
+COMPRESSING_THREADS = 2  # beside the one that takes digests, writes and syncs
 JOURNAL = "journal"
 
 
@@ -109,63 +106,38 @@ def write_task(location: str | Path, plan_digest: str, task: Task, blocks: Mappi
         If a block is not one whole shard.
     """
     place = place_at(location)
-    metadata = {path: _metadata(place, path) for path in blocks}  # first: where nothing is built, nothing is left
-    kept: dict[str, Future[str]] = {}
+    layouts = {path: _layout(place, path) for path in blocks}  # first: where nothing is built, nothing is left
+    for path, layout in layouts.items():
+        if not layout.holds(task, blocks[path]):
+            shape = blocks[path].shape
+            raise ValueError(f"{path}: rows {task.start} to {task.stop}, shape {shape}, are not one whole shard")
+    digests: dict[str, str] = {}
     empty: list[str] = []
-    by_size = sorted(blocks.items(), key=lambda item: -item[1].nbytes)  # the last one's digest is waited for
+    by_size = sorted(layouts, key=lambda path: -blocks[path].nbytes)  # nothing is compressed while the last is synced
     with full_disk_named(place.location), place.scratch() as scratch:
-        with ThreadPoolExecutor(max_workers=1) as keeper:  # one array is digested and put while the next is compressed
-            for path, block in by_size:
-                shard = _write_shard(metadata[path], scratch, path, task, block)
-                name = shard.relative_to(scratch).as_posix()
-                if shard.exists():
-                    kept[name] = keeper.submit(_keep_shard, place, plan_digest, shard, name)
-                else:
+        with ThreadPoolExecutor(max_workers=COMPRESSING_THREADS) as pool:
+            frames = {path: pool.map(layouts[path].compressed, layouts[path].pieces(blocks[path])) for path in by_size}
+            for path in by_size:
+                name = f"{path}/{layouts[path].name(task)}"
+                digest = write_shard(scratch / "shard", layouts[path].chunks_per_shard, frames[path])
+                if digest is None:
                     empty.append(name)
-        digests = {name: digest.result() for name, digest in kept.items()}
+                else:
+                    check_plan(place, plan_digest)
+                    place.put(scratch / "shard", name)
+                    digests[name] = digest
         receipt = Receipt(task.number, digests, tuple(empty))
         check_plan(place, plan_digest)
         place.write_text(receipt_name(plan_digest, task.number), receipt.text())
     return receipt
 
 
-def _keep_shard(place: Place, plan_digest: str, shard: Path, name: str) -> str:
-    """Put a finished shard into the store, and return its digest."""
-    digest = file_digest(shard)
-    check_plan(place, plan_digest)
-    place.put(shard, name)
-    return digest
-
-
-def _write_shard(metadata: str, scratch: Path, path: str, task: Task, block: NDArray[Any]) -> Path:
-    """Write one shard of an array into the scratch folder and return where it lies there."""
-    (scratch / path).mkdir(parents=True)
-    (scratch / path / "zarr.json").write_text(metadata, encoding="utf-8")
-    with native_codecs(WRITE_THREADS):
-        array = zarr.open_array(scratch / path, mode="r+")
-        shards = array.shards
-        assert shards is not None
-        whole = task.start % shards[0] == 0 and task.stop in (task.start + shards[0], array.shape[0])
-        if not whole or block.shape != (task.stop - task.start, *array.shape[1:]):
-            raise ValueError(f"{path}: rows {task.start} to {task.stop}, shape {block.shape}, are not one whole shard")
-        array[task.start : task.stop] = block
-    shard = scratch / path / "c" / "/".join(str(i) for i in (task.start // shards[0], *(0 for _ in shards[1:])))
-    if not shard.exists() and not is_all_fill(block, array.fill_value):
-        raise DamagedStoreError(f"{shard}: was not written")
-    return shard
-
-
-def _metadata(place: Place, path: str) -> str:
-    """Return the metadata of an array that is being built, as its build has written it before any task."""
+def _layout(place: Place, path: str) -> ShardLayout:
+    """Return how the shards of an array that is being built lie, as its build has written before any task."""
     try:
-        return place.read_text(f"{path}/zarr.json")
+        return ShardLayout.parse(place.read_text(f"{path}/zarr.json"))
     except FileNotFoundError as error:
         raise UserError(
             f"{place.location}: not seen where its tasks run; workers need a disk that all of them share, or a URL "
             "that any process can reach"
         ) from error
-
-
-def is_all_fill(block: NDArray[Any], fill: Any) -> bool:
-    """Tell whether a block holds nothing but an array's fill value: Zarr then writes no file."""
-    return bool(np.isnan(block).all()) if isinstance(fill, float) and np.isnan(fill) else bool((block == fill).all())

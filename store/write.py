@@ -26,7 +26,8 @@ from store.manifest import MANIFEST_NAME, Manifest
 from store.places import PLAN_NAME, SCRATCH, Folder, Place, place_at
 from store.plan import StorePlan, Task
 from store.schema import ArraySpec, values_spec
-from store.shards import JOURNAL, WRITE_THREADS, Receipt, check_plan, is_all_fill, receipt_name
+from store.shard_file import is_all_fill
+from store.shards import JOURNAL, Receipt, check_plan, receipt_name
 
 CLAIMED = "creating "  # before the digest of a plan whose metadata and values are not all here yet
 ADDED = ("rep", GROUP)  # what can be added to a complete store, each member a folder of its own
@@ -92,7 +93,7 @@ class Building:
             self.place.claim(PLAN_NAME, CLAIMED + self.digest)
         except FileExistsError as error:
             raise self._taken() from error
-        with self.place.workshop() as folder, native_codecs(WRITE_THREADS):
+        with self.place.workshop() as folder, native_codecs(1):
             group = zarr.create_group(folder, attributes=dict(self.plan.attributes))
             for spec in self.plan.specs:
                 create_array(group, spec)
@@ -294,7 +295,7 @@ def _consolidate(place: Place) -> None:
             if PurePosixPath(name).name == "zarr.json" and not name.startswith(SCRATCH):
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (folder / name).write_text(place.read_text(name), encoding="utf-8")
-        with warnings.catch_warnings(), native_codecs(WRITE_THREADS):
+        with warnings.catch_warnings(), native_codecs(1):
             # Zarr warns that other readers may pass over this metadata.
             warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)
             zarr.consolidate_metadata(folder)
