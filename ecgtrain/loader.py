@@ -210,7 +210,7 @@ class Loader:
         soon = [np.concatenate(pieces[: later + 1]), *pieces[later + 1 :]] if pieces else []
         soon += [np.zeros(0, np.int64)] * (len(pieces) - len(soon))
         together, depth, n_begun = 1, READ_AHEAD, 0
-        with ThreadPoolExecutor(self.reader.at_once, initializer=_compute_alone) as reader:
+        with ThreadPoolExecutor(1, initializer=_compute_alone) as reader:
             coming: deque[tuple[list[Rows], Future[Raw]]] = deque()
             while n_begun < len(pieces) or coming:
                 while n_begun < len(pieces) and sum(len(some) for some, _ in coming) <= depth:

@@ -124,12 +124,6 @@ class RowReader:
     pictures: Sequence[RowSource] = ()
     features: NDArray[np.float32] | None = None
 
-    @property
-    def at_once(self) -> int:
-        """How many threads may take rows side by side."""
-        sources = (*self.pictures, *([] if self.signal is None else [self.signal]))
-        return min((source.at_once for source in sources), default=1)
-
     def take(self, rows: Rows) -> Raw:
         """Return some rows of the store, in the order asked for."""
         mean, sd = (torch.from_numpy(one[rows]) for one in self.moments) if self.moments else (None, None)

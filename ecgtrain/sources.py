@@ -18,7 +18,7 @@ from zarr.storage import LocalStore
 
 from ecgtrain.samplers import WINDOW_BLOCKS, Rows, distinct
 from store.read import damage_named
-from store.rows import files_of, read_rows
+from store.rows import files_of, row_reader
 
 MOST_BLOCKS = 2 * WINDOW_BLOCKS  # that are kept: a batch may lie in two windows
 MEMORY_SHARES = {"device": 0.5, "host": 0.25}
@@ -43,6 +43,7 @@ class StoredRows:
         self.array = array
         self.leads = list(leads)
         self.check = check
+        self.read_rows = row_reader(array)
         self.n_rows = array.shape[0]
         self.row_shape = (len(leads), *array.shape[2:])
 
@@ -81,20 +82,18 @@ class StoredRows:
 
     def _decode(self, rows: Rows, out: NDArray[Any]) -> None:
         if self.leads == list(range(self.array.shape[1])):
-            read_rows(self.array, rows, out)
+            self.read_rows(rows, out)
             return
         size = (self.array.shards or self.array.chunks)[0]  # all leads of more rows might not fit into memory
         whole = np.empty((min(len(rows), size), *self.array.shape[1:]), dtype=out.dtype)
         for start in range(0, len(rows), size):
             here = rows[start : start + size]
-            read_rows(self.array, here, whole[: len(here)])
+            self.read_rows(here, whole[: len(here)])
             out[start : start + size] = whole[: len(here), self.leads]
 
 
 class RowSource(Protocol):
     """Where rows come from."""
-
-    at_once: int  # threads that may take rows side by side, so that the codec works while Python prepares more
 
     def take(self, rows: Rows) -> Tensor:
         """Return the rows in the order asked for, where they lie."""
@@ -111,8 +110,6 @@ class HostSource:
     stored : StoredRows
         The rows, read at once.
     """
-
-    at_once = 1
 
     def __init__(self, stored: StoredRows) -> None:
         self.values = stored.read(slice(None))
@@ -136,8 +133,6 @@ class DeviceSource:
         Whose memory.
     """
 
-    at_once = 1
-
     def __init__(self, stored: StoredRows, device: torch.device) -> None:
         self.values = torch.from_numpy(stored.read(slice(None))).to(device)
 
@@ -160,8 +155,6 @@ class DirectSource:
     stored : StoredRows
         The rows.
     """
-
-    at_once = 2
 
     def __init__(self, stored: StoredRows) -> None:
         self.stored = stored
@@ -201,8 +194,6 @@ class StreamedSource:
     block_rows : int
         Rows of a block; whole chunks.
     """
-
-    at_once = 1
 
     def __init__(self, stored: StoredRows, block_rows: int) -> None:
         self.stored = stored

@@ -17,6 +17,8 @@ from zarr.codecs import ZstdCodec
 
 from store.errors import EcgError
 
+READ_THREADS = 2
+
 
 def compressor(level: int) -> ZstdCodec:
     """Return the codec of every array: Zstandard whose frames carry a checksum, so that a changed byte raises."""

@@ -20,7 +20,7 @@ from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import FsspecStore, WrapperStore
 
 from store.balance import GROUP, Balance
-from store.codecs import check_not_forked, native_codecs
+from store.codecs import READ_THREADS, check_not_forked, native_codecs
 from store.errors import (
     DamagedStoreError,
     EcgError,
@@ -33,8 +33,6 @@ from store.manifest import MANIFEST_NAME, Manifest
 from store.places import place_at, unanswered_named
 from store.schema import SCHEMA_VERSION
 from store.vocabulary import TEST, TRAIN, UNUSED, VALIDATION
-
-READ_THREADS = 2
 
 
 @dataclass(frozen=True)

@@ -1,78 +1,116 @@
 """Rows of an array by their numbers, in any order, decoded straight to where they are wanted.
 
-Zarr's own selection by numbers is handed to the native codecs only where the numbers have no gaps, and else decoded in
-Python. Here the codecs are given runs of rows as slices, each with its place in the result.
+Of a store at hand, each chunk that holds some of them is read alone, by threads of Python: decoding lets others run.
+Zarr's own selection by numbers decodes one chunk after the other in Python, which is left for stores at a URL.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.buffer.cpu import NDBuffer
-from zarr.core.buffer import default_buffer_prototype
-from zarr.core.indexing import ChunkProjection
-from zarr.core.sync import sync
+from zarr.codecs import ZstdCodec
+from zarr.storage import LocalStore
+
+from store.codecs import READ_THREADS, check_not_forked
+from store.shard_file import ShardLayout, ShardReader
+
+Rows = NDArray[np.int64]
+ReadRows = Callable[[Rows, NDArray[Any]], None]
 
 
-def read_rows(array: zarr.Array[Any], rows: NDArray[np.int64], out: NDArray[Any]) -> None:
-    """Put some rows of an array into `out`.
+def row_reader(array: zarr.Array[Any]) -> ReadRows:
+    """Return what puts rows of an array, by their numbers in the order wanted, into an array of as many rows.
 
     Parameters
     ----------
     array : zarr.Array
         An array whose files hold whole rows, such as ``signal``.
-    rows : ndarray of int64, shape (n,)
-        Numbers of the rows, in the order wanted.
-    out : ndarray, shape (n, …)
-        Where they are put.
     """
-    runs, reader = _Runs(rows, _rows_a_file(array), array.shape[1:]), array.async_array
-    # what each of Zarr's selections calls; none of the public ones takes runs
-    sync(reader._get_selection(runs, prototype=default_buffer_prototype(), out=NDBuffer.from_numpy_array(out)))
+    is_ours = array.shards is not None and [type(codec) for codec in array.compressors] == [ZstdCodec]
+    return RowFiles(array).read if is_ours and isinstance(array.store, LocalStore) else partial(_read_by_zarr, array)
 
 
-def files_of(array: zarr.Array[Any], rows: NDArray[np.int64]) -> list[str]:
+def files_of(array: zarr.Array[Any], rows: Rows) -> list[str]:
     """Return the files of the store that hold some rows of an array."""
-    numbers, corner = set((rows // _rows_a_file(array)).tolist()), (0,) * (array.ndim - 1)
-    return [f"{array.path}/{array.metadata.encode_chunk_key((n, *corner))}" for n in sorted(numbers)]
+    rows_a_file, corner = (array.shards or array.chunks)[0], (0,) * (array.ndim - 1)
+    numbers = sorted(set((rows // rows_a_file).tolist()))
+    return [f"{array.path}/{array.metadata.encode_chunk_key((number, *corner))}" for number in numbers]
 
 
-def _rows_a_file(array: zarr.Array[Any]) -> int:
-    return int((array.shards or array.chunks)[0])
+def _read_by_zarr(array: zarr.Array[Any], rows: Rows, out: NDArray[Any]) -> None:
+    if len(rows):
+        out[...] = array.oindex[rows]
 
 
-class _Runs:
-    """Runs of consecutive rows, as Zarr's indexers say what is read of each file and where it is put.
+class RowFiles:
+    """The shards of an array that is at hand.
 
     Parameters
     ----------
-    rows : ndarray of int64, shape (n,)
-        Numbers of the rows, in the order wanted.
-    rows_a_file : int
-        Rows of a file.
-    row_shape : tuple of int
-        Shape of a row.
+    array : zarr.Array
+        An array in a folder, in shards as `store.shard_file` writes them.
     """
 
-    drop_axes: tuple[int, ...] = ()
+    def __init__(self, array: zarr.Array[Any]) -> None:
+        assert isinstance(array.store, LocalStore)
+        self.folder = Path(array.store.root) / array.path
+        self.layout = ShardLayout.of(array)
+        self.threads = ThreadPoolExecutor(READ_THREADS)
 
-    def __init__(self, rows: NDArray[np.int64], rows_a_file: int, row_shape: tuple[int, ...]) -> None:
-        self.shape = (len(rows), *row_shape)
-        file, within = np.divmod(rows, rows_a_file)
-        begins = np.ones(len(rows), dtype=bool)
-        begins[1:] = (np.diff(rows) != 1) | (np.diff(file) != 0)
-        first = np.flatnonzero(begins)
-        self.runs = [
-            column.tolist() for column in (file[first], within[first], first, np.diff(first, append=len(rows)))
-        ]
+    def read(self, rows: Rows, out: NDArray[Any]) -> None:
+        """Put rows into `out`; each chunk is decoded once.
 
-    def __iter__(self) -> Iterator[ChunkProjection]:
-        whole = tuple(slice(0, size, 1) for size in self.shape[1:])
-        corner = (0,) * len(whole)
-        for file, start, place, size in zip(*self.runs, strict=True):
-            read, put = slice(start, start + size, 1), slice(place, place + size, 1)
-            yield ChunkProjection((file, *corner), (read, *whole), (put, *whole), False)
+        Parameters
+        ----------
+        rows : ndarray of int64, shape (n,)
+            Numbers of the rows, in the order wanted.
+        out : ndarray, shape (n, …)
+            Where they are put.
+
+        Raises
+        ------
+        ForkedProcessError
+            If this process was forked after a store was opened: the threads are not here.
+        RuntimeError, ValueError
+            If a chunk or the index of a shard fails its checksum.
+        """
+        check_not_forked()
+        chunks = rows // self.layout.chunk_rows
+        order = np.argsort(chunks, kind="stable")
+        begins = np.flatnonzero(np.diff(chunks[order], prepend=-1))
+        wanted = list(zip(chunks[order][begins].tolist(), np.split(order, begins[1:]), strict=False))
+        size = max(1, -(-len(wanted) // READ_THREADS))
+        parts = [wanted[start : start + size] for start in range(0, len(begins), size)]
+        for _ in self.threads.map(lambda part: self._read_chunks(part, rows, out), parts):
+            pass
+
+    def _read_chunks(self, wanted: Sequence[tuple[int, Rows]], rows: Rows, out: NDArray[Any]) -> None:
+        """Put the rows of some chunks, numbered and ascending, into their places in `out`."""
+        size, chunks_per_shard = self.layout.chunk_rows, self.layout.chunks_per_shard
+        for shard, some in itertools.groupby(wanted, key=lambda item: item[0] // chunks_per_shard):
+            file = self.folder / self.layout.name(shard * self.layout.shard_rows)
+            with ShardReader(file, chunks_per_shard) as reader:
+                for chunk, places in some:
+                    self._put(reader.frame(chunk % chunks_per_shard), rows[places] % size, places, out)
+
+    def _put(self, frame: memoryview | None, within: Rows, places: Rows, out: NDArray[Any]) -> None:
+        """Put rows `within` a chunk into `places` of `out`, straight where they are the chunk as it lies."""
+        size, first = self.layout.chunk_rows, places[0]
+        if len(places) == size and (size == 1 or (_is_run(within) and _is_run(places))):
+            self.layout.decompress(frame, out[first : first + size])
+        else:
+            chunk = np.empty((size, *out.shape[1:]), out.dtype)
+            self.layout.decompress(frame, chunk)
+            out[places] = chunk[within]
+
+
+def _is_run(numbers: Rows) -> bool:
+    return bool((np.diff(numbers) == 1).all())

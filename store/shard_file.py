@@ -1,22 +1,32 @@
 """One shard: a file of compressed chunks and their index, as Zarr's sharding codec has it.
 
 Chunks are compressed in threads and written in order, and the file's digest is taken on the way, so that a shard is
-read back by nobody, costs little more than its compression, and has equal bytes by any number of threads.
+read back by nobody, costs little more than its compression, and has equal bytes by any number of threads. Any chunk is
+read alone.
+
+References
+----------
+Zarr v3, sharding codec (ZEP 2): chunks, then offset and length of each as little-endian uint64, then the index's
+CRC-32C.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from io import FileIO
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import google_crc32c
 import numpy as np
+import zarr
 from numpy.typing import NDArray
+from zarr.codecs import ZstdCodec
 
 from store.codecs import chunk_compressor
 from store.plan import Task
@@ -67,14 +77,23 @@ class ShardLayout:
             level=sharding["codecs"][-1]["configuration"]["level"],
         )
 
+    @classmethod
+    def of(cls, array: zarr.Array[Any]) -> ShardLayout:
+        """Return the layout of an open array in shards, compressed by Zstandard."""
+        assert array.shards is not None
+        (compressor,) = array.compressors
+        assert isinstance(compressor, ZstdCodec)
+        dtype = array.dtype.newbyteorder("<")
+        return cls(array.shape, dtype, float(array.fill_value), array.shards[0], array.chunks[0], compressor.level)
+
     @property
     def chunks_per_shard(self) -> int:
         """How many chunks a shard's index has room for."""
         return self.shard_rows // self.chunk_rows
 
-    def name(self, task: Task) -> str:
-        """Return the name of a task's shard below its array, such as ``c/3/0/0``."""
-        return "/".join(["c", str(task.start // self.shard_rows), *("0" for _ in self.shape[1:])])
+    def name(self, row: int) -> str:
+        """Return the name of the shard that holds a row, below its array, such as ``c/3/0/0``."""
+        return "/".join(["c", str(row // self.shard_rows), *("0" for _ in self.shape[1:])])
 
     def holds(self, task: Task, rows: NDArray[Any]) -> bool:
         """Tell whether a task's rows are one whole shard, which the array's last may be with fewer rows."""
@@ -99,6 +118,15 @@ class ShardLayout:
             chunk = np.concatenate([chunk, np.full((missing, *chunk.shape[1:]), self.fill, self.dtype)])
         return bytes(chunk_compressor(self.level).encode(chunk))
 
+    def decompress(self, frame: bytes | memoryview | None, chunk: NDArray[Any]) -> None:
+        """Put what is stored of a chunk into its rows; raise RuntimeError or ValueError if it fails its checksum."""
+        if frame is None:
+            chunk[...] = self.fill
+        elif chunk.flags.c_contiguous and chunk.dtype == self.dtype:
+            chunk_compressor(self.level).decode(frame, chunk)
+        else:
+            chunk[...] = np.frombuffer(chunk_compressor(self.level).decode(frame), self.dtype).reshape(chunk.shape)
+
 
 def _parts(rows: NDArray[Any], n_rows: int) -> Iterator[NDArray[Any]]:
     return (rows[start : start + n_rows] for start in range(0, len(rows), n_rows))
@@ -120,11 +148,6 @@ def write_shard(file: Path, n_chunks: int, pieces: Iterable[list[bytes | None]])
     -------
     str or None
         None if all are absent: then there is no file.
-
-    References
-    ----------
-    Zarr v3, sharding codec (ZEP 2): chunks, then offset and length of each as little-endian uint64, then the index's
-    CRC-32C.
     """
     index = np.full((n_chunks, 2), ABSENT, "<u8")
     state = hashlib.sha256()
@@ -150,3 +173,53 @@ def write_shard(file: Path, n_chunks: int, pieces: Iterable[list[bytes | None]])
 def is_all_fill(block: NDArray[Any], fill: Any) -> bool:
     """Tell whether a block holds nothing but an array's fill value: it is then not stored."""
     return bool(np.isnan(block).all()) if isinstance(fill, float) and np.isnan(fill) else bool((block == fill).all())
+
+
+class ShardReader:
+    """Reads single chunks of a shard; a context, which holds the file.
+
+    Parameters
+    ----------
+    file : Path
+        The shard; where it is absent, all chunks are.
+    n_chunks : int
+        How many chunks a shard has.
+
+    Raises
+    ------
+    ValueError
+        If its index fails its checksum.
+    """
+
+    def __init__(self, file: Path, n_chunks: int) -> None:
+        self.index = [ABSENT] * (2 * n_chunks)
+        self.memory = memoryview(b"")
+        try:
+            self.file: FileIO | None = file.open("rb", buffering=0)
+        except FileNotFoundError:
+            self.file = None
+            return
+        size = 16 * n_chunks + 4
+        self.file.seek(max(0, self.file.seek(0, os.SEEK_END) - size))
+        index = self.file.read(size)
+        if len(index) < size or google_crc32c.value(index[:-4]).to_bytes(4, "little") != index[-4:]:
+            self.file.close()
+            raise ValueError(f"{file}: the index of chunks fails its checksum")
+        self.index = np.frombuffer(index[:-4], "<u8").tolist()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.file is not None:
+            self.file.close()
+
+    def frame(self, number: int) -> memoryview | None:
+        """Return a chunk as it is stored, which holds until the next is read; None for one that is absent."""
+        offset, size = self.index[2 * number : 2 * number + 2]
+        if self.file is None or offset == ABSENT:
+            return None
+        if len(self.memory) < size:
+            self.memory = memoryview(bytearray(2 * size))
+        self.file.seek(offset)
+        return self.memory[: self.file.readinto(self.memory[:size])]

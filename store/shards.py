@@ -118,7 +118,7 @@ def write_task(location: str | Path, plan_digest: str, task: Task, blocks: Mappi
         with ThreadPoolExecutor(max_workers=COMPRESSING_THREADS) as pool:
             frames = {path: pool.map(layouts[path].compressed, layouts[path].pieces(blocks[path])) for path in by_size}
             for path in by_size:
-                name = f"{path}/{layouts[path].name(task)}"
+                name = f"{path}/{layouts[path].name(task.start)}"
                 digest = write_shard(scratch / "shard", layouts[path].chunks_per_shard, frames[path])
                 if digest is None:
                     empty.append(name)

@@ -271,7 +271,7 @@ def test_threads_that_take_rows_side_by_side_share_no_memory(rows_that_are_chunk
     array, values = rows_that_are_chunks
     source, generator = DirectSource(StoredRows(array, [0, 1, 2])), np.random.default_rng(0)
     wanted = [generator.permutation(len(values))[:9] for _ in range(60)]
-    with ThreadPoolExecutor(source.at_once) as threads:
+    with ThreadPoolExecutor(2) as threads:
         for rows, taken in zip(wanted, threads.map(source.take, wanted), strict=True):
             np.testing.assert_array_equal(taken.numpy(), values[rows])
 

@@ -242,11 +242,25 @@ def test_a_stop_between_two_renames_leaves_the_checkpoint_before(data, tmp_path)
     assert after.start == (4, 0)
 
 
+class Spoiler(Listener):
+    """Turns a model's weights round after some epochs, so that those that follow are worse."""
+
+    def __init__(self, model, n_epochs):
+        self.model, self.left = model, n_epochs
+
+    def epoch(self, entry):
+        self.left -= 1
+        if self.left == 0:
+            with torch.no_grad():
+                self.model.layers[-1].weight.neg_()
+
+
 def test_the_best_weights_are_restored_and_not_the_last(data, tmp_path):
-    steep = TrainingConfig(
-        epochs=5, device="cpu", optimizer=OptimizerConfig(lr=0.5), average_decay=0, class_weights="none", seed=1
+    config = TrainingConfig(
+        epochs=5, device="cpu", optimizer=OptimizerConfig(lr=3e-3), average_decay=0, class_weights="none", seed=1
     )
-    trained = train(fresh(data), data, steep, tmp_path)
+    model = fresh(data)
+    trained = train(model, data, config, tmp_path, listener=Spoiler(model, 3))
     scores = [entry["validation"]["f1"] for entry in trained.history]
     assert trained.best_epoch == int(np.argmax(scores))
     assert trained.best_epoch < len(scores) - 1

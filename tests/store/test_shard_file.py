@@ -38,10 +38,10 @@ def _write(folder: Path, spec: ArraySpec, rows: np.ndarray) -> dict[str, str | N
         task = Task(number, start, min(start + spec.shards[0], len(rows)))
         part = rows[task.start : task.stop]
         assert layout.holds(task, part)
-        file = folder / "a" / layout.name(task)
+        file = folder / "a" / layout.name(task.start)
         file.parent.mkdir(parents=True, exist_ok=True)
         pieces = map(layout.compressed, layout.pieces(part))
-        digests[layout.name(task)] = write_shard(file, layout.chunks_per_shard, pieces)
+        digests[layout.name(task.start)] = write_shard(file, layout.chunks_per_shard, pieces)
     return digests
 
 
