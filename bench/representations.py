@@ -30,6 +30,7 @@ from threadpoolctl import threadpool_limits
 
 from ecgprep.representations import parse_reps, render_all
 
+RECORDS, BEATS = 128, 1024  # about as many as a task of a build draws
 Signals = NDArray[np.float64]
 
 
@@ -65,7 +66,7 @@ def main() -> None:
 
 def _records(folder: Path) -> Rows:
     """Take lead II of real records of ten seconds at 100 Hz."""
-    headers = sorted((folder / "records100").glob("*/*.hea"))[:48]
+    headers = sorted((folder / "records100").glob("*/*.hea"))[:RECORDS]
     leads = [wfdb.rdrecord(str(header.with_suffix(""))).p_signal[:, 1] for header in headers]
     return Rows("record", 100.0, 224, np.rint(np.stack(leads) * 1000).astype(np.int16))
 
@@ -73,7 +74,7 @@ def _records(folder: Path) -> Rows:
 def _beats(folder: Path) -> Rows:
     """Take real beats of record 100 at 360 Hz."""
     lead = wfdb.rdrecord(str(folder / "100")).p_signal[:, 0]
-    peaks = wfdb.rdann(str(folder / "100"), "atr").sample[5:293]
+    peaks = wfdb.rdann(str(folder / "100"), "atr").sample[5 : 5 + BEATS]
     return Rows("beat", 360.0, 128, np.rint(np.stack([lead[p - 93 : p + 93] for p in peaks]) * 1000).astype(np.int16))
 
 

@@ -28,6 +28,7 @@ SOFTWARE = (
     "scipy",
     "zarr",
     "zarrs",
+    "numcodecs",
     "scikit-learn",
     "wfdb",
     "neurokit2",

@@ -1,7 +1,8 @@
 """How chunks are compressed and which code does it.
 
-The codec pipeline is zarrs (native threads) where a store lies on a local disk, and Zarr's own elsewhere. A process
-that was forked from one in which zarrs has run would hang in it for ever, so such a process is told so.
+Shards are written, and rows by number read, by `store.shard_file`. Arrays that are opened for other reading are read by
+zarrs (native threads) where a store lies on a local disk, and by Zarr's own codecs elsewhere. A process that was forked
+from one in which zarrs has run would hang in it for ever, so such a process is told so.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def compressor(level: int) -> ZstdCodec:
 
 
 def chunk_compressor(level: int) -> Zstd:
-    """Return what compresses a chunk as `compressor` says."""
+    """Return what compresses and decompresses a chunk as `compressor` says."""
     return Zstd(level=level, checksum=True)
 
 
@@ -73,8 +74,7 @@ def native_codecs(threads: int) -> AbstractContextManager[object]:
     Parameters
     ----------
     threads : int
-        Codec threads. Writers take one: with more, the chunks of a shard are ordered as they finish, and equal
-        input no longer gives equal files.
+        Codec threads. Writers of whole arrays take one: with more, equal input may no longer give equal files.
     """
     check_not_forked()
     import zarrs  # noqa: F401 - registers the pipeline; imported here so that --help does not wait for it
