@@ -94,6 +94,16 @@ def test_any_order_of_tasks_gives_equal_bytes(tmp_path: Path, order: list[int]) 
     assert len(digests) == 1
 
 
+def test_any_number_of_threads_gives_equal_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = make_plan(reps=["gaf", "spectrogram16"])
+    digests = set()
+    for threads in (1, 2, 5):
+        monkeypatch.setattr("store.shards.COMPRESSING_THREADS", threads)
+        (tmp_path / str(threads)).mkdir()
+        digests.add(read_manifest(write_store(tmp_path / str(threads), plan, make_blocks(plan))).digest)
+    assert len(digests) == 1
+
+
 @pytest.mark.parametrize(
     ("task", "rows"),
     [
