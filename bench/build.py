@@ -129,7 +129,7 @@ def _parts(folder: Path) -> None:
     for part, seconds, limit_s, limit in (
         ("read, check, round", read_s, bytes_s, "the files' bytes alone"),
         ("draw", draw_s, memory_s, "the pictures as float32 once through memory"),
-        ("compress, digest, sync", write_s, codec_s + disk_s, "the codec alone, then its bytes written and synced"),
+        ("compress, digest, sync", write_s, codec_s + disk_s, "one thread's codec, then its bytes written and synced"),
     ):
         print(f"{part:28s}{seconds / len(refs) * 1e3:8.2f}{limit_s / len(refs) * 1e3:8.2f}   {limit}")
 
