@@ -82,8 +82,8 @@ class RowFiles:
         check_not_forked()
         wanted = _parted(rows // self.layout.chunk_rows, lambda chunks: np.diff(chunks) > 0)
         size = max(1, -(-len(wanted) // READ_THREADS))
-        halves = [wanted[start : start + size] for start in range(0, len(wanted), size)]
-        for _ in self.threads.map(lambda half: self._read_chunks(half, rows, out), halves):
+        shares = [wanted[start : start + size] for start in range(0, len(wanted), size)]  # one for each thread
+        for _ in self.threads.map(lambda share: self._read_chunks(share, rows, out), shares):
             pass
 
     def _read_chunks(self, wanted: Sequence[tuple[int, Rows]], rows: Rows, out: NDArray[Any]) -> None:

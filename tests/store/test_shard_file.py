@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from store.codecs import native_codecs
 from store.plan import Task
 from store.schema import ArraySpec
-from store.shard_file import ShardLayout, is_all_fill, write_shard
+from store.shard_file import ShardLayout, ShardReader, is_all_fill, write_shard
 from store.write import create_array
 
 QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -93,6 +93,8 @@ def test_changed_index_of_a_shard_raises(tmp_path: Path) -> None:
     file.write_bytes(content)
     with pytest.raises(ValueError, match=r"[Cc]hecksum"):
         zarr.open_array(tmp_path / "a", mode="r")[:]
+    with pytest.raises(ValueError, match="index of chunks fails its checksum"):
+        ShardReader(file, 4)
 
 
 def test_shard_of_fill_value_alone_leaves_no_file(tmp_path: Path) -> None:
